@@ -1,0 +1,116 @@
+"""What a kernel holds, in rows; and what is to be done to it, in operations.
+
+A row is one thing: a link, its being up, its membership of a controller, its VLANs, an address, a
+route, a rule, a sysctl. What must exist before a row is among its `needs`, and the kernel takes the
+row away with any of them. That one relation gives the order of creation, the order of removal and the
+collateral damage of a change, so there is no other place where order is decided.
+
+Keys, and the attributes that their rows carry:
+
+    ("link", name)                     type, index, mtu, mac, and what its kind adds
+    ("up", name)                       none: the link is administratively up
+    ("port", name)                     controller, type (of the controller), and its port attributes
+    ("vlans", name)                    vids: ((first, last, "pvid untagged" | "untagged" | ""), ...)
+    ("address", name, "10.0.0.1/24")   scope, flags ... of the address
+    ("route", table, destination, metric, next hop ...)
+    ("rule", family, ...)
+    ("sysctl", "net/ipv6/conf/br0/disable_ipv6")   value
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+Value: TypeAlias = Any
+"""str, int, bool, None or a tuple of these: whatever compares by value and prints as itself."""
+
+Key: TypeAlias = tuple[str, ...]
+Attrs: TypeAlias = "Mapping[str, Value]"
+
+
+class Cost(IntEnum):
+    """What changing an attribute costs the traffic on the link."""
+
+    LIVE = 0  # in place
+    DOWN = 1  # the link must be down
+    EMPTY = 2  # down, and without ports
+    NEW = 3  # delete and create
+
+
+class Row(Struct, frozen=True):
+    """One thing that a kernel holds, or that it should hold (or, `absent`, should not).
+
+    A wanted row carries only the attributes that somebody asked for; what it does not carry stays as it is.
+    `was` is the name under which the wanted link may still stand: it is then renamed.
+    """
+
+    key: Key
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[Key, ...] = ()
+    absent: bool = False
+    was: str = ""
+
+    @property
+    def name(self) -> str:
+        """The second part of the key: a link's name for all rows that belong to a link."""
+        return self.key[1]
+
+
+class Op(Struct, frozen=True):
+    """One write: what a kernel is told, and what a person reads in a plan.
+
+    `attrs` are the attributes to write, `old` what they replace, `type` the kind of the link, or of the
+    controller for a port. `back` marks what nobody asked for: it restores what another operation takes away.
+    """
+
+    verb: Literal["create", "change", "remove", "rename"]
+    key: Key
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    old: Mapping[str, Any] = field(default_factory=dict)
+    type: str = ""
+    back: bool = False
+
+
+class Host:
+    """The rows of a host, by key."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.rows: dict[Key, Row] = {row.key: row for row in rows}
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self.rows
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows.values())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Host) and self.rows == other.rows
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Host({list(self.rows.values())!r})"
+
+    def get(self, *key: str) -> Row | None:
+        """Return the row with this key, or None."""
+        return self.rows.get(key)
+
+    def attr(self, *key: str, name: str, default: Value = None) -> Value:
+        """Return one attribute of a row, or `default` when the row or the attribute is not there."""
+        row = self.rows.get(key)
+        return default if row is None else row.attrs.get(name, default)
+
+    def table(self, table: str) -> Iterator[Row]:
+        """Yield the rows of one table: `link`, `port`, `address` and so on."""
+        return (row for row in self.rows.values() if row.key[0] == table)
