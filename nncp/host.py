@@ -19,13 +19,14 @@ Keys, and the attributes that their rows carry:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 Value: TypeAlias = Any
 """str, int, bool, None or a tuple of these: whatever compares by value and prints as itself."""

@@ -1,0 +1,135 @@
+"""What a transaction must leave behind so that it can be undone by somebody else, even after `kill -9`.
+
+A journal belongs to one boot and one network namespace, so that namespaces which share a file system never
+meet. Its lock is held by the transaction and its supervisor for as long as either lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nncp.errors import Error, ErrorKind
+from nncp.host import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+STATE_DIR = Path("/var/lib/nncp")
+SO_NETNS_COOKIE = 71  # since Linux 5.14 (net/core/sock.c)
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Record(msgspec.Struct, frozen=True):
+    """The touched rows as they were; `pending` until the transaction has held."""
+
+    before: tuple[Row, ...]
+    pending: bool = True
+
+
+def namespace_key() -> str:
+    """Return what this boot and this network namespace are known by."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        cookie = int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
+    return f"{BOOT_ID.read_text().strip()}-{cookie}"
+
+
+class Journal:
+    """The journal of the present network namespace under `state_dir`."""
+
+    def __init__(self, state_dir: Path = STATE_DIR) -> None:
+        self.folder = state_dir / "journals" / namespace_key()
+        self.path = self.folder / "journal.json"
+
+    @contextlib.contextmanager
+    def locked(self, *, patience: float) -> Iterator[int]:
+        """Hold the lock, which children inherit; yield its descriptor.
+
+        Raises:
+            Error: somebody else held it for `patience` seconds, or the folder cannot be written.
+
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Error(
+                f"{self.folder} cannot be written: {error.strerror}",
+                kind=ErrorKind.PRIVILEGE,
+                hint="run it as root, or name a folder of yours with --state-dir",
+            ) from error
+        try:
+            _lock(descriptor, patience)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> Record | None:
+        """Return what was recorded, or None."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        record = msgspec.json.decode(data, type=Record)
+        return Record(tuple(_restored(row) for row in record.before), record.pending)
+
+    def write(self, before: Iterable[Row], *, pending: bool = True) -> None:
+        """Record `before` and have it on the disk when this returns."""
+        data = msgspec.json.encode(Record(tuple(before), pending))
+        self._replace(data)
+
+    def keep(self) -> None:
+        """Mark the transaction as held: what was before it stays known, for a later rollback."""
+        record = self.read()
+        if record is not None:
+            self._replace(msgspec.json.encode(Record(record.before, pending=False)))
+
+    def forget(self) -> None:
+        """Remove the record."""
+        self.path.unlink(missing_ok=True)
+
+    def _replace(self, data: bytes) -> None:
+        draft = self.path.with_suffix(".new")
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.path)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _lock(descriptor: int, patience: float) -> None:
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise Error(
+                    "another nncp is changing this network namespace",
+                    kind=ErrorKind.FAILED,
+                    hint="wait until it is done; if it hangs, end it and run `nncp rollback`",
+                ) from None
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _restored(row: Row) -> Row:
+    attrs = {name: _tuples(value) for name, value in row.attrs.items()}
+    return Row(row.key, attrs, row.needs, row.absent, row.was)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

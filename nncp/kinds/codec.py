@@ -1,0 +1,105 @@
+"""How one attribute's value stands in a netlink message, in both directions.
+
+Values are what a document says (names for enumerations, seconds, booleans); bytes are what the kernel
+reads, in host order unless said otherwise (Documentation/userspace-api/netlink/intro.rst).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Codec(Struct, frozen=True):
+    """`pack` and `unpack` are inverses over the values that the kernel reports.
+
+    `combine`, where there is one, merges two packed values of the same attribute (flag words).
+    """
+
+    pack: Callable[[Any], bytes]
+    unpack: Callable[[bytes], Any]
+    combine: Callable[[bytes, bytes], bytes] | None = None
+
+
+def _number(code: str) -> Codec:
+    form = struct.Struct(code)
+    return Codec(pack=lambda value: form.pack(int(value)), unpack=lambda data: form.unpack_from(data)[0])
+
+
+U8 = _number("=B")
+U16 = _number("=H")
+U32 = _number("=I")
+U64 = _number("=Q")
+S32 = _number("=i")
+BE16 = _number("!H")
+LINK = _number("=I")
+"""A link, by name in rows and by index in messages: the netlink layer translates between them."""
+
+TEXT = Codec(pack=lambda value: str(value).encode() + b"\0", unpack=lambda data: data.rstrip(b"\0").decode())
+MAC = Codec(pack=lambda value: bytes.fromhex(value.replace(":", "")), unpack=lambda data: data.hex(":"))
+BOOL8 = Codec(pack=lambda value: bytes([bool(value)]), unpack=lambda data: data[0] != 0)
+BOOL32 = Codec(
+    pack=lambda value: struct.pack("=I", bool(value)), unpack=lambda data: struct.unpack_from("=I", data)[0] != 0
+)
+
+
+def enum(names: Mapping[str, int], number: Codec = U8) -> Codec:
+    """Code an enumeration by name; a number that we have no name for is its own decimal name."""
+    words = {value: name for name, value in names.items()}
+
+    def unpack(data: bytes) -> str:
+        value = number.unpack(data)
+        return words.get(value, str(value))
+
+    return Codec(pack=lambda name: number.pack(names[name] if name in names else int(name)), unpack=unpack)
+
+
+def scaled(number: Codec, unit: int) -> Codec:
+    """Code a whole number of units, each worth `unit` of the kernel's own (USER_HZ is 100 a second)."""
+    return Codec(pack=lambda value: number.pack(value * unit), unpack=lambda data: number.unpack(data) // unit)
+
+
+def bits(names: Mapping[Any, int], mask: int) -> Codec:
+    """Code a value by some bits of a (flags, mask) pair: `struct ifla_vlan_flags` and its like."""
+    words = {value: name for name, value in names.items()}
+    pair = struct.Struct("=II")
+
+    def combine(one: bytes, other: bytes) -> bytes:
+        (flags, known), (more, further) = pair.unpack(one), pair.unpack(other)
+        return pair.pack(flags | more, known | further)
+
+    return Codec(
+        pack=lambda name: pair.pack(names[name], mask),
+        unpack=lambda data: words.get(pair.unpack_from(data)[0] & mask),
+        combine=combine,
+    )
+
+
+def bit16(flag: int, *, inverse: bool = False) -> Codec:
+    """Code a boolean as one bit of a 16-bit flag word."""
+    return Codec(
+        pack=lambda value: struct.pack("=H", flag if bool(value) != inverse else 0),
+        unpack=lambda data: bool(struct.unpack_from("=H", data)[0] & flag) != inverse,
+    )
+
+
+def address_list(family: socket.AddressFamily) -> Codec:
+    """Code addresses, separated by commas in a document, as a nest of numbered attributes (arp_ip_target)."""
+    size = 4 if family == socket.AF_INET else 16
+
+    def pack(text: str) -> bytes:
+        packed = [socket.inet_pton(family, word.strip()) for word in text.split(",") if word.strip()]
+        return b"".join(struct.pack("=HH", 4 + size, i) + data for i, data in enumerate(packed))
+
+    def unpack(data: bytes) -> str:
+        step = 4 + size
+        found = (data[at + 4 : at + step] for at in range(0, len(data) - step + 1, step))
+        return ",".join(socket.inet_ntop(family, one) for one in found if any(one))
+
+    return Codec(pack=pack, unpack=unpack)

@@ -1,0 +1,104 @@
+"""What an interface type is made of: the one description from which everything else derives.
+
+Decoding, the JSON Schema, the plan's order and cost, writing, reading, `explain` and the topology all
+read these tables. A new type is one new file beside this one, and its name in `nncp.kinds.KINDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from nncp.host import Cost, Host, Row, Value
+from nncp.kinds.codec import Codec
+
+ANY: frozenset[str] = frozenset()
+"""Every mode."""
+
+
+class Attr(Struct, frozen=True):
+    """One attribute of a link or of a port, and what it takes to change it.
+
+    Args:
+        name: the document's word for it.
+        number: its netlink number within `nest`.
+        codec: how its value is packed.
+        cost: what a change costs; a function of (old, new) where the values decide.
+        nest: further nests between the message and the attribute.
+        without: a boolean attribute that the kernel wants false while this one changes.
+        only: the modes (of the attribute `mode`) that know it; elsewhere it is refused by name.
+        create: settable at creation only; compared only where the kernel reports it.
+        late: not taken at creation, so set right after it.
+        follows: the kernel moves it along with others, so an undo writes it last, if it still must.
+        volatile: the kernel moves it by itself, so an undo does not restore it.
+
+    """
+
+    name: str
+    number: int
+    codec: Codec
+    cost: Cost | Callable[[Value, Value], Cost] = Cost.LIVE
+    nest: tuple[int, ...] = ()
+    without: str = ""
+    only: frozenset[str] = ANY
+    create: bool = False
+    late: bool = False
+    follows: bool = False
+    volatile: bool = False
+
+    def cost_of(self, old: Value, new: Value) -> Cost:
+        """Return what changing this attribute from `old` to `new` costs."""
+        return self.cost(old, new) if callable(self.cost) else self.cost
+
+
+def no_rows(config: Any, name: str, host: Host) -> Iterable[Row]:  # noqa: ARG001  (a Kind's shape)
+    """Return nothing: a section that implies no rows but the link's own."""
+    return ()
+
+
+class Kind(Struct, frozen=True):
+    """An interface type.
+
+    Args:
+        type: nmstate's word, as in `type: linux-bridge`.
+        link: the kernel's word (IFLA_INFO_KIND), or "" for a device that software cannot make.
+        section: the document's section, as in `bridge:`; "" when the type has none.
+        config: the Struct of that section; its docstring is a YAML sample.
+        attrs: the attributes of the link (IFLA_INFO_DATA).
+        port_attrs: the attributes that it gives to its ports (IFLA_INFO_SLAVE_DATA).
+        port_cost: what attaching costs the port: a bond wants it down.
+        settings: attributes that a section asks for.
+        rows: further rows that a section implies: ports, VLANs, sysctls.
+        show: the section that describes a link.
+        check: errors of a section, given the host, as (path, message, hint).
+        virtual: whether `state: absent` deletes the link.
+
+    """
+
+    type: str
+    link: str
+    section: str = ""
+    config: type[Struct] | None = None
+    attrs: tuple[Attr, ...] = ()
+    port_attrs: tuple[Attr, ...] = ()
+    port_cost: Cost = Cost.LIVE
+    settings: Callable[[Any], Mapping[str, Value]] = lambda _: {}
+    rows: Callable[[Any, str, Host], Iterable[Row]] = no_rows
+    show: Callable[[Host, str], Any] | None = None
+    check: Callable[[Any, str, Host], Iterable[tuple[str, str, str]]] = no_rows  # type: ignore[assignment]
+    virtual: bool = True
+
+
+class Kinds(Struct, frozen=True):
+    """The interface types that are known, by either of their names."""
+
+    by_type: Mapping[str, Kind] = field(default_factory=dict)
+    by_link: Mapping[str, Kind] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kinds: Iterable[Kind]) -> Kinds:
+        """Index `kinds` by nmstate's and by the kernel's word."""
+        found = tuple(kinds)
+        return cls({kind.type: kind for kind in found}, {kind.link: kind for kind in found if kind.link})

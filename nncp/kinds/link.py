@@ -1,0 +1,29 @@
+"""What every link has, whatever its type (linux/if_link.h; net/core/rtnetlink.c, do_setlink)."""
+
+from __future__ import annotations
+
+from nncp.host import Cost
+from nncp.kinds.codec import LINK, MAC, TEXT, U8, U32, enum
+from nncp.kinds.kind import Attr
+
+AF_INET6 = 10
+IFLA_AF_SPEC = 26
+
+BASE_ATTRS = (
+    Attr("mtu", 4, U32, follows=True),
+    Attr("mac", 1, MAC, follows=True),
+    Attr("base-iface", 5, LINK, cost=Cost.NEW),
+    Attr("alias", 20, TEXT, late=True),
+    Attr("txqlen", 13, U32),
+    Attr("group", 27, U32),
+    # Part of a link's identity: asked for again when an undo has to create it anew.
+    Attr("tx-queues", 31, U32, create=True),
+    Attr("rx-queues", 32, U32, create=True),
+    Attr(
+        "addr-gen-mode",
+        8,
+        enum({"eui64": 0, "none": 1, "stable-privacy": 2, "random": 3}, U8),
+        nest=(IFLA_AF_SPEC, AF_INET6),
+        late=True,
+    ),
+)

@@ -1,0 +1,200 @@
+"""A route netlink socket: batches of requests, acknowledgements by sequence number, dumps, events."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Self
+
+from nncp.errors import Error, ErrorKind
+from nncp.netlink import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+NETLINK_ROUTE = 0
+SOL_NETLINK = 270
+NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 1, 10, 11, 12
+NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS = 1, 2
+
+BATCH = 64
+"""Requests per datagram: enough to make the send cheap, few enough for their answers to fit the buffer."""
+
+RECEIVE_BUFFER = 1 << 20
+DUMP_TRIES = 10
+
+
+class Refusal(OSError):
+    """A request that the kernel refused: its errno, its own words (extended ack) and which request it was."""
+
+    def __init__(self, code: int, words: str, index: int) -> None:
+        super().__init__(code, words or os.strerror(code))
+        self.words = words
+        self.index = index
+
+
+class Channel:
+    """A socket on the route family of the network namespace in which it was made."""
+
+    def __init__(self, *, batch: int = BATCH) -> None:
+        try:
+            self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+        except OSError as error:
+            raise Error(f"no route netlink socket: {error.strerror}", kind=ErrorKind.UNSUPPORTED) from error
+        self.batch = batch
+        self.sequence = 0
+        self.dumps = 0
+        self.writes = 0
+        self._configure()
+
+    def _configure(self) -> None:
+        # CAP_ACK keeps the request out of the acknowledgement; EXT_ACK adds the kernel's own words.
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
+            self.socket.setsockopt(SOL_NETLINK, option, 1)
+        # SO_RCVBUF is capped for the unprivileged; a smaller buffer is only slower.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self.socket.bind((0, 0))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """Return the bodies that a dump answers, once it was not interrupted by a change (NLM_F_DUMP_INTR).
+
+        Raises:
+            Refusal: the kernel does not answer this dump.
+
+        """
+        for _ in range(DUMP_TRIES):
+            found = self._dump_once(kind, body)
+            if found is not None:
+                return found
+        raise Error(
+            f"the kernel's tables changed during each of {DUMP_TRIES} dumps",
+            kind=ErrorKind.FAILED,
+            hint="something is changing links or routes in a tight loop; stop it and try again",
+        )
+
+    def _dump_once(self, kind: int, body: bytes) -> list[bytes] | None:
+        self.dumps += 1
+        request = wire.message(kind, wire.NLM_F_DUMP, body)
+        sequence = self._next(request)
+        self.socket.send(request)
+        found: list[bytes] = []
+        interrupted = False
+        while True:
+            for answer, flags, number, data in wire.messages(self.socket.recv(RECEIVE_BUFFER)):
+                if number != sequence:
+                    continue
+                interrupted |= bool(flags & wire.NLM_F_DUMP_INTR)
+                if answer == wire.NLMSG_DONE:
+                    return None if interrupted else found
+                if answer == wire.NLMSG_ERROR:
+                    raise _refusal(flags, data, 0)
+                found.append(data)
+
+    def _next(self, request: bytearray) -> int:
+        self.sequence += 1
+        wire.number(request, self.sequence)
+        return self.sequence
+
+    def send(
+        self, requests: Sequence[bytearray], acknowledged: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Send acknowledged requests in batches; stop at the first batch that has a refusal.
+
+        Args:
+            requests: packed with NLM_F_ACK; numbered here.
+            acknowledged: called with the index of each request once the kernel has carried it out.
+
+        Raises:
+            Refusal: the first refused request. Later ones of its batch have been tried all the same.
+
+        """
+        for start in range(0, len(requests), self.batch):
+            part = requests[start : start + self.batch]
+            numbers = {self._next(request): start + i for i, request in enumerate(part)}
+            self.socket.send(b"".join(part))
+            self.writes += len(part)
+            self._await(numbers, acknowledged)
+
+    def _await(self, numbers: dict[int, int], acknowledged: Callable[[int], None]) -> None:
+        waiting = dict(numbers)
+        refused: list[Refusal] = []
+        while waiting:
+            for answer, flags, sequence, data in wire.messages(self.socket.recv(RECEIVE_BUFFER)):
+                index = waiting.pop(sequence, None) if answer == wire.NLMSG_ERROR else None
+                if index is None:
+                    continue
+                if struct.unpack_from("=i", data)[0]:
+                    refused.append(_refusal(flags, data, index))
+                else:
+                    acknowledged(index)
+        if refused:
+            raise min(refused, key=lambda refusal: refusal.index)
+
+
+def _refusal(flags: int, data: bytes, index: int) -> Refusal:
+    code = -struct.unpack_from("=i", data)[0]
+    words = ""
+    if flags & wire.NLM_F_ACK_TLVS:
+        # struct nlmsgerr is an int and the request's header; with CAP_ACK nothing more of the request follows.
+        skip = 20
+        if not flags & wire.NLM_F_CAPPED:
+            skip = 4 + ((struct.unpack_from("=I", data, 4)[0] + 3) & ~3)
+        words = wire.table(data, skip).get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
+    return Refusal(code, words, index)
+
+
+class Events:
+    """Wakes up when links, addresses, routes or VLANs of the namespace change.
+
+    Only a wake-up: what happened is read by a snapshot, since events may be lost (ENOBUFS) and a snapshot
+    is the truth anyway.
+    """
+
+    GROUPS = (1, 5, 7, 9, 11)  # RTNLGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+        for group in self.GROUPS:
+            self.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        self.socket.setblocking(False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def wait(self, seconds: float, *, settle: float = 0.01) -> bool:
+        """Wait for an event, then until none came for `settle` seconds; False when time ran out first."""
+        if not select.select([self.socket], [], [], max(0.0, seconds))[0]:
+            return False
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._drain()
+            if not select.select([self.socket], [], [], settle)[0]:
+                break
+        return True
+
+    def _drain(self) -> None:
+        for _ in self._datagrams():
+            pass
+
+    def _datagrams(self) -> Iterator[bytes]:
+        while True:
+            try:
+                yield self.socket.recv(RECEIVE_BUFFER)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise

@@ -1,0 +1,51 @@
+"""Taps: the one link that netlink cannot make (drivers/net/tun.c; linux/if_tun.h)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from typing import TYPE_CHECKING, Any
+
+from nncp.errors import Error, ErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TUN = "/dev/net/tun"
+TUNSETIFF, TUNSETPERSIST, TUNSETOWNER, TUNSETGROUP = 0x400454CA, 0x400454CB, 0x400454CC, 0x400454CE
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE, IFF_TUN_EXCL = 0x0002, 0x1000, 0x4000, 0x0100, 0x8000
+
+
+def make(name: str, attrs: Mapping[str, Any]) -> None:
+    """Make a persistent tap.
+
+    Args:
+        name: of at most 15 bytes.
+        attrs: `owner` and `group` (ids), `multi-queue`.
+
+    Raises:
+        Error: there is no /dev/net/tun, or the kernel refuses.
+
+    """
+    flags = IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL | IFF_VNET_HDR
+    flags |= IFF_MULTI_QUEUE if attrs.get("multi-queue") else 0
+    try:
+        descriptor = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise Error(
+            f"{TUN} cannot be opened: {error.strerror}",
+            kind=ErrorKind.UNSUPPORTED,
+            subject=name,
+            hint="load the module tun, or give the container that device",
+        ) from error
+    try:
+        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+        for request, attr in ((TUNSETOWNER, "owner"), (TUNSETGROUP, "group")):
+            if attrs.get(attr) is not None:
+                fcntl.ioctl(descriptor, request, attrs[attr])
+        fcntl.ioctl(descriptor, TUNSETPERSIST, 1)
+    except OSError as error:
+        raise Error(f"tap {name} could not be made: {error.strerror}", kind=ErrorKind.FAILED, subject=name) from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,80 @@
+"""rtnetlink's byte layout: messages, attributes, nests (linux/netlink.h, linux/rtnetlink.h).
+
+Our own codec over plain bytes, because this is what the engine spends its time on: many messages per
+send, and dumps that decode only what is read.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_DUMP_INTR = 0x10
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
+NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN = 2, 3, 4
+NLA_F_NESTED = 0x8000
+NLA_TYPE_MASK = 0x3FFF
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
+
+HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
+ATTR = struct.Struct("=HH")  # struct nlattr: length, type
+IFINFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
+IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
+RTMSG = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst, src, tos, table, protocol, scope, type, flags
+
+
+def attr(number: int, data: bytes) -> bytes:
+    """Pack one attribute, padded to four bytes."""
+    size = 4 + len(data)
+    return ATTR.pack(size, number) + data + bytes(-size & 3)
+
+
+def nest(number: int, *parts: bytes) -> bytes:
+    """Pack a nest of attributes."""
+    return attr(number | NLA_F_NESTED, b"".join(parts))
+
+
+def message(kind: int, flags: int, body: bytes) -> bytearray:
+    """Pack a request without its sequence number, which `number` fills in."""
+    return bytearray(HEADER.pack(HEADER.size + len(body), kind, flags | NLM_F_REQUEST, 0, 0) + body)
+
+
+def number(request: bytearray, sequence: int) -> None:
+    """Write the sequence number into a packed request."""
+    struct.pack_into("=I", request, 8, sequence)
+
+
+def attrs(data: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield (number, value) of the attributes that follow `start`, flags of the number removed."""
+    end = len(data)
+    while start + 4 <= end:
+        size, kind = ATTR.unpack_from(data, start)
+        if size < 4:
+            return
+        yield kind & NLA_TYPE_MASK, bytes(data[start + 4 : start + size])
+        start += (size + 3) & ~3
+
+
+def table(data: bytes | memoryview, start: int = 0) -> dict[int, bytes]:
+    """Return the attributes that follow `start`, by number; the last of a repeated number wins."""
+    return dict(attrs(data, start))
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield (type, flags, sequence, body) of the messages in a datagram."""
+    start, end = 0, len(data)
+    while start + HEADER.size <= end:
+        size, kind, flags, sequence, _ = HEADER.unpack_from(data, start)
+        if size < HEADER.size:
+            return
+        yield kind, flags, sequence, data[start + HEADER.size : start + size]
+        start += (size + 3) & ~3

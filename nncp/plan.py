@@ -1,0 +1,376 @@
+"""The planner: from the rows that are and the rows that are wanted to the writes between them.
+
+Used four times: what will change, whether it did, how to undo it, and what has drifted. So there is one
+comparison in the code base (`difference`), and one order (`nncp.needs`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from nncp.errors import Error, ErrorKind
+from nncp.host import Cost, Host, Op, Row
+from nncp.kinds.link import BASE_ATTRS
+from nncp.needs import RANK, closure, companions, needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from nncp.host import Key
+    from nncp.kinds.kind import Attr, Kinds
+    from nncp.needs import State
+
+UNCOMPARED = frozenset({"index", "type", "secondary-to", "peer-index", "valid", "preferred"})
+"""Attributes that identify or inform, and are no wish of their own. A `type` that differs is another link."""
+
+
+class _Renaming(Struct, frozen=True):
+    """Rows under their new names, the operations that got them there, and the rows these took away."""
+
+    rows: dict[Key, Mapping[str, Any]]
+    ops: list[Op] = []
+    taken: frozenset[Key] = frozenset()
+
+
+class _Book(Struct, frozen=True):
+    """What one planning run looks things up in."""
+
+    now: dict[Key, Mapping[str, Any]]
+    want: dict[Key, Row]
+    kinds: Kinds
+
+
+def plan(now: Host, want: Iterable[Row], kinds: Kinds) -> list[Op]:
+    """Return the writes that lead from `now` to a host that holds `want`, in an order that works.
+
+    Rows of `now` that `want` does not mention stay, or come back when a write takes them away.
+
+    Raises:
+        Error: a write would take away something that could not be rebuilt.
+
+    """
+    wanted = {row.key: row for row in want}
+    renaming = _renamed(now, wanted.values(), kinds)
+    book = _Book(renaming.rows, wanted, kinds)
+    gone = closure([*_roots(book), *renaming.taken], book.now, kinds)
+    target = _target(book, gone)
+    removals = _removals(book, gone, target, renaming.taken)
+    return [*renaming.ops, *removals, *_writes(book, gone, target)]
+
+
+def difference(have: Mapping[str, Any], row: Row) -> dict[str, Any]:
+    """Return the attributes that `row` asks for and that `have` does not have. The only comparison there is."""
+    return {
+        name: value
+        for name, value in row.attrs.items()
+        if name not in UNCOMPARED and value is not None and have.get(name) != value
+    }
+
+
+def attrs_of(key: Key, row_type: str, kinds: Kinds) -> dict[str, Attr]:
+    """Return the attribute table of a link of type `row_type`, or of a port of such a controller."""
+    kind = kinds.by_type.get(row_type)
+    if key[0] == "port":
+        return {attr.name: attr for attr in (kind.port_attrs if kind else ())}
+    return {attr.name: attr for attr in (*BASE_ATTRS, *(kind.attrs if kind else ()))}
+
+
+def _renamed(now: Host, want: Iterable[Row], kinds: Kinds) -> _Renaming:
+    """Give links that stand under their former name the wanted one, together with all their rows."""
+    rows = {row.key: row.attrs for row in now}
+    names = {row.was: row.name for row in want if row.was and _is_rename(row, rows)}
+    if not names:
+        return _Renaming(rows)
+    ops = []
+    for old, new in names.items():
+        if ("link", new) in rows:
+            ops.append(Op("remove", ("link", new), old=rows["link", new], type=rows["link", new]["type"]))
+            rows = _less(rows, ("link", new), kinds)
+        if ("up", old) in rows:
+            # dev_change_name() refuses a link that is up in kernels before 6.2 (net/core/dev.c).
+            ops.append(Op("remove", ("up", old), back=True))
+        ops.append(Op("rename", ("link", new), {"name": new}, {"name": old}))
+    taken = closure((("up", old) for old in names), rows, kinds)
+    moved = {_with_name(key, names): _renamed_attrs(attrs, names) for key, attrs in rows.items()}
+    # Sysctls move with the link (net/ipv6/addrconf.c, addrconf_sysctl_register on NETDEV_CHANGENAME).
+    return _Renaming(moved, ops, frozenset(_with_name(key, names) for key in taken))
+
+
+def _is_rename(row: Row, rows: State) -> bool:
+    old, new = rows.get(("link", row.was)), rows.get(row.key)
+    if old is None or row.absent or old.get("type") != row.attrs.get("type", old.get("type")):
+        return False
+    return new is None or new.get("type") != old.get("type")
+
+
+def _less(rows: State, root: Key, kinds: Kinds) -> dict[Key, Mapping[str, Any]]:
+    gone = closure([root], rows, kinds)
+    return {key: attrs for key, attrs in rows.items() if key not in gone}
+
+
+def _with_name(key: Key, names: Mapping[str, str]) -> Key:
+    if key[0] == "sysctl":
+        parts = key[1].split("/")
+        return (key[0], "/".join(names.get(part, part) for part in parts))
+    return (key[0], names.get(key[1], key[1]), *key[2:])
+
+
+def _renamed_attrs(attrs: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+    told = {name: names[attrs[name]] for name in ("controller", "base-iface", "peer") if attrs.get(name) in names}
+    return {**attrs, **told} if told else attrs
+
+
+def _roots(book: _Book) -> Iterator[Key]:
+    """Yield what must go: what is wanted absent, and what stands in the way of a change."""
+    for key, row in book.want.items():
+        have = book.now.get(key)
+        if have is None:
+            if key[0] == "port" and not row.absent:
+                yield from _down_for_port(row, book)
+        elif row.absent:
+            yield key
+        elif key[0] == "link":
+            yield from _in_the_way(row, have, book)
+        elif key[0] == "address" and difference(have, row):
+            # inet_rtm_newaddr() replaces lifetimes and metric of an address, nothing else.
+            yield key
+        elif key[0] == "port" and row.attrs.get("controller", have["controller"]) != have["controller"]:
+            yield key
+            yield from _down_for_port(row, book)
+
+
+def _down_for_port(row: Row, book: _Book) -> Iterator[Key]:
+    kind = book.kinds.by_type.get(_controller_type(row.attrs, book))
+    if kind and kind.port_cost >= Cost.DOWN:
+        yield ("up", row.name)
+
+
+def _controller_type(attrs: Mapping[str, Any], book: _Book) -> str:
+    key = ("link", attrs["controller"])
+    wanted = book.want.get(key)
+    found = wanted.attrs.get("type") if wanted else None
+    return found or book.now.get(key, {}).get("type", attrs.get("type", ""))
+
+
+def _in_the_way(row: Row, have: Mapping[str, Any], book: _Book) -> Iterator[Key]:
+    cost = _cost(row, have, book.kinds)
+    if cost >= Cost.NEW:
+        yield row.key
+    elif cost >= Cost.DOWN:
+        yield ("up", row.name)
+    if cost == Cost.EMPTY:
+        yield from (
+            key for key, attrs in book.now.items() if key[0] == "port" and attrs["controller"] == row.name
+        )
+
+
+def _cost(row: Row, have: Mapping[str, Any], kinds: Kinds) -> Cost:
+    if row.attrs.get("type", have["type"]) != have["type"]:
+        return Cost.NEW
+    table = attrs_of(row.key, have["type"], kinds)
+    cost = Cost.LIVE
+    for name, value in difference(have, row).items():
+        attr = table.get(name)
+        if attr is None:
+            continue
+        if attr.create:
+            cost = max(cost, Cost.NEW if name in have else Cost.LIVE)
+        else:
+            cost = max(cost, attr.cost_of(have.get(name), value))
+    return cost
+
+
+def _target(book: _Book, gone: set[Key]) -> dict[Key, Mapping[str, Any]]:
+    """Return the rows of the host that the plan leads to: what stays, what is wanted, what comes back."""
+    target = {key: _merged(book.now.get(key, {}), row) for key, row in book.want.items() if not row.absent}
+    for key, attrs in book.now.items():
+        row = book.want.get(key)
+        if row is None:
+            target[key] = attrs
+    _forget_lost(target, book, gone)
+    return target
+
+
+def _merged(have: Mapping[str, Any], row: Row) -> Mapping[str, Any]:
+    if row.key[0] == "link" and row.attrs.get("type", have.get("type")) != have.get("type"):
+        return row.attrs
+    return {**have, **row.attrs}
+
+
+def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Key]) -> None:
+    """Take out of `target` what loses for good something that it needs, and refuse what cannot be rebuilt."""
+    unmentioned = [key for key in target if key in gone and key not in book.want]
+    while True:
+        lost = [key for key in unmentioned if key in target and not _stands(key, target, book)]
+        for key in lost:
+            del target[key]
+        if not lost:
+            break
+    for key in gone & target.keys():
+        attrs = target[key]
+        kind = book.kinds.by_type.get(attrs.get("type", "")) if key[0] == "link" else None
+        if key[0] == "link" and (kind is None or not kind.link) and "peer" not in attrs:
+            raise Error(
+                f"{key[1]} would be deleted with what it rests on, and a {attrs.get('type')} cannot be made again",
+                kind=ErrorKind.UNSUPPORTED,
+                subject=key[1],
+                hint="move it out of the way first, or leave the link below it as it is",
+            )
+
+
+def _stands(key: Key, target: State, book: _Book) -> bool:
+    """Whether everything that `key` needs will be there: what it needed until now, but for what is moot."""
+    attrs = target[key]
+    if key[0] == "link" and (peer := attrs.get("peer")):
+        other = target.get(("link", peer))
+        return other is not None and other.get("peer", key[1]) == key[1]
+    return all(need in target for need in needs(key, target, book.kinds))
+
+
+def _removals(book: _Book, gone: set[Key], target: State, already: frozenset[Key]) -> Iterator[Op]:
+    """Yield the removals of what does not go by itself with something else that goes, leaves first."""
+    taken = {
+        key
+        for key in gone
+        if key in already
+        or any(need in gone for need in needs(key, book.now, book.kinds))
+        or any(other in gone and other < key for other in companions(key, book.now))
+    }
+    for key in sorted(gone - taken, key=lambda key: (-RANK[key[0]], key)):
+        attrs = book.now[key]
+        row = book.want.get(key)
+        kind = _type(key, attrs, book.now)
+        yield Op("remove", key, old=attrs, type=kind, back=key in target and (row is None or row.absent))
+
+
+def _type(key: Key, attrs: Mapping[str, Any], state: State) -> str:
+    """Return the type that an operation on this row goes by: for VLANs, whether a bridge's own or a port's."""
+    if key[0] == "vlans":
+        return "port" if ("port", key[1]) in state else "linux-bridge"
+    return str(attrs.get("type", ""))
+
+
+def _writes(book: _Book, gone: set[Key], target: State) -> Iterator[Op]:
+    """Yield creations and changes, each after everything that it needs."""
+    made: set[Key] = set()
+    for key in _ordered(_touched(book, gone, target), target, book.kinds):
+        exists = key in book.now and key not in gone
+        row = Row(key, target[key])
+        if exists:
+            yield from _changes(row, book.now[key], book, target)
+        elif key in made:
+            yield from _changes(row, {}, book, target)
+        else:
+            yield from _creation(row, target, book, asked=key in book.want)
+            made.update(other for other in companions(key, target))
+
+
+def _touched(book: _Book, gone: set[Key], target: State) -> list[Key]:
+    found = []
+    for key in target:
+        row = book.want.get(key)
+        if key in gone or (row and (key not in book.now or difference(book.now[key], row))):
+            found.append(key)
+    return found
+
+
+def _ordered(keys: list[Key], target: State, kinds: Kinds) -> Iterator[Key]:
+    """Sort `keys` over `needs`; among equals, by table and then as they were written (Kahn's algorithm)."""
+    pending = set(keys)
+    place = {key: (RANK[key[0]], i, key) for i, key in enumerate(keys)}
+    waits: dict[Key, int] = {}
+    frees: dict[Key, list[Key]] = {}
+    for key in keys:
+        found = {need for need in needs(key, target, kinds) if need in pending and need != key}
+        waits[key] = len(found)
+        for need in found:
+            frees.setdefault(need, []).append(key)
+    ready = [place[key] for key in keys if not waits[key]]
+    heapq.heapify(ready)
+    count = 0
+    while ready:
+        key = heapq.heappop(ready)[2]
+        count += 1
+        yield key
+        for other in frees.get(key, ()):
+            waits[other] -= 1
+            if not waits[other]:
+                heapq.heappush(ready, place[other])
+    if count < len(keys):
+        _refuse_cycle([key for key in keys if waits[key]], target)
+
+
+def _refuse_cycle(keys: list[Key], target: State) -> None:
+    names = [key[1] for key in keys if key[0] == "link"] or [key[1] for key in keys]
+    walk = [*names, names[0]]
+    raise Error(
+        f"these interfaces rest on each other in a circle: {' -> '.join(walk)}",
+        subject=names[0],
+        hint="give one of them another base-iface or controller",
+        path=target[keys[0]].get("path", ""),
+    )
+
+
+def _creation(row: Row, target: State, book: _Book, *, asked: bool) -> Iterator[Op]:
+    attrs = {name: value for name, value in row.attrs.items() if value is not None and name != "secondary-to"}
+    kind = _type(row.key, attrs, target)
+    if row.key[0] == "port":
+        kind = attrs["type"] = target[("link", attrs["controller"])]["type"]
+    table = attrs_of(row.key, kind, book.kinds) if row.key[0] in {"link", "port"} else {}
+    if row.key[0] == "link":
+        attrs = _known_in_mode(attrs, table)
+        peer = target.get(("link", attrs.get("peer", "")))
+        if peer and "index" in peer:
+            attrs["peer-index"] = peer["index"]
+    guards = {attr.without for name, attr in table.items() if name in attrs and attr.without in attrs}
+    first = {name: value for name, value in attrs.items() if name not in guards}
+    yield Op("create", row.key, first, type=kind, back=not asked, old=_given(row, target))
+    if guards:
+        yield Op("change", row.key, {name: attrs[name] for name in sorted(guards)}, type=kind, back=not asked)
+
+
+def _given(row: Row, target: State) -> dict[str, Any]:
+    """Return what the kernel gives a new row by itself: a bridge and its ports start in the default VLAN."""
+    if row.key[0] != "vlans":
+        return {}
+    port = target.get(("port", row.name))
+    bridge = target.get(("link", port["controller"] if port else row.name), {})
+    pvid = bridge.get("vlan-default-pvid", 1)
+    return {"vids": ((pvid, pvid, "pvid untagged"),) if pvid else ()}
+
+
+def _known_in_mode(attrs: dict[str, Any], table: Mapping[str, Attr]) -> dict[str, Any]:
+    mode = attrs.get("mode")
+    return {
+        name: value
+        for name, value in attrs.items()
+        if name not in table or not table[name].only or mode in table[name].only
+    }
+
+
+def _changes(row: Row, have: Mapping[str, Any], book: _Book, target: State) -> Iterator[Op]:
+    """Yield the change of one row, with the switch thrown off around attributes that want it off."""
+    wanted = difference(have, row)
+    kind = _type(row.key, {**row.attrs, **have}, target)
+    if row.key[0] not in {"link", "port"}:
+        if wanted:
+            yield Op("change", row.key, wanted, {name: have.get(name) for name in wanted}, type=kind)
+        return
+    table = attrs_of(row.key, kind, book.kinds)
+    wanted = {
+        name: value
+        for name, value in _known_in_mode({**wanted, "mode": row.attrs.get("mode")}, table).items()
+        if name in wanted and not (name in table and table[name].create)
+    }
+    switch = next((table[name].without for name in wanted if name in table and table[name].without), "")
+    on = row.attrs.get(switch, have.get(switch))
+    if switch and have.get(switch):
+        yield Op("change", row.key, {switch: False}, {switch: True}, type=kind)
+    wanted = {name: value for name, value in wanted.items() if name != switch} if switch else wanted
+    if wanted:
+        yield Op("change", row.key, wanted, {name: have.get(name) for name in wanted}, type=kind)
+    if switch and on:
+        yield Op("change", row.key, {switch: True}, {switch: False}, type=kind)

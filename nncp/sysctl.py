@@ -1,0 +1,34 @@
+"""Sysctls of the network namespace: /proc/sys/net is the namespace of whoever opens it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nncp.errors import Error, ErrorKind
+
+ROOT = Path("/proc/sys")
+
+
+def read(path: str) -> str | None:
+    """Return the value of a sysctl such as `net/ipv4/ip_forward`, or None where the kernel has none."""
+    try:
+        return " ".join((ROOT / path).read_text().split())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def write(path: str, value: str) -> None:
+    """Set a sysctl.
+
+    Raises:
+        Error: this kernel has no such sysctl, or it refuses the value.
+
+    """
+    try:
+        (ROOT / path).write_text(value + "\n")
+    except FileNotFoundError as error:
+        raise Error(f"this kernel has no sysctl {path}", kind=ErrorKind.UNSUPPORTED) from error
+    except OSError as error:
+        raise Error(
+            f"sysctl {path} could not be set to {value}: {error.strerror}", kind=ErrorKind.FAILED
+        ) from error

@@ -1,0 +1,278 @@
+"""How a plan is carried out so that nothing is left between, whatever is killed when.
+
+Before the first write the touched rows as they were are on the disk, and a supervisor has been forked that
+holds the journal's lock and one end of a pipe. A word on the pipe commits; its end without a word (failure,
+Ctrl-C, `kill -9`) makes the supervisor roll back. If it is killed too, the next nncp in this namespace finds
+the journal pending and rolls back first. Rolling back is planning, from the host as it is to the rows as
+they were, so a rollback that was killed is simply started again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from nncp import sysctl
+from nncp.errors import Error, ErrorKind
+from nncp.host import Host, Op, Row
+from nncp.needs import closure
+from nncp.netlink.carry import Carrier, Refused, sentence
+from nncp.netlink.channel import Channel, Events
+from nncp.netlink.dump import indexes, snapshot
+from nncp.plan import attrs_of, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from nncp.host import Key
+    from nncp.journal import Journal
+    from nncp.kinds.kind import Kinds
+
+COMMIT = b"c"
+PASSES = 3
+"""How often a plan may be made anew: the kernel moves MACs and MTUs along when ports come and go."""
+
+
+class Session:
+    """One network namespace, for as long as one command works on it."""
+
+    def __init__(self, channel: Channel, kinds: Kinds) -> None:
+        self.channel = channel
+        self.kinds = kinds
+
+    def snapshot(self, want: Iterable[Row] = ()) -> Host:
+        """Return the rows of the namespace, with the sysctls that `want` mentions."""
+        host = snapshot(self.channel, self.kinds)
+        for row in want:
+            if row.key[0] == "sysctl" and row.key not in host:
+                value = sysctl.read(row.key[1])
+                if value is not None:
+                    host.rows[row.key] = Row(row.key, {"value": value})
+        return host
+
+    def plan(self, want: Sequence[Row]) -> list[Op]:
+        """Return what is still between the namespace and `want`."""
+        return plan(self.snapshot(want), want, self.kinds)
+
+    def carry_out(self, ops: Sequence[Op]) -> None:
+        """Carry out `ops`.
+
+        Raises:
+            Refused: by the kernel.
+
+        """
+        Carrier(self.channel, self.kinds, indexes(snapshot(self.channel, self.kinds))).carry_out(ops)
+
+
+def run(
+    session: Session, now: Host, ops: Sequence[Op], want: Sequence[Row], journal: Journal, *, deadline: float
+) -> None:
+    """Carry out `ops`, which `plan` found between `now` and `want`, and see that they hold.
+
+    Args:
+        session: the namespace.
+        now: its rows before.
+        ops: not empty.
+        want: what must hold in the end.
+        journal: locked by the caller.
+        deadline: seconds to wait until `want` holds.
+
+    Raises:
+        Error: it did not hold and was rolled back (`FAILED`), or could not be (`ROLLBACK_FAILED`).
+
+    """
+    journal.write(before(now, ops, session.kinds))
+    supervisor = Supervisor.start(session, journal)
+    try:
+        _carry_and_verify(session, now, ops, want, deadline)
+    except BaseException as error:
+        supervisor.abandon(error)
+        raise
+    journal.keep()
+    supervisor.commit()
+
+
+def _carry_and_verify(
+    session: Session, now: Host, ops: Sequence[Op], want: Sequence[Row], deadline: float
+) -> None:
+    end = time.monotonic() + deadline
+    with Events() as events:
+        Carrier(session.channel, session.kinds, indexes(now)).carry_out(ops)
+        left = session.plan(want)
+        for _ in range(PASSES - 1):
+            if not left:
+                return
+            session.carry_out(left)
+            left = session.plan(want)
+        while left and events.wait(end - time.monotonic()):
+            left = session.plan(want)
+    if left:
+        raise _unheld(left, deadline)
+
+
+def _unheld(left: Sequence[Op], deadline: float) -> Error:
+    listed = "; ".join(sentence(op) for op in left[:5])
+    return Error(
+        f"after {deadline:g} s it still takes this to get what was asked for: {listed}",
+        kind=ErrorKind.FAILED,
+        subject=left[0].key[1],
+        hint="the kernel accepted it and then changed it, or something else on this host does",
+    )
+
+
+def before(now: Host, ops: Iterable[Op], kinds: Kinds) -> list[Row]:
+    """Return the touched rows as they are, and the rows that `ops` will make as absent."""
+    ops = list(ops)
+    state = {row.key: row.attrs for row in now}
+    names = {name for op in ops for name in _names(op, state)}
+    links: list[Key] = [("link", name) for name in names]
+    touched = closure(links, state, kinds) | {op.key for op in ops if op.key in state}
+    former = {op.key: op.old["name"] for op in ops if op.verb == "rename"}
+    kept = [_as_it_was(key, state[key], former, kinds) for key in state if key in touched]
+    made = {op.key for op in ops if op.verb != "remove"} - state.keys()
+    down = {("up", key[1]) for key in touched if key[0] == "link"} - state.keys()
+    return kept + [Row(key, absent=True) for key in sorted(made | down)]
+
+
+def _names(op: Op, state: dict[Key, object]) -> Iterator[str]:
+    """Yield the links whose rows an operation can move: its own, its controller's, its peer's."""
+    table, name = op.key[0], op.key[1]
+    if table == "sysctl":
+        return
+    if table == "route":
+        yield from (hop[0] for hop in op.attrs.get("nexthops", ()))
+        return
+    yield name
+    if op.verb == "rename":
+        yield op.old["name"]
+    for attrs in (op.attrs, op.old, state.get(("port", name), {}), state.get(("link", name), {})):
+        for word in ("controller", "peer"):
+            other = attrs.get(word) if hasattr(attrs, "get") else None
+            if other:
+                yield other
+
+
+def _as_it_was(key: Key, attrs: object, former: dict[Key, str], kinds: Kinds) -> Row:
+    assert isinstance(attrs, dict)
+    new = next((new for new, old in former.items() if ("link", old) == key), None)
+    table = attrs_of(key, attrs.get("type", ""), kinds) if key[0] in {"link", "port"} else {}
+    lasting = {name: value for name, value in attrs.items() if name not in table or not table[name].volatile}
+    return Row(key, lasting, was=new[1] if new else "")
+
+
+def roll_back(session: Session, rows: Sequence[Row]) -> list[Op]:
+    """Lead the namespace back to `rows`; return what was written.
+
+    What the kernel moves along by itself (a bridge's MAC follows its ports) is written only if it still
+    differs when everything else is back.
+
+    Raises:
+        Error: it could not be led back (`ROLLBACK_FAILED`).
+
+    """
+    done: list[Op] = []
+    refused: Error | None = None
+    for want in (_without_followers(rows, session.kinds), list(rows)):
+        for _ in range(PASSES):
+            ops = session.plan(want)
+            if not ops:
+                break
+            try:
+                session.carry_out(ops)
+            except Refused as error:
+                refused = error
+            done += ops
+    left = session.plan(list(rows))
+    if left:
+        raise Error(
+            f"the state before could not be restored; still missing: {'; '.join(sentence(op) for op in left)}",
+            kind=ErrorKind.ROLLBACK_FAILED,
+            hint=f"{refused.message}; run `nncp rollback` to try again" if refused else "run `nncp rollback`",
+        )
+    return done
+
+
+def _without_followers(rows: Iterable[Row], kinds: Kinds) -> list[Row]:
+    found = []
+    for row in rows:
+        table = attrs_of(row.key, row.attrs.get("type", ""), kinds) if row.key[0] == "link" else {}
+        attrs = {name: value for name, value in row.attrs.items() if name not in table or not table[name].follows}
+        found.append(Row(row.key, attrs, row.needs, row.absent, row.was))
+    return found
+
+
+class Supervisor:
+    """The process that rolls back when the one that writes goes away without a word."""
+
+    def __init__(self, pid: int, pipe: int) -> None:
+        self.pid = pid
+        self.pipe = pipe
+
+    @classmethod
+    def start(cls, session: Session, journal: Journal) -> Supervisor:
+        """Fork the supervisor; it inherits the journal's lock."""
+        read, write = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            os.close(write)
+            os._exit(_supervise(read, session.kinds, journal))
+        os.close(read)
+        return cls(pid, write)
+
+    def commit(self) -> None:
+        """Tell it that all is well, and wait for its end."""
+        os.write(self.pipe, COMMIT)
+        os.close(self.pipe)
+        os.waitpid(self.pid, 0)
+
+    def abandon(self, error: BaseException) -> None:
+        """Let it roll back, and wait.
+
+        Raises:
+            Error: it could not (`ROLLBACK_FAILED`), with the reason for rolling back among its `others`.
+
+        """
+        os.close(self.pipe)
+        _, status = os.waitpid(self.pid, 0)
+        if os.waitstatus_to_exitcode(status) != 0:
+            first = error if isinstance(error, Error) else None
+            raise Error(
+                "the change was undone only in part",
+                kind=ErrorKind.ROLLBACK_FAILED,
+                hint="run `nncp rollback` to go on with it",
+                others=(first,) if first else (),
+            ) from error
+
+
+def _supervise(pipe: int, kinds: Kinds, journal: Journal) -> int:
+    """Wait for the word or for the pipe's end; return the exit code."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    select.select([pipe], [], [])
+    record = journal.read()
+    if os.read(pipe, 1) == COMMIT or record is None or not record.pending:
+        return 0
+    try:
+        with Channel() as channel:
+            undo(Session(channel, kinds), journal)
+    except BaseException as error:  # noqa: BLE001  (the last line of defence says so and keeps the journal)
+        print(f"nncp: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def undo(session: Session, journal: Journal, *, forget: Callable[[], None] | None = None) -> list[Op]:
+    """Roll back what the journal holds, and forget it; return what was written."""
+    record = journal.read()
+    if record is None:
+        return []
+    ops = roll_back(session, record.before)
+    (forget or journal.forget)()
+    return ops
