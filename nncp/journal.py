@@ -80,6 +80,11 @@ class Journal:
         record = msgspec.json.decode(data, type=Record)
         return Record(tuple(_restored(row) for row in record.before), record.pending)
 
+    def is_pending(self) -> bool:
+        """Whether an apply was interrupted and not undone yet (or is going on)."""
+        record = self.read()
+        return record is not None and record.pending
+
     def write(self, before: Iterable[Row], *, pending: bool = True) -> None:
         """Record `before` and have it on the disk when this returns."""
         data = msgspec.json.encode(Record(tuple(before), pending))

@@ -227,6 +227,8 @@ def _stands(key: Key, target: State, book: _Book) -> bool:
     if key[0] == "link" and (peer := attrs.get("peer")):
         other = target.get(("link", peer))
         return other is not None and other.get("peer", key[1]) == key[1]
+    if key[0] == "vlans" and ("port", key[1]) in book.now and ("port", key[1]) not in target:
+        return False
     return all(need in target for need in needs(key, target, book.kinds))
 
 

@@ -26,7 +26,7 @@ from nncp.netlink.dump import indexes, snapshot
 from nncp.plan import attrs_of, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nncp.host import Key
     from nncp.journal import Journal
@@ -46,7 +46,11 @@ class Session:
 
     def snapshot(self, want: Iterable[Row] = ()) -> Host:
         """Return the rows of the namespace, with the sysctls that `want` mentions."""
-        host = snapshot(self.channel, self.kinds)
+        return self.with_sysctls(snapshot(self.channel, self.kinds), want)
+
+    @staticmethod
+    def with_sysctls(host: Host, want: Iterable[Row]) -> Host:
+        """Add to `host` the sysctls that `want` mentions and that a dump does not hold."""
         for row in want:
             if row.key[0] == "sysctl" and row.key not in host:
                 value = sysctl.read(row.key[1])
@@ -268,11 +272,11 @@ def _supervise(pipe: int, kinds: Kinds, journal: Journal) -> int:
     return 0
 
 
-def undo(session: Session, journal: Journal, *, forget: Callable[[], None] | None = None) -> list[Op]:
+def undo(session: Session, journal: Journal) -> list[Op]:
     """Roll back what the journal holds, and forget it; return what was written."""
     record = journal.read()
     if record is None:
         return []
     ops = roll_back(session, record.before)
-    (forget or journal.forget)()
+    journal.forget()
     return ops

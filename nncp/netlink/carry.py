@@ -108,7 +108,7 @@ class Carrier:
         elif op.verb == "create" and op.type == "tap":
             self._flush(written)
             tap.make(op.key[1], op.attrs)
-            self.encoder.indexes[op.key[1]] = socket.if_nametoindex(op.key[1])
+            self.encoder.learn(op.key[1], socket.if_nametoindex(op.key[1]))
             written(op)
             rest = {name: value for name, value in op.attrs.items() if name in {"mac", "mtu", "txqlen", "addr-gen-mode"}}
             if rest:

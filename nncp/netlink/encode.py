@@ -74,6 +74,11 @@ class Encoder:
         self.namespaces = namespaces
         self.next_index = max(indexes.values(), default=1)
 
+    def learn(self, name: str, index: int) -> None:
+        """Take note of a link that was not made by a request."""
+        self.indexes[name] = index
+        self.next_index = max(self.next_index, index)
+
     def requests(self, op: Op) -> Iterator[bytearray]:
         """Yield the requests that carry out `op`, in order."""
         table, name = op.key[0], op.key[1]
@@ -101,7 +106,7 @@ class Encoder:
         kind = self.kinds.by_type.get(op.type)
         base, data, late = self._sorted(op, table)
         if op.verb == "change":
-            yield self._set(name, *base, *self._info(kind.link if kind else "", data), *late)
+            yield self._set(name, *base, *(self._info(kind.link, data) if kind and data else ()), *late)
             return
         assert kind is not None, op
         self.indexes[name] = index = self._index(op.attrs.get("index"))
@@ -145,8 +150,6 @@ class Encoder:
 
     @staticmethod
     def _info(kind: str, data: list[bytes]) -> list[bytes]:
-        if not kind:
-            return []
         parts = [wire.attr(IFLA_INFO_KIND, kind.encode() + b"\0")]
         if data:
             parts.append(wire.nest(IFLA_INFO_DATA, *data))

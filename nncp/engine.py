@@ -1,0 +1,95 @@
+"""show, plan, apply, rollback: the data flow, and nothing else.
+
+    wanted rows ─┐
+    snapshot ────┴─▶ plan ─▶ transaction ─▶ plan again, until it is empty
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nncp import transaction
+from nncp.journal import STATE_DIR, Journal
+from nncp.kinds import KINDS
+from nncp.netlink.channel import Channel
+from nncp.plan import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from nncp.host import Host, Op, Row
+    from nncp.kinds.kind import Kinds
+
+DEADLINE = 10.0
+PATIENCE = 30.0
+"""Seconds to wait for another apply in the same namespace: longer than one takes."""
+
+
+def snapshot(want: Iterable[Row] = (), *, kinds: Kinds = KINDS) -> Host:
+    """Return the rows of the current network namespace, with the sysctls that `want` mentions."""
+    with Channel() as channel:
+        return transaction.Session(channel, kinds).snapshot(want)
+
+
+def plan_rows(now: Host, want: Iterable[Row], *, kinds: Kinds = KINDS) -> list[Op]:
+    """Return the writes between `now` and `want`; nothing is read or written."""
+    return plan(now, list(want), kinds)
+
+
+def apply_rows(
+    want: Iterable[Row],
+    *,
+    state_dir: Path = STATE_DIR,
+    deadline: float = DEADLINE,
+    kinds: Kinds = KINDS,
+) -> list[Op]:
+    """Lead the current network namespace to `want`, in one transaction; return what was written.
+
+    Raises:
+        Error: nothing could be changed, or everything was rolled back, or (`ROLLBACK_FAILED`) it was not.
+
+    """
+    wanted = list(want)
+    return apply_compiled(lambda _: wanted, state_dir=state_dir, deadline=deadline, kinds=kinds)
+
+
+def apply_compiled(
+    compiled: Callable[[Host], Sequence[Row]],
+    *,
+    state_dir: Path = STATE_DIR,
+    deadline: float = DEADLINE,
+    kinds: Kinds = KINDS,
+) -> list[Op]:
+    """Lead the current network namespace to the rows that `compiled` makes of it; see `apply_rows`."""
+    with Channel() as channel:
+        session = transaction.Session(channel, kinds)
+        journal = Journal(state_dir)
+        if not journal.is_pending():
+            now = session.snapshot()
+            want = compiled(now)
+            if not plan(session.with_sysctls(now, want), want, kinds):
+                return []
+        with journal.locked(patience=PATIENCE):
+            if journal.is_pending():
+                transaction.undo(session, journal)
+            now = session.snapshot()
+            want = compiled(now)
+            ops = plan(session.with_sysctls(now, want), want, kinds)
+            if ops:
+                transaction.run(session, now, ops, want, journal, deadline=deadline)
+            return ops
+
+
+def rollback(*, state_dir: Path = STATE_DIR, kinds: Kinds = KINDS) -> list[Op]:
+    """Undo the last apply in this network namespace, or finish what a killed one left; return what was written.
+
+    Raises:
+        Error: the state before could not be restored.
+
+    """
+    journal = Journal(state_dir)
+    if journal.read() is None:
+        return []
+    with journal.locked(patience=PATIENCE), Channel() as channel:
+        return transaction.undo(transaction.Session(channel, kinds), journal)
