@@ -1,0 +1,118 @@
+"""The masquerade binding: the guest stands behind the Pod, which translates for it.
+
+    interfaces:
+    - name: default
+      masquerade: {}
+      ports: [{port: 80}]        # without ports, everything is forwarded
+
+eth0 stays as the Pod network made it. k6t-eth0 is a bridge with one port, the guest's tap, and holds the
+guest's gateway; nft translates both ways. The Pod's address may change in a migration, the guest's never
+does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from nncp.host import Row
+from vmnet import nft
+from vmnet.plumbing import Binding, Lease, Plumbing, domain_interface
+from vmnet.rows import pod_bridge, silent, sysctl, tap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmnet.plumbing import Site
+
+RESERVED_MAC = "02:00:00:00:00:00"
+"""k6t-eth0's own, the same in every Pod: the guest's neighbour cache stays right when it moves."""
+
+V4_DEFAULT = "10.0.2.0/24"
+V6_DEFAULT = "fd10:0:2::/120"
+
+
+def plumb(site: Site) -> Plumbing:
+    """Return what puts the guest behind the Pod's own address."""
+    rows = (*_bridge(site), *_translation(site), *tap(site))
+    text = "".join(
+        nft.masquerade(nat, uplink=site.devices.pod, bridge=site.devices.bridge, ports=site.interface.ports)
+        for nat in _nats(site)
+    )
+    return Plumbing(rows=rows, domain=domain_interface(site), lease=_lease(site), nft=text)
+
+
+def _bridge(site: Site) -> Iterator[Row]:
+    """The guest's gateway. With IPv6 in the Pod it speaks IPv6 too: only the guest hears it."""
+    name = site.devices.bridge
+    key = ("link", name)
+    gateway, _, length = _v4(site)
+    yield pod_bridge(site, mac=RESERVED_MAC)
+    yield Row(("address", name, f"{gateway}/{length}"), needs=(key,))
+    if _has_v6(site):
+        gateway, _, length = _v6(site)
+        yield sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0", of=name)
+        yield Row(("address", name, f"{gateway}/{length}"), needs=(key,))
+        yield Row(("up", name), needs=(key,))
+    else:
+        yield from silent(name)
+
+
+def _translation(site: Site) -> Iterator[Row]:
+    name = site.devices.bridge
+    yield sysctl("net/ipv4/ip_forward", "1")
+    # What a process in the Pod sends to 127.0.0.1 is sent on to the guest: without this it is a martian.
+    yield sysctl(f"net/ipv4/conf/{name}/route_localnet", "1", of=name)
+    if _has_v6(site):
+        yield sysctl("net/ipv6/conf/all/forwarding", "1")
+
+
+def _nats(site: Site) -> Iterator[nft.Nat]:
+    gateway, guest, _ = _v4(site)
+    yield nft.v4(guest=guest, gateway=gateway)
+    if _has_v6(site):
+        gateway, guest, _ = _v6(site)
+        yield nft.v6(guest=guest, gateway=gateway)
+
+
+def _lease(site: Site) -> Lease:
+    gateway, guest, length = _v4(site)
+    options = site.interface.dhcp_options
+    return Lease(
+        interface=site.devices.bridge,
+        server=gateway,
+        address=f"{guest}/{length}",
+        gateway=gateway,
+        mtu=site.link.mtu,
+        hostname=site.hostname,
+        nameservers=site.resolver.nameservers,
+        searches=site.resolver.searches,
+        **({} if options is None else options.lease()),
+    )
+
+
+def _has_v6(site: Site) -> bool:
+    return any(":" in address for address in site.link.addresses)
+
+
+def _v4(site: Site) -> tuple[str, str, int]:
+    pod = site.network.pod
+    return _pair((pod.vm_network_cidr if pod else "") or V4_DEFAULT)
+
+
+def _v6(site: Site) -> tuple[str, str, int]:
+    pod = site.network.pod
+    return _pair((pod.vm_ipv6_network_cidr if pod else "") or V6_DEFAULT)
+
+
+def _pair(cidr: str) -> tuple[str, str, int]:
+    """The gateway and the guest, the first two hosts of the guest's network, and its prefix length."""
+    network = ipaddress.ip_network(cidr, strict=False)
+    return str(network[1]), str(network[2]), network.prefixlen
+
+
+MASQUERADE = Binding(
+    name="masquerade",
+    plumb=plumb,
+    primary_only="Masquerade interface only implemented with pod network",
+)

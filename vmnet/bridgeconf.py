@@ -1,0 +1,217 @@
+"""The configuration of the bridge plugin, what is wrong with it, and the rows it means. Pure.
+
+The keys and the words of the errors are those of containernetworking's bridge plugin, which OpenShift ships as
+cnv-bridge too. What that plugin does silently wrong is refused here by name: see `host_faults`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from nncp.host import Row
+from vmnet.reading import Fault, read
+from vmnet.rows import port, sysctl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from nncp.host import Host
+
+MAX_VLAN = 4094
+UNSUPPORTED = ("isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "promiscMode", "enabledad")
+"""Keys of the upstream plugin that ask for more than a layer-2 port. Refused when they ask, not when false."""
+
+IGNORED = ("ipMasqBackend", "dns", "capabilities", "args", "runtimeConfig", "prevResult", "ipam", "name")
+IGNORED_ALSO = ("cniVersion", "type", "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck")
+
+DOWNLINKS = frozenset({"veth", "tap"})
+"""Port types that lead to Pods and guests; every other port of a bridge is an uplink."""
+
+
+class Trunk(Struct, frozen=True, forbid_unknown_fields=True):
+    """A range of tagged VLANs, `{minID: 100, maxID: 200}`, or one, `{id: 33}`."""
+
+    minID: int | None = None  # noqa: N815 -- the configuration's own word
+    maxID: int | None = None  # noqa: N815
+    id: int | None = None
+
+
+class BridgeConf(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """One bridge port.
+
+    {"type": "cnv-bridge", "bridge": "br1", "vlan": 33, "macspoofchk": false}
+    """
+
+    bridge: str = "cni0"
+    vlan: int = 0
+    vlan_trunk: tuple[Trunk, ...] = ()
+    mtu: int = 0
+    macspoofchk: bool = False
+    port_isolation: bool = False
+    hairpin_mode: bool = False
+    disable_container_interface: bool = False
+    preserve_default_vlan: bool = False
+
+    @property
+    def vlans(self) -> tuple[tuple[int, int, str], ...]:
+        """The VLAN set of the port; empty when the bridge's default is to stay.
+
+        Without `vlan` a trunk carries tagged frames only. The upstream plugin adds VLAN 1 untagged to it, which
+        leaks whatever the bridge carries untagged into the guest; `preserveDefaultVlan` asks for that here.
+        """
+        tagged = {vid for trunk in self.vlan_trunk for vid in _vids(trunk)} - {self.vlan}
+        if not tagged and not self.vlan:
+            return ()
+        vids = dict.fromkeys(sorted(tagged), "")
+        if self.preserve_default_vlan:
+            vids[1] = "untagged"
+        if native := self.vlan or (1 if self.preserve_default_vlan else 0):
+            vids[native] = "pvid untagged"
+        return _ranges(vids)
+
+    @property
+    def wanted(self) -> frozenset[int]:
+        """The VLANs that the configuration names."""
+        tagged = {vid for trunk in self.vlan_trunk for vid in _vids(trunk)}
+        return frozenset(tagged | ({self.vlan} if self.vlan else set()))
+
+
+def read_conf(value: Mapping[str, Any]) -> tuple[BridgeConf, list[Fault]]:
+    """Read a plugin configuration, and list everything that is wrong with it."""
+    skip = {*UNSUPPORTED, *IGNORED, *IGNORED_ALSO}
+    own = {key: v for key, v in value.items() if key not in skip}
+    conf, faults = read(own, BridgeConf)
+    for key in UNSUPPORTED:
+        if value.get(key):
+            faults.append(Fault(f"{key} is not supported: this plugin makes layer-2 ports", (key,), key=True))
+    conf = conf or BridgeConf()
+    faults += _faults(conf, has_ipam=bool((value.get("ipam") or {}).get("type")))
+    return conf, faults
+
+
+def _faults(conf: BridgeConf, *, has_ipam: bool) -> Iterator[Fault]:
+    if not 0 <= conf.vlan <= MAX_VLAN:
+        yield Fault(f"invalid VLAN ID {conf.vlan} (must be between 0 and {MAX_VLAN})", ("vlan",))
+    for index, trunk in enumerate(conf.vlan_trunk):
+        yield from (fault.below("vlanTrunk", index) for fault in _trunk_faults(trunk))
+    if conf.mtu < 0:
+        yield Fault(f"invalid MTU {conf.mtu}", ("mtu",))
+    if has_ipam and conf.disable_container_interface:
+        message = "cannot use IPAM when DisableContainerInterface flag is set"
+        yield Fault(message, ("disableContainerInterface",), key=True)
+
+
+def _trunk_faults(trunk: Trunk) -> Iterator[Fault]:
+    for name in ("minID", "maxID", "id"):
+        vid = getattr(trunk, name)
+        if vid is not None and not 1 <= vid <= MAX_VLAN:
+            yield Fault(f"incorrect trunk {name} parameter", (name,), f"1 to {MAX_VLAN}")
+    if (trunk.minID is None) != (trunk.maxID is None):
+        missing = "minID" if trunk.minID is None else "maxID"
+        yield Fault(f"minID and maxID should be configured simultaneously, {missing} is missing")
+    elif trunk.minID is not None and trunk.maxID is not None and trunk.minID > trunk.maxID:
+        yield Fault("minID is greater than maxID in trunk parameter", ("minID",))
+
+
+def _vids(trunk: Trunk) -> set[int]:
+    found = {trunk.id} if trunk.id is not None else set()
+    if trunk.minID is not None and trunk.maxID is not None:
+        found |= set(range(trunk.minID, min(trunk.maxID, MAX_VLAN) + 1))
+    return found
+
+
+def _ranges(vids: Mapping[int, str]) -> tuple[tuple[int, int, str], ...]:
+    """Merge neighbours of the same flags; the PVID stands alone, as there is only one."""
+    merged: list[tuple[int, int, str]] = []
+    for vid in sorted(vids):
+        flags = vids[vid]
+        if merged and merged[-1][1] == vid - 1 and merged[-1][2] == flags and "pvid" not in flags:
+            merged[-1] = (merged[-1][0], vid, flags)
+        else:
+            merged.append((vid, vid, flags))
+    return tuple(merged)
+
+
+def host_faults(conf: BridgeConf, host: Host, *, but: str = "") -> Iterator[Fault]:
+    """Yield what makes this node unfit for the configuration; `but` is a port that is not asked.
+
+    Upstream creates a missing bridge without an uplink, takes a bridge that does not filter as if it did, never
+    looks at the uplink's VLANs, and accepts an MTU that the uplink cannot carry: a guest that runs and hears nothing.
+    """
+    link = host.get("link", conf.bridge)
+    if link is None:
+        hint = "apply the policy that makes it, or name another bridge"
+        yield Fault(f'bridge "{conf.bridge}" does not exist on this node', ("bridge",), hint)
+    elif link.attrs.get("type") != "linux-bridge":
+        yield Fault(f'"{conf.bridge}" already exists but is not a bridge', ("bridge",))
+    else:
+        yield from _vlan_faults(conf, host, but)
+        yield from _mtu_faults(conf, host)
+
+
+def _vlan_faults(conf: BridgeConf, host: Host, but: str) -> Iterator[Fault]:
+    if not conf.wanted:
+        return
+    key = "vlan" if conf.vlan else "vlanTrunk"
+    if not host.attr("link", conf.bridge, name="vlan-filtering"):
+        what = f"VLAN {conf.vlan}" if conf.vlan else "a VLAN trunk"
+        hint = "give its ports vlan settings in the policy, or drop the VLAN"
+        yield Fault(
+            f'bridge "{conf.bridge}" does not filter VLANs, so {what} would mean nothing', (key,), hint
+        )
+        return
+    ports = [name for name in uplinks(host, conf.bridge) if name != but]
+    carried = frozenset().union(*(carries(host, name) for name in ports))
+    missing = conf.wanted - carried
+    if ports and missing:
+        text = ", ".join(_span(first, last) for first, last, _ in _ranges(dict.fromkeys(missing, "")))
+        names = ", ".join(ports)
+        message = f'no uplink of bridge "{conf.bridge}" ({names}) carries VLAN {text}'
+        yield Fault(message, (key,), "add it to the uplink port's vlan settings in the policy")
+
+
+def _mtu_faults(conf: BridgeConf, host: Host) -> Iterator[Fault]:
+    least = min((host.attr("link", p, name="mtu", default=0) for p in uplinks(host, conf.bridge)), default=0)
+    if least and conf.mtu > least:
+        message = f'MTU {conf.mtu} is more than the uplinks of bridge "{conf.bridge}" carry ({least})'
+        yield Fault(message, ("mtu",), "raise the uplink's MTU in the policy, or lower this one")
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def uplinks(host: Host, bridge: str) -> list[str]:
+    """Return the ports of a bridge that lead out of the node."""
+    ports = (row.name for row in host.table("port") if row.attrs.get("controller") == bridge)
+    return [name for name in ports if host.attr("link", name, name="type") not in DOWNLINKS]
+
+
+def carries(host: Host, name: str) -> frozenset[int]:
+    """Return the VLANs of a bridge port."""
+    ranges: Iterable[tuple[int, int, str]] = host.attr("vlans", name, name="vids", default=()) or ()
+    return frozenset(vid for first, last, _ in ranges for vid in range(first, last + 1))
+
+
+def port_rows(conf: BridgeConf, *, veth: str, mtu: int, pair: Mapping[str, Any]) -> list[Row]:
+    """Return the node's side of an attachment: the veth, a port of the bridge.
+
+    `pair` are the attributes that make its other end; empty when the pair is there already.
+    """
+    off = sysctl(f"net/ipv6/conf/{veth}/disable_ipv6", "1", of=veth)
+    attrs = {"stp-hairpin-mode": conf.hairpin_mode, "isolated": conf.port_isolation}
+    member = port(veth, conf.bridge, **attrs)
+    rows = [Row(("link", veth), {"type": "veth", "mtu": mtu, **pair}), off, member]
+    needs: tuple[tuple[str, ...], ...] = (("link", veth), off.key, member.key)
+    if conf.vlans:
+        vlans = Row(("vlans", veth), {"vids": conf.vlans}, needs=(member.key,))
+        rows.append(vlans)
+        needs = (*needs, vlans.key)  # up last: not a frame passes in the bridge's default VLAN
+    return [*rows, Row(("up", veth), needs=needs)]
+
+
+def port_mtu(conf: BridgeConf, host: Host) -> int:
+    """Return the MTU of a port: as configured, else the bridge's, so that joining never lowers the bridge's."""
+    return conf.mtu or int(host.attr("link", conf.bridge, name="mtu", default=1500))

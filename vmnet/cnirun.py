@@ -1,0 +1,194 @@
+"""Running CNI plugins, as a container runtime does (CNI specification, sections 2 to 4)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from nncp.errors import Error, ErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+PATHS = ("/opt/cni/bin", "/usr/lib/cni")
+PATIENCE = 60.0
+"""Seconds that a plugin may take: what kubelet's runtimes allow, halved."""
+
+INVALID = 7
+"""CNI's code for a configuration that cannot be meant."""
+
+
+class Call(Struct, frozen=True):
+    """For whom a network is attached: one interface of one Pod.
+
+    `own` maps plugin types to the command line of a plugin of ours, which goes before the search path.
+    """
+
+    container: str
+    netns: str
+    interface: str
+    args: Mapping[str, str] = {}
+    mac: str = ""
+    paths: tuple[str, ...] = PATHS
+    own: Mapping[str, tuple[str, ...]] = {}
+
+
+def add(conf: Mapping[str, Any], call: Call) -> dict[str, Any]:
+    """Attach a network: ADD of every plugin in order, each given the result of the one before.
+
+    Raises what the failing plugin says, after DEL of all of them.
+    """
+    result: dict[str, Any] | None = None
+    for plugin in _plugins(conf):
+        try:
+            result = _run("ADD", plugin, conf, call, result) or result
+        except Error as error:
+            error.others += tuple(delete(conf, call, result))
+            raise
+    return result or {}
+
+
+def delete(conf: Mapping[str, Any], call: Call, result: Mapping[str, Any] | None) -> list[Error]:
+    """Detach a network: DEL of every plugin, last first. What fails is returned, and stops nothing."""
+    errors = []
+    for plugin in reversed(_plugins(conf)):
+        try:
+            _run("DEL", plugin, conf, call, result)
+        except Error as error:
+            errors.append(error)
+    return errors
+
+
+def check(conf: Mapping[str, Any], call: Call, result: Mapping[str, Any]) -> None:
+    """CHECK every plugin in order; raises what the first one finds wrong. Before 0.4.0 there is no CHECK."""
+    if version(str(conf.get("cniVersion", ""))) < (0, 4, 0):
+        return
+    for plugin in _plugins(conf):
+        _run("CHECK", plugin, conf, call, result)
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Return a CNI version as numbers, to compare."""
+    return tuple(int(part) if part.isdigit() else 0 for part in text.split("."))
+
+
+def find_conf(folder: Path) -> dict[str, Any]:
+    """Return the node's Pod network: the first configuration in `folder` by name, as runtimes choose it."""
+    files = sorted(path for path in folder.glob("*") if path.suffix in {".conflist", ".conf", ".json"})
+    if not files:
+        hint = "put a CNI conflist there; bridge with host-local will do"
+        raise Error(f"there is no Pod network in {folder}", kind=ErrorKind.UNSUPPORTED, hint=hint)
+    text = files[0].read_text()
+    try:
+        conf = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Error(f"{files[0]} is not JSON: {error}") from None
+    return conf if "plugins" in conf else {**conf, "plugins": [conf]}
+
+
+def _plugins(conf: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list(conf["plugins"])
+
+
+def delegate(verb: str, given: Mapping[str, Any], kind: str, call: Call) -> dict[str, Any]:
+    """Hand a plugin's own configuration on to its IPAM plugin (CNI specification, section 4)."""
+    return _execute(verb, kind, given, call)
+
+
+def _run(
+    verb: str,
+    plugin: Mapping[str, Any],
+    conf: Mapping[str, Any],
+    call: Call,
+    result: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    return _execute(verb, plugin["type"], _input(plugin, conf, call, result), call)
+
+
+def _execute(verb: str, kind: str, given: Mapping[str, Any], call: Call) -> dict[str, Any]:
+    """Carry out one verb of one plugin and return its result, empty for verbs that have none."""
+    argv = _command(kind, call)
+    try:
+        done = subprocess.run(
+            argv,
+            input=json.dumps(given),
+            env=_environment(verb, call),
+            text=True,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        message = f"CNI plugin {kind} did not answer {verb} within {PATIENCE:.0f} s"
+        raise Error(message, kind=ErrorKind.FAILED, subject=call.interface) from None
+    if done.returncode:
+        raise _refusal(verb, kind, call, done.stdout, done.stderr)
+    return dict(json.loads(done.stdout)) if done.stdout.strip() else {}
+
+
+def _command(kind: str, call: Call) -> tuple[str, ...]:
+    if kind in call.own:
+        return tuple(call.own[kind])
+    for folder in call.paths:
+        path = Path(folder) / kind
+        if os.access(path, os.X_OK):
+            return (str(path),)
+    hint = f"looked in {', '.join(call.paths)}; on Debian: apt install containernetworking-plugins"
+    raise Error(f"CNI plugin {kind} is not installed", kind=ErrorKind.UNSUPPORTED, hint=hint)
+
+
+def _environment(verb: str, call: Call) -> dict[str, str]:
+    args = {"IgnoreUnknown": "1", **call.args, **({"MAC": call.mac} if call.mac else {})}
+    return {
+        **os.environ,
+        "CNI_COMMAND": verb,
+        "CNI_CONTAINERID": call.container,
+        "CNI_NETNS": call.netns,
+        "CNI_IFNAME": call.interface,
+        "CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items()),
+        "CNI_PATH": ":".join(call.paths),
+    }
+
+
+def _input(
+    plugin: Mapping[str, Any], conf: Mapping[str, Any], call: Call, result: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    given = dict(plugin)
+    given["name"], given["cniVersion"] = conf["name"], conf.get("cniVersion", "0.1.0")
+    if call.mac and (plugin.get("capabilities") or {}).get("mac"):
+        given["runtimeConfig"] = {**(plugin.get("runtimeConfig") or {}), "mac": call.mac}
+    if result is not None:
+        given["prevResult"] = result
+    return given
+
+
+def _refusal(verb: str, kind: str, call: Call, out: str, err: str) -> Error:
+    """What a plugin said of itself: an error object on standard output, else its last words."""
+    try:
+        said = json.loads(out)
+        message, details, code = str(said["msg"]), str(said.get("details") or ""), int(said["code"])
+    except (ValueError, KeyError, TypeError):
+        last: Iterable[str] = (err or out).strip().splitlines()[-1:]
+        message, details, code = "".join(last) or "it failed and said nothing", "", 0
+    blame = ErrorKind.DOCUMENT if code == INVALID else ErrorKind.FAILED
+    text = f"failed to {verb} network through CNI plugin {kind}: {message}"
+    return Error(text, kind=blame, subject=call.interface, hint=details)
+
+
+def addresses(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the addresses of a result, with their prefix lengths."""
+    return (str(ip["address"]) for ip in result.get("ips") or ())
+
+
+def routes(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the routes of a result; one without a gateway takes its family's first (CNI, result types)."""
+    gateways = [str(ip["gateway"]) for ip in result.get("ips") or () if ip.get("gateway")]
+    for route in result.get("routes") or ():
+        destination = str(route["dst"])
+        same = (gateway for gateway in gateways if (":" in gateway) == (":" in destination))
+        yield destination, str(route.get("gw") or next(same, ""))

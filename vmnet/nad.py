@@ -1,0 +1,157 @@
+"""NetworkAttachmentDefinitions: a CNI configuration as text inside a manifest.
+
+Errors inside that text are told at their place in the manifest, not at `spec.config` as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, structs
+
+from nncp.document.source import Node, load
+from nncp.errors import Error, Place, raise_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+API = "k8s.cni.cncf.io/v1"
+KIND = "NetworkAttachmentDefinition"
+RESOURCE = "k8s.v1.cni.cncf.io/resourceName"
+CONFIG = ("spec", "config")
+
+
+class Nad(Struct, frozen=True):
+    """A network that Pods can be attached to: its CNI plugins in order, and where each word stands."""
+
+    name: str
+    namespace: str
+    cni_version: str
+    plugins: tuple[dict[str, Any], ...]
+    listed: bool
+    resource: str
+    conf: Node
+    config: Embedded
+
+    @property
+    def full_name(self) -> str:
+        """The name as Multus writes it in a network status."""
+        return f"{self.namespace}/{self.name}"
+
+    def path(self, plugin: int) -> tuple[str | int, ...]:
+        """Return where the plugin stands inside the configuration."""
+        return ("plugins", plugin) if self.listed else ()
+
+    def errors(self, error: Error) -> Iterator[Error]:
+        """Yield errors about the configuration at their places in the manifest."""
+        for each in error:
+            where = None if each.where is None else self.config.outer(each.where)
+            yield _moved(each, where)
+
+
+class Embedded(Struct, frozen=True):
+    """A text inside a manifest: `start` is where its scalar begins, `lines` are the manifest's."""
+
+    start: Place
+    lines: tuple[str, ...]
+
+    def outer(self, inner: Place) -> Place:
+        """Return the place in the manifest of a place in the text; else the scalar's own."""
+        mark = self.start.text[self.start.column - 1 : self.start.column]
+        if mark == "|":
+            return self._in_block(inner)
+        if mark == "'" and inner.line == 1 and "''" not in self.start.text:
+            return self._at(self.start.line, self.start.column + inner.column, inner.width)
+        return self.start
+
+    def _in_block(self, inner: Place) -> Place:
+        body = self.lines[self.start.line :]
+        first = next((line for line in body if line.strip()), "")
+        indent = len(first) - len(first.lstrip(" "))
+        return self._at(self.start.line + inner.line, indent + inner.column, inner.width)
+
+    def _at(self, line: int, column: int, width: int) -> Place:
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        return Place(self.start.file, line, column, text, width)
+
+
+def read_nad(node: Node, *, text: str) -> Nad:
+    """Read a NetworkAttachmentDefinition; `text` is the whole file that `node` came from.
+
+    Raises every error that its envelope and its JSON have. What the plugins make of it is theirs to say.
+    """
+    raise_all(_envelope(node))
+    value, meta = node.value, node.value["metadata"]
+    config = Embedded(start=node.place(*CONFIG), lines=tuple(text.splitlines()))
+    conf = _conf(node, config)
+    listed = "plugins" in conf.value
+    nad = Nad(
+        name=meta["name"],
+        namespace=meta.get("namespace") or "default",
+        cni_version=str(conf.value.get("cniVersion") or "0.1.0"),
+        plugins=tuple(conf.value["plugins"]) if listed else (conf.value,),
+        listed=listed,
+        resource=(meta.get("annotations") or {}).get(RESOURCE, ""),
+        conf=conf,
+        config=config,
+    )
+    raise_all(_plugin_errors(nad, value["metadata"]["name"]))
+    return structs.replace(nad, plugins=tuple(_with_name(nad, plugin) for plugin in nad.plugins))
+
+
+def _with_name(nad: Nad, plugin: dict[str, Any]) -> dict[str, Any]:
+    """Give a plugin the name and version of its network, as Multus does where the text has none."""
+    name = nad.conf.value.get("name") or nad.name
+    return {**plugin, "name": name, "cniVersion": nad.cni_version}
+
+
+def _envelope(node: Node) -> Iterator[Error]:
+    value = node.value
+    if not isinstance(value, dict) or value.get("kind") != KIND:
+        yield node.error(f"not a {KIND}", "kind")
+        return
+    if value.get("apiVersion") != API:
+        yield node.error(f"apiVersion must be {API}, got {value.get('apiVersion')}", "apiVersion")
+    meta = value.get("metadata")
+    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
+        yield node.error(f"a {KIND} needs metadata.name", "metadata")
+    spec = value.get("spec")
+    config = spec.get("config") if isinstance(spec, dict) else None
+    if not isinstance(config, str) or not config.strip():
+        yield node.error("spec.config must be a CNI configuration as JSON text", *CONFIG)
+
+
+def _conf(node: Node, config: Embedded) -> Node:
+    """Parse the JSON strictly, then once more by the reader that knows places and duplicate keys."""
+    text, file, name = node.value["spec"]["config"], config.start.file, node.value["metadata"]["name"]
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        where = config.outer(Place(file, error.lineno, error.colno))
+        message = f"spec.config is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        raise Error(message, path="spec.config", subject=name, where=where) from None
+    if not isinstance(value, dict):
+        raise node.error("spec.config must be a JSON object", *CONFIG, subject=name)
+    try:
+        return load(text, file=file)[0]
+    except Error as error:
+        raise_all(_moved(each, each.where and config.outer(each.where)) for each in error)
+        raise
+
+
+def _plugin_errors(nad: Nad, name: str) -> Iterator[Error]:
+    if not nad.plugins or not all(isinstance(plugin, dict) for plugin in nad.plugins):
+        yield _moved(nad.conf.error("plugins must be a list of objects", "plugins"), nad.config.start)
+        return
+    for index, plugin in enumerate(nad.plugins):
+        if not isinstance(plugin.get("type"), str):
+            error = nad.conf.error('a CNI plugin needs a "type"', *nad.path(index), subject=name)
+            yield from nad.errors(error)
+
+
+def _moved(error: Error, where: Place | None) -> Error:
+    path = f"spec.config: {error.path}" if error.path else "spec.config"
+    return Error(
+        error.message, path=path, subject=error.subject, hint=error.hint, where=where, kind=error.kind
+    )

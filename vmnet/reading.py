@@ -1,0 +1,116 @@
+"""From a document's plain data to a Struct, with every error at once and each at its place."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from nncp.document.source import Node
+    from nncp.errors import Error
+
+T = TypeVar("T")
+Path: TypeAlias = "tuple[str | int, ...]"
+"""Keys and indices from the top of a document."""
+
+_WHERE = re.compile(r"(.*?)(?: - at `\$(.*)`)?\Z", re.DOTALL)
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+
+
+class Fault(Struct, frozen=True):
+    """One thing that is wrong, before it has a place: what, and where below the thing that is read."""
+
+    message: str
+    path: Path = ()
+    hint: str = ""
+    key: bool = False
+    """Whether the key is at fault rather than the value."""
+
+    def below(self, *under: str | int) -> Fault:
+        """Return this fault as seen from further up in the document."""
+        return Fault(self.message, (*under, *self.path), self.hint, self.key)
+
+    def error(self, node: Node, *, subject: str = "") -> Error:
+        """Return the error a user sees, at its place in the document that `node` is."""
+        return node.error(self.message, *self.path, key=self.key, hint=self.hint, subject=subject)
+
+
+def read(value: Any, type_: type[T], *, known: tuple[str, ...] = ()) -> tuple[T | None, list[Fault]]:
+    """Convert `value` and list everything that stands in the way.
+
+    msgspec stops at the first fault, so the fault is taken out of a copy and it is asked again. `known` are
+    further names to propose for a misspelt key. The first answer is None when nothing sensible is left.
+    """
+    rest = copy.deepcopy(value)
+    faults: list[Fault] = []
+    for _ in range(100):
+        try:
+            return msgspec.convert(rest, type_), faults
+        except msgspec.ValidationError as error:
+            fault = _fault(str(error), type_, known)
+            faults.append(fault)
+            if not _cut(rest, fault.path):
+                return None, faults
+    return None, faults
+
+
+def _fault(text: str, type_: Any, known: tuple[str, ...]) -> Fault:
+    found = _WHERE.match(text)
+    message, where = (found[1], found[2] or "") if found else (text, "")
+    path: list[str | int] = [m[1] or int(m[2]) for m in _STEP.finditer(where)]
+    if unknown := _UNKNOWN.match(message):
+        key = unknown[1]
+        names = [*_names(type_, path), *known]
+        close = difflib.get_close_matches(key, names, 1, 0.6)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(names))}"
+        return Fault(f"unknown field {key}", (*path, key), hint, key=True)
+    return Fault(message[:1].lower() + message[1:].replace("`", ""), tuple(path))
+
+
+def _names(type_: Any, path: list[str | int]) -> list[str]:
+    """The field names of the Struct that a path leads to."""
+    info = msgspec.inspect.type_info(type_)
+    for step in path:
+        info = _inner(info, step)
+    info = _plain(info)
+    return (
+        [field.encode_name for field in info.fields] if isinstance(info, msgspec.inspect.StructType) else []
+    )
+
+
+def _inner(info: msgspec.inspect.Type, step: str | int) -> msgspec.inspect.Type:
+    info = _plain(info)
+    if isinstance(info, msgspec.inspect.StructType):
+        return next((f.type for f in info.fields if f.encode_name == step), msgspec.inspect.AnyType())
+    if isinstance(info, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
+        return info.item_type
+    return msgspec.inspect.AnyType()
+
+
+def _plain(info: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """The Struct or list of an optional type."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        return next((t for t in info.types if not isinstance(t, msgspec.inspect.NoneType)), info)
+    return info
+
+
+def _cut(value: Any, path: Path) -> bool:
+    """Take what is at `path` out of `value`; a list's element is emptied, so others keep their index."""
+    if not path:
+        return False
+    *way, last = path
+    for step in way:
+        value = value[step]
+    if isinstance(last, int):
+        if value[last] == {}:
+            return False
+        value[last] = {} if not isinstance(value[last], str) else None
+        return True
+    del value[last]
+    return True
