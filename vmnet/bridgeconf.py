@@ -1,7 +1,7 @@
 """The configuration of the bridge plugin, what is wrong with it, and the rows it means. Pure.
 
-The keys and the words of the errors are those of containernetworking's bridge plugin, which OpenShift ships as
-cnv-bridge too. What that plugin does silently wrong is refused here by name: see `host_faults`.
+The keys and the words of the errors are those of containernetworking's bridge plugin, which OpenShift ships
+as cnv-bridge too. What that plugin does silently wrong is refused here by name: see `host_faults`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_VLAN = 4094
 UNSUPPORTED = ("isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "promiscMode", "enabledad")
-"""Keys of the upstream plugin that ask for more than a layer-2 port. Refused when they ask, not when false."""
+"""Keys of the upstream plugin that ask for more than a layer-2 port: refused unless false."""
 
 IGNORED = ("ipMasqBackend", "dns", "capabilities", "args", "runtimeConfig", "prevResult", "ipam", "name")
 IGNORED_ALSO = ("cniVersion", "type", "cni.dev/valid-attachments", "cni.dev/attachments", "disableCheck")
@@ -58,8 +58,9 @@ class BridgeConf(Struct, frozen=True, rename="camel", forbid_unknown_fields=True
     def vlans(self) -> tuple[tuple[int, int, str], ...]:
         """The VLAN set of the port; empty when the bridge's default is to stay.
 
-        Without `vlan` a trunk carries tagged frames only. The upstream plugin adds VLAN 1 untagged to it, which
-        leaks whatever the bridge carries untagged into the guest; `preserveDefaultVlan` asks for that here.
+        Without `vlan` a trunk carries tagged frames only. The upstream plugin adds VLAN 1 untagged to it,
+        which leaks whatever the bridge carries untagged into the guest; `preserveDefaultVlan` asks for that
+        here.
         """
         tagged = {vid for trunk in self.vlan_trunk for vid in _vids(trunk)} - {self.vlan}
         if not tagged and not self.vlan:
@@ -137,8 +138,9 @@ def _ranges(vids: Mapping[int, str]) -> tuple[tuple[int, int, str], ...]:
 def host_faults(conf: BridgeConf, host: Host, *, but: str = "") -> Iterator[Fault]:
     """Yield what makes this node unfit for the configuration; `but` is a port that is not asked.
 
-    Upstream creates a missing bridge without an uplink, takes a bridge that does not filter as if it did, never
-    looks at the uplink's VLANs, and accepts an MTU that the uplink cannot carry: a guest that runs and hears nothing.
+    Upstream creates a missing bridge without an uplink, takes a bridge that does not filter as if it did,
+    never looks at the uplink's VLANs, and accepts an MTU that the uplink cannot carry: a guest that runs
+    and hears nothing.
     """
     link = host.get("link", conf.bridge)
     if link is None:
@@ -213,5 +215,5 @@ def port_rows(conf: BridgeConf, *, veth: str, mtu: int, pair: Mapping[str, Any])
 
 
 def port_mtu(conf: BridgeConf, host: Host) -> int:
-    """Return the MTU of a port: as configured, else the bridge's, so that joining never lowers the bridge's."""
+    """Return the MTU of a port: as configured, else the bridge's, which joining then never lowers."""
     return conf.mtu or int(host.attr("link", conf.bridge, name="mtu", default=1500))

@@ -2,9 +2,9 @@
 
     CNI_COMMAND=ADD ... python -m vmnet.cni < configuration > result
 
-A port of a bridge of the node, with its VLANs, in a Pod. The bridge is the policy's: this plugin never makes
-one. An interface with KubeVirt's name for a VM's network (pod + 11 hex digits) stays down: the launcher's binding
-takes it, and until then nothing may speak with the guest's MAC.
+A port of a bridge of the node, with its VLANs, in a Pod. The bridge is the policy's: this plugin never
+makes one. An interface with KubeVirt's name for a VM's network (pod + 11 hex digits) stays down: the
+launcher's binding takes it, and until then nothing may speak with the guest's MAC.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The DHCPv4 server of a Pod: one client, one address that never changes, every option it may want.
 
-Our own, because nothing on PyPI fits: the servers there hand out pools and answer through a UDP socket. This one
-has no pool and no state, so it may be killed and started anywhere, on the other node after a migration too; and
-it must answer by raw frames, since a client without an address cannot be asked for its MAC (RFC 2131, 4.1) and
-the Pod's kernel may hold the guest's address itself. Requests come through a UDP socket: the kernel mends the
-checksums that a virtio guest leaves to the hardware.
+Our own, because nothing on PyPI fits: the servers there hand out pools and answer through a UDP socket.
+This one has no pool and no state, so it may be killed and started anywhere, on the other node after a
+migration too; and it must answer by raw frames, since a client without an address cannot be asked for its
+MAC (RFC 2131, 4.1) and the Pod's kernel may hold the guest's address itself. Requests come through a UDP
+socket: the kernel mends the checksums that a virtio guest leaves to the hardware.
 
-Served in full whatever the client's parameter list says, as KubeVirt does. A request for another address gets
-a NAK (RFC 2131, 4.3.2), which KubeVirt never sends: a guest that remembers a former network asks anew at once.
+Served in full whatever the client's parameter list says, as KubeVirt does. A request for another address
+gets a NAK (RFC 2131, 4.3.2), which KubeVirt never sends: a guest that remembers a former network asks anew
+at once.
 """
 
 from __future__ import annotations
@@ -21,12 +22,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from vmnet.plumbing import Lease
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from vmnet.plumbing import Route
+    from vmnet.plumbing import Lease, Route
 
 SERVER, CLIENT = 67, 68
 MAGIC = b"\x63\x82\x53\x63"
@@ -258,7 +257,7 @@ class Server:
         message = parse(self.requests.recv(65535))
         reply = answer(message, self.lease) if message else None
         if reply is not None:
-            mac = self.frames.getsockname()[4]
+            mac = bytes(self.frames.getsockname()[4])
             self.frames.send(frame(reply, source_mac=mac, source=self.lease.server))
         return reply
 
@@ -290,8 +289,8 @@ def _round(selector: selectors.BaseSelector) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve a Pod's leases: `python -m vmnet.dhcp RECORD`, where RECORD is the pod.json of `vmnet attach`.
 
-    Says `ready` on standard output when it listens. With `--until-eof` it ends when standard input does, so that
-    whoever started it need not be alive to stop it.
+    Says `ready` on standard output when it listens. With `--until-eof` it ends when standard input does, so
+    that whoever started it need not be alive to stop it.
     """
     import argparse  # noqa: PLC0415 -- only the command needs these
 

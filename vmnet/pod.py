@@ -2,8 +2,9 @@
 
     record ─▶ namespace ─▶ CNI: Pod network, then each NAD ─▶ bindings ─▶ rows ─▶ nft ─▶ record
 
-Each step may be killed and the whole started again: the record says what was begun, the planner does only what
-is not there, nft replaces whole tables, and an ADD without a result is undone by DEL before it is repeated.
+Each step may be killed and the whole started again: the record says what was begun, the planner does only
+what is not there, nft replaces whole tables, and an ADD without a result is undone by DEL before it is
+repeated.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def detach(name: str, *, environment: Environment) -> None:
     """Take a launcher Pod's network away; what is gone already is done.
 
     Raises:
-        Error: a CNI plugin could not let go; everything else was taken away, and the next detach asks it again.
+        Error: a CNI plugin could not let go; everything else was taken away, and the next detach asks it
+        again.
 
     """
     store = environment.store
@@ -376,7 +378,7 @@ def _site(
 
 
 def _resolver(vm: VirtualMachine, path: Path) -> Resolver:
-    """The VM's own dnsConfig, else the node's; a resolver on the node's loopback is out of a guest's reach."""
+    """The VM's own dnsConfig, else the node's; one on the node's loopback is out of a guest's reach."""
     if vm.dns.nameservers:
         return Resolver(vm.dns.nameservers, vm.dns.searches)
     words = [line.split() for line in path.read_text().splitlines()] if path.exists() else []

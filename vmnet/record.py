@@ -28,8 +28,8 @@ PODS = Path("/run/bridgehead/pods")
 class Attachment(Struct, frozen=True, rename="kebab"):
     """One network of the Pod as CNI knows it.
 
-    `conf` is the configuration that ADD was given, which DEL must be given again. `result` is None from before ADD
-    until it is through: whoever finds that finishes by DEL.
+    `conf` is the configuration that ADD was given, which DEL must be given again. `result` is None from
+    before ADD until it is through: whoever finds that finishes by DEL.
     """
 
     network: str
@@ -41,7 +41,7 @@ class Attachment(Struct, frozen=True, rename="kebab"):
 
 
 class Nic(Struct, frozen=True, rename="kebab"):
-    """One interface of the VM: its network, its devices in the Pod, and what the domain and DHCP say of it."""
+    """One interface of the VM: its network, its devices, what the domain and DHCP say."""
 
     name: str
     network: str

@@ -47,13 +47,14 @@ def pod_bridge(site: Site, *, mac: str) -> Row:
 def tap(site: Site) -> Iterator[Row]:
     """Yield the guest's tap, a silent port of the Pod's bridge, of the Pod link's MTU."""
     names = site.devices
-    attrs: Mapping[str, Value] = {
+    attrs: dict[str, Value] = {
         "type": "tap",
         "mtu": site.link.mtu,
         "owner": site.owner,
         "group": site.group,
-        "multi-queue": site.queues > 1,
     }
+    if site.queues > 1:
+        attrs["multi-queue"] = True
     yield Row(("link", names.tap), attrs)
     yield port(names.tap, names.bridge)
     yield from silent(names.tap)

@@ -1,0 +1,83 @@
+"""The manifests that a command is given: VirtualMachines and NetworkAttachmentDefinitions, from any files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from nncp.document.source import decoded, load
+from nncp.errors import Error, ErrorKind, raise_all
+from vmnet.manifest import read_vm
+from vmnet.model import VirtualMachine
+from vmnet.nad import KIND, Nad, read_nad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nncp.document.source import Node
+    from vmnet.plumbing import Binding
+
+
+class Manifests(Struct, frozen=True):
+    """What the files held; documents of other kinds are other commands' business."""
+
+    vms: tuple[VirtualMachine, ...]
+    nads: tuple[Nad, ...]
+
+    def vm(self, name: str = "") -> VirtualMachine:
+        """Return the VM of this name, or the only one."""
+        found = [vm for vm in self.vms if name in {"", vm.name}]
+        if len(found) != 1:
+            known = ", ".join(vm.name for vm in self.vms) or "there is none"
+            message = f"there is no VirtualMachine {name}".rstrip() if name else "name one VirtualMachine"
+            raise Error(message, kind=ErrorKind.USAGE, hint=f"in the files: {known}")
+        return found[0]
+
+
+def read_files(files: Iterable[str], *, bindings: Sequence[Binding]) -> Manifests:
+    """Read files (`-` is standard input); raise every error of all of them at once."""
+    texts = [(file, _text(file)) for file in files]
+    return read_texts(texts, bindings=bindings)
+
+
+def read_texts(texts: Iterable[tuple[str, str]], *, bindings: Sequence[Binding]) -> Manifests:
+    """Read manifests from (file name, text) pairs."""
+    vms: list[VirtualMachine] = []
+    nads: list[Nad] = []
+    errors: list[Error] = []
+    for file, text in texts:
+        try:
+            nodes = load(text, file=file)
+        except Error as error:
+            errors.append(error)
+            continue
+        for node in nodes:
+            try:
+                _sort(node, text, vms, nads, bindings)
+            except Error as error:
+                errors.append(error)
+    raise_all(errors)
+    return Manifests(tuple(vms), tuple(nads))
+
+
+def _sort(
+    node: Node, text: str, vms: list[VirtualMachine], nads: list[Nad], bindings: Sequence[Binding]
+) -> None:
+    kind = node.value.get("kind") if isinstance(node.value, dict) else None
+    if kind == "VirtualMachine":
+        vms.append(read_vm(node, bindings=bindings))
+    elif kind == KIND:
+        nads.append(read_nad(node, text=text))
+
+
+def _text(file: str) -> str:
+    if file == "-":
+        return sys.stdin.read()
+    try:
+        return decoded(Path(file).read_bytes(), file=file)
+    except OSError as error:
+        message = f"{file} cannot be read: {error.strerror}"
+        raise Error(message, kind=ErrorKind.USAGE) from None
