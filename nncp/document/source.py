@@ -9,7 +9,7 @@ from the same text by the same parser only when somebody asks for a place, that 
 from __future__ import annotations
 
 import re
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from yaml import MappingNode, ScalarNode, SequenceNode, YAMLError
@@ -85,11 +85,14 @@ class Text:
 class Node:
     """One document, or a part of one: plain data that knows where in its file it was written."""
 
-    __slots__ = ("_index", "_text", "path", "value")
+    __slots__ = ("_index", "_text", "path", "subject", "value")
 
-    def __init__(self, value: Any, *, text: Text, index: int, path: tuple[Step, ...] = ()) -> None:
+    def __init__(
+        self, value: Any, *, text: Text, index: int, path: tuple[Step, ...] = (), subject: str = ""
+    ) -> None:
         self.value = value
         self.path = path
+        self.subject = subject  # the interface that this is a part of
         self._text = text
         self._index = index
 
@@ -106,11 +109,14 @@ class Node:
         value = self.value
         for step in path:
             value = value[step]
-        return Node(value, text=self._text, index=self._index, path=self.path + path)
+        return self._like(value, path=self.path + path, subject=self._subject(path))
 
     def replaced(self, value: Any) -> Node:
         """Return this node with another value, which keeps the places of the text it came from."""
-        return Node(value, text=self._text, index=self._index, path=self.path)
+        return self._like(value, path=self.path, subject=self.subject)
+
+    def _like(self, value: Any, *, path: tuple[Step, ...], subject: str) -> Node:
+        return Node(value, text=self._text, index=self._index, path=path, subject=subject)
 
     def place(self, *path: Step) -> Place:
         """Return where the value at `path` stands; of what was not written, the nearest thing around it."""
@@ -146,12 +152,19 @@ class Node:
 
     def _subject(self, path: tuple[Step, ...]) -> str:
         """Return the name of the interface that `path` leads into."""
-        match path:
-            case ("interfaces", int(number), *_) if isinstance(self.value, dict):
-                interface = self.value["interfaces"][number]
+        value = self.value
+        for step, after in pairwise(path):
+            value = value.get(step) if isinstance(value, dict) else None
+            if (
+                step == "interfaces"
+                and isinstance(value, list)
+                and isinstance(after, int)
+                and after < len(value)
+            ):
+                interface = value[after]
                 name = interface.get("name") if isinstance(interface, dict) else None
                 return name if isinstance(name, str) else ""
-        return ""
+        return self.subject
 
 
 def load(text: str, *, file: str) -> list[Node]:

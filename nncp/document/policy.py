@@ -1,0 +1,179 @@
+"""What a file may hold besides a bare state: NodeNetworkConfigurationPolicy manifests and lists of them.
+
+    apiVersion: nmstate.io/v1
+    kind: NodeNetworkConfigurationPolicy
+    metadata: {name: vm-bridge}
+    spec:
+      nodeSelector: {node-role.kubernetes.io/virt: ''}
+      desiredState: {interfaces: [...]}
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from nncp.document.complaints import did_you_mean, shown
+from nncp.document.source import Node
+from nncp.errors import Error, ErrorKind, raise_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+KIND = "NodeNetworkConfigurationPolicy"
+VERSIONS = ("nmstate.io/v1", "nmstate.io/v1beta1")
+MANIFEST_KEYS = ("apiVersion", "kind", "metadata", "spec", "status")
+SPEC_KEYS = ("capture", "desiredState", "maxUnavailable", "nodeSelector")
+LONGEST_NAME = 63  # a label's value: kubernetes-nmstate labels its enactments with the policy's name
+
+DEFAULT_PORT_VLAN = {"mode": "trunk", "trunk-tags": [{"id-range": {"min": 2, "max": 4094}}]}
+"""What kubernetes-nmstate gives a bridge port that says nothing of VLANs; VID 1 stays untagged beside it."""
+
+
+class Policy(Struct, frozen=True):
+    """A desired state, and what its manifest says of it.
+
+    Args:
+        state: the desired state, for `read_state`.
+        name: the manifest's name; "" for a bare state.
+        node_selector: labels of the nodes that the manifest is for.
+        is_manifest: whether it came in a manifest, with a manifest's defaults.
+
+    """
+
+    state: Node
+    name: str = ""
+    node_selector: dict[str, str] = {}
+    is_manifest: bool = False
+
+
+def read_policies(nodes: Iterable[Node]) -> list[Policy]:
+    """Return the policies of all documents; documents without content are none.
+
+    Raises:
+        Error: with all that is wrong with the manifests; the states within are for `read_state`.
+
+    """
+    errors: list[Error] = []
+    found = [policy for node in nodes if node.value is not None for policy in _policies(node, errors)]
+    raise_all(errors)
+    return found
+
+
+def _policies(node: Node, errors: list[Error]) -> Iterator[Policy]:
+    data = node.value
+    if not isinstance(data, dict):
+        errors.append(node.error(f"a document must be a mapping, got {shown(data)}"))
+    elif data.get("kind") == "List" and isinstance(data.get("items"), list):
+        for at in range(len(data["items"])):
+            yield from _policies(node.at("items", at), errors)
+    elif "kind" in data or "apiVersion" in data:
+        yield from _manifest(node, errors)
+    elif "desired" in data or "desiredState" in data or "capture" in data:
+        errors += _no_capture(node)
+        key = "desired" if "desired" in data else "desiredState"
+        if key in data:
+            yield Policy(node.at(key))
+    else:
+        yield Policy(node)
+
+
+def _manifest(node: Node, errors: list[Error]) -> Iterator[Policy]:
+    wrong = [*_wrong_kind(node)] or [*_wrong_shape(node)]
+    errors += wrong
+    if wrong:
+        return
+    spec, selector = node.at("spec"), node.value["spec"].get("nodeSelector") or {}
+    errors += _no_capture(spec)
+    state = spec.at("desiredState") if spec.value.get("desiredState") is not None else spec.replaced({})
+    name = node.value["metadata"]["name"]
+    yield Policy(_with_port_vlans(state), name=name, node_selector=selector, is_manifest=True)
+
+
+def _wrong_kind(node: Node) -> Iterator[Error]:
+    version, kind = node.value.get("apiVersion"), node.value.get("kind")
+    if kind != KIND:
+        hint = did_you_mean(str(kind), [KIND]) or f"give a {KIND}, a List of them, or a bare state"
+        yield node.error(f"kind must be {KIND}, got {shown(kind)}", "kind", hint=hint)
+    elif version not in VERSIONS:
+        message = f"apiVersion must be {VERSIONS[0]}, got {shown(version)}"
+        yield node.error(message, "apiVersion", hint=f"write apiVersion: {VERSIONS[0]}")
+
+
+def _wrong_shape(node: Node) -> Iterator[Error]:
+    yield from _unknown_keys(node, MANIFEST_KEYS)
+    metadata, spec = node.value.get("metadata"), node.value.get("spec")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str) or not name:
+        yield node.error("metadata.name is missing", "metadata", "name", key=True)
+    elif len(name) > LONGEST_NAME:
+        message = f"metadata.name must have at most {LONGEST_NAME} characters, got {len(name)}"
+        yield node.error(message, "metadata", "name")
+    if not isinstance(spec, dict):
+        yield node.error("spec is missing" if spec is None else "spec must be a mapping", "spec", key=True)
+        return
+    yield from _unknown_keys(node.at("spec"), SPEC_KEYS)
+    yield from _wrong_selector(node.at("spec"))
+
+
+def _unknown_keys(node: Node, known: tuple[str, ...]) -> Iterator[Error]:
+    for key in node.value:
+        if key not in known:
+            where = f" in {node.path[-1]}" if node.path else ""
+            yield node.error(f"unknown key {key}{where}", key, key=True, hint=did_you_mean(key, known))
+
+
+def _wrong_selector(spec: Node) -> Iterator[Error]:
+    selector = spec.value.get("nodeSelector")
+    if selector is not None and not isinstance(selector, dict):
+        yield spec.error(f"nodeSelector must be a mapping, got {shown(selector)}", "nodeSelector")
+        return
+    for label, value in (selector or {}).items():
+        if isinstance(value, dict | list):
+            hint = "only equality is known: write label: 'value'"
+            yield spec.error(
+                f"label {label} must be text, got {shown(value)}", "nodeSelector", label, hint=hint
+            )
+        elif not isinstance(value, str):
+            hint = f"quote it: '{shown(value) if value is not None else ''}'"
+            yield spec.error(
+                f"label {label} must be text, got {shown(value)}", "nodeSelector", label, hint=hint
+            )
+
+
+def _no_capture(node: Node) -> Iterator[Error]:
+    if node.value.get("capture"):
+        error = node.error("capture is not supported yet", "capture", key=True, hint="name the interfaces")
+        error.kind = ErrorKind.UNSUPPORTED
+        yield error
+
+
+def _with_port_vlans(state: Node) -> Node:
+    """Give the ports of bridges that are up the VLANs that a manifest gives them by default."""
+    data = state.value
+    if not isinstance(data, dict) or not isinstance(data.get("interfaces"), list):
+        return state  # read_state tells what is wrong with it
+    return state.replaced({**data, "interfaces": [_filtering(interface) for interface in data["interfaces"]]})
+
+
+def _filtering(interface: Any) -> Any:
+    if not isinstance(interface, dict) or interface.get("type") != "linux-bridge":
+        return interface
+    bridge = interface.get("bridge")
+    if interface.get("state", "up") not in {"up", None} or not isinstance(bridge, dict):
+        return interface
+    ports = {
+        key: [_trunk(port) for port in bridge[key]] for key in ("port", "ports") if _is_list(bridge.get(key))
+    }
+    return {**interface, "bridge": {**bridge, **ports}}
+
+
+def _trunk(port: Any) -> Any:
+    return (
+        {**port, "vlan": DEFAULT_PORT_VLAN} if isinstance(port, dict) and port.get("vlan") is None else port
+    )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)

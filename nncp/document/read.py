@@ -1,0 +1,143 @@
+"""A node to a State: decode, and when that is refused, tell all that is wrong at once.
+
+What is wrong is cut out and the rest decoded again, so that the rules see all that can be read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from nncp.document.complaints import Complaint, did_you_mean, shown
+from nncp.document.lax import read_lax
+from nncp.document.rules import rules
+from nncp.document.schema import complaints_of, refusal, struct_schema
+from nncp.document.state import INTERFACE_TYPES, Documented, Interface, State, absent, form
+from nncp.errors import Error, ErrorKind, raise_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from nncp.document.source import Node, Step
+
+S = TypeVar("S", bound=Struct)
+
+
+def read_state(
+    node: Node, kinds: Mapping[str, Documented], *, types: Mapping[str, str] | None = None
+) -> State:
+    """Return the State that a document describes.
+
+    Args:
+        node: the document.
+        kinds: the interface types, by name.
+        types: the types of the host's interfaces, by name, for interfaces that do not say their type.
+
+    Raises:
+        Error: with all errors of the document in the order of their places.
+
+    """
+    if not isinstance(node.value, dict):
+        raise node.error(f"a document must be a mapping, got {shown(node.value)}")
+    errors: list[Error] = []
+    rest = {key: value for key, value in node.value.items() if key != "interfaces"}
+    state = _decoded(node.replaced(rest), State, errors) or State()
+    interfaces = {
+        at: interface
+        for at, part in enumerate(_items(node, errors))
+        if (interface := _interface(part, kinds, types or {}, errors)) is not None
+    }
+    errors += rules(node, state, interfaces)
+    raise_all(by_place(errors))
+    return msgspec.structs.replace(state, interfaces=tuple(interfaces.values()))
+
+
+def by_place(errors: Iterable[Error]) -> list[Error]:
+    """Return errors in the order in which a reader of the file meets them."""
+
+    def place(error: Error) -> tuple[str, int, int]:
+        return (error.where.file, error.where.line, error.where.column) if error.where else ("", 0, 0)
+
+    return sorted(errors, key=place)
+
+
+def _items(node: Node, errors: list[Error]) -> Iterator[Node]:
+    """Yield the interfaces as they are written."""
+    interfaces = node.value.get("interfaces") or []
+    if not isinstance(interfaces, list):
+        message = f"interfaces must be a list, got {shown(interfaces)}"
+        errors.append(node.error(message, "interfaces", hint="start each item with '- '"))
+        return
+    for at in range(len(interfaces)):
+        yield node.at("interfaces", at)
+
+
+def _interface(
+    node: Node, kinds: Mapping[str, Documented], types: Mapping[str, str], errors: list[Error]
+) -> Interface | None:
+    if not isinstance(node.value, dict):
+        errors.append(node.error(f"an interface must be a mapping, got {shown(node.value)}"))
+        return None
+    node = node.replaced(absent(node.value))
+    data = node.value
+    name = data.get("type")
+    if (
+        isinstance(name, str)
+        and name not in {*kinds, "unknown"}
+        and data.get("state") not in {"absent", "ignore"}
+    ):
+        errors.append(_unknown_type(node, name, kinds))
+        return None
+    return _decoded(node, _form(data, kinds, types), errors)
+
+
+def _form(
+    data: Mapping[str, Any], kinds: Mapping[str, Documented], types: Mapping[str, str]
+) -> type[Interface]:
+    """Return the Struct of an interface: by the type it says, that it has, or that its section belongs to."""
+    name = data.get("type")
+    if not isinstance(name, str) or name == "unknown":
+        name = types.get(str(data.get("name")))
+    if name is None:
+        name = next((name for name, kind in kinds.items() if kind.section and kind.section in data), None)
+    return form(name, kinds[name]) if name is not None and name in kinds else Interface
+
+
+def _unknown_type(node: Node, name: str, kinds: Mapping[str, Documented]) -> Error:
+    if name in INTERFACE_TYPES:
+        error = node.error(f"type: {name} is not supported yet", "type")
+        error.kind = ErrorKind.UNSUPPORTED
+        return error
+    message = f"type must be one of {', '.join(sorted(kinds))}, got '{name}'"
+    return node.error(message, "type", hint=did_you_mean(name, [*kinds, *INTERFACE_TYPES]))
+
+
+def _decoded(node: Node, struct: type[S], errors: list[Error]) -> S | None:
+    """Return a node as a Struct, without what is wrong with it; None when nothing sensible remains."""
+    try:
+        return msgspec.convert(node.value, struct, dec_hook=read_lax)
+    except msgspec.ValidationError as error:
+        found = complaints_of(node, struct_schema(struct)) or [refusal(node, error)]
+    errors += [complaint.error for complaint in found]
+    try:
+        return msgspec.convert(_without(node.value, found), struct, dec_hook=read_lax)
+    except msgspec.ValidationError:
+        return None
+
+
+def _without(value: Any, found: Iterable[Complaint]) -> Any:
+    """Return a value without the keys and items that complaints are about."""
+    wrong = {complaint.steps for complaint in found}
+
+    def kept(value: Any, steps: tuple[Step, ...]) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: kept(item, (*steps, key)) for key, item in value.items() if (*steps, key) not in wrong
+            }
+        if isinstance(value, list):
+            return [kept(item, (*steps, at)) for at, item in enumerate(value) if (*steps, at) not in wrong]
+        return value
+
+    return kept(value, ())

@@ -1,0 +1,367 @@
+"""What a document says, except what belongs to one interface type: nmstate's schema as frozen Structs.
+
+What is not written is UNSET and stays as it is on the host; an explicit null is None. Properties that
+only a query tells are accepted and dropped. What no part of the engine does yet is read as it stands
+and refused by name (unsupported.py), since another backend may know it.
+"""
+
+# No `from __future__ import annotations`: msgspec evaluates the annotations.
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar, Protocol, Union, cast
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
+from nncp.document.lax import (
+    U8,
+    U32,
+    IpAddress,
+    IpNetwork,
+    IpNetworkOrNone,
+    Ipv4Address,
+    Ipv4Prefix,
+    Ipv6Address,
+    Ipv6Prefix,
+    LaxBool,
+    LaxEnum,
+    LaxInt,
+    MacAddress,
+    Maybe,
+    Mtu,
+    Query,
+)
+from nncp.document.section import Section
+
+INTERFACE_TYPES = (
+    *("bond", "dummy", "ethernet", "hsr", "infiniband", "ip-tunnel", "ipsec", "ipvlan", "linux-bridge"),
+    *("loopback", "mac-vlan", "mac-vtap", "macsec", "ovs-bridge", "ovs-interface", "tun", "veth", "vlan"),
+    *("vrf", "vxlan", "xfrm"),
+)
+"""The interface types of nmstate's schema."""
+
+USERSPACE_TYPES = frozenset({"ovs-bridge", "ipsec"})
+"""Types that are no links of the kernel: their names are their own, beside the links'."""
+
+
+class InterfaceState(LaxEnum, words=("up", "down", "absent", "ignore", "unknown")):
+    """What an interface is to be; up when nothing is said."""
+
+    __slots__ = ()
+
+
+class Identifier(LaxEnum, words=("name", "mac-address", "pci-address")):
+    """What finds the interface on the host; with mac-address, `name` is a profile's."""
+
+    __slots__ = ()
+
+
+class WaitIp(LaxEnum, words=("any", "ipv4", "ipv6", "ipv4+ipv6")):
+    """Which addresses must be there before the interface counts as up."""
+
+    __slots__ = ()
+
+
+class Absent(LaxEnum, words=("absent",)):
+    """The only state that an entry of a list has a word for."""
+
+    __slots__ = ()
+
+
+class Family(LaxEnum, words=("ipv4", "ipv6")):
+    """An IP version."""
+
+    __slots__ = ()
+
+
+class RouteType(LaxEnum, words={"blackhole": 6, "unreachable": 7, "prohibit": 8}):
+    """What a route does instead of forwarding (RTN_* of linux/rtnetlink.h)."""
+
+    __slots__ = ()
+
+
+class RuleAction(LaxEnum, words={"blackhole": 6, "unreachable": 7, "prohibit": 8}):
+    """What a rule does instead of looking into a table (FR_ACT_* of linux/fib_rules.h)."""
+
+    __slots__ = ()
+
+
+class Metric(LaxInt, ge=-1, le=2**32 - 1):
+    """A route's metric; -1 leaves it to the kernel."""
+
+
+class Weight(LaxInt, ge=1, le=256):
+    """A next hop's share of a multipath route; the kernel keeps it less one, in a byte."""
+
+
+class Ipv4Entry(Section, frozen=True):
+    """An IPv4 address of an interface."""
+
+    ip: Ipv4Address
+    prefix_length: Ipv4Prefix
+    mptcp_flags: Query = UNSET
+    valid_life_time: Query = UNSET
+    preferred_life_time: Query = UNSET
+
+
+class Ipv6Entry(Section, frozen=True):
+    """An IPv6 address of an interface."""
+
+    ip: Ipv6Address
+    prefix_length: Ipv6Prefix
+    mptcp_flags: Query = UNSET
+    valid_life_time: Query = UNSET
+    preferred_life_time: Query = UNSET
+
+
+class Ip(Section, frozen=True):
+    """What both IP versions have."""
+
+    enabled: Maybe[LaxBool] = UNSET
+    dhcp: Maybe[LaxBool] = UNSET
+    auto_dns: Maybe[LaxBool] = UNSET
+    auto_gateway: Maybe[LaxBool] = UNSET
+    auto_routes: Maybe[LaxBool] = UNSET
+    auto_route_table_id: Maybe[U32] = UNSET
+    auto_route_metric: Maybe[U32] = UNSET
+    allow_extra_address: Maybe[LaxBool] = UNSET
+    dhcp_send_hostname: Maybe[LaxBool] = UNSET
+    dhcp_custom_hostname: Maybe[str] = UNSET
+    forwarding: Maybe[LaxBool] = UNSET
+    prefix_route_metric: Maybe[U32] = UNSET
+
+
+class Ipv4(Ip, frozen=True):
+    """Static IPv4, or none.
+
+    ipv4:
+      enabled: true
+      dhcp: false
+      address:
+      - ip: 172.16.1.21
+        prefix-length: 24
+    """
+
+    address: Maybe[tuple[Ipv4Entry, ...]] = UNSET
+    dhcp_client_id: Maybe[str] = UNSET
+
+
+class Ipv6(Ip, frozen=True):
+    """Static IPv6, router advertisements, or none.
+
+    ipv6:
+      enabled: true
+      dhcp: false
+      autoconf: false
+      address:
+      - ip: 2001:db8::21
+        prefix-length: 64
+    """
+
+    autoconf: Maybe[LaxBool] = UNSET
+    address: Maybe[tuple[Ipv6Entry, ...]] = UNSET
+    dhcp_duid: Maybe[str] = UNSET
+    addr_gen_mode: Maybe[str] = UNSET
+    token: Maybe[Ipv6Address] = UNSET
+
+
+class AltName(Section, frozen=True):
+    """A further name of a link."""
+
+    name: str
+    state: Maybe[Absent] = UNSET
+
+
+class Interface(Section, frozen=True):
+    """An interface, of whatever type; `form` adds the section of one type.
+
+    interfaces:
+    - name: eth1
+      type: ethernet
+      state: up
+      mtu: 1500
+      ipv4:
+        enabled: false
+    """
+
+    section: ClassVar[str] = ""
+
+    name: str
+    type: Maybe[str] = UNSET
+    state: Maybe[InterfaceState] = UNSET
+    description: Maybe[str] = UNSET
+    profile_name: Maybe[str] = UNSET
+    identifier: Maybe[Identifier] = UNSET
+    mac_address: Maybe[MacAddress] = UNSET
+    pci_address: Maybe[str] = UNSET
+    copy_mac_from: Maybe[str] = UNSET
+    mtu: Maybe[Mtu] = UNSET
+    controller: Maybe[str] = UNSET
+    accept_all_mac_addresses: Maybe[LaxBool] = UNSET
+    wait_ip: Maybe[WaitIp] = UNSET
+    ipv4: Maybe[Ipv4] = UNSET
+    ipv6: Maybe[Ipv6] = UNSET
+    alt_names: Maybe[tuple[AltName, ...]] = UNSET
+    ethtool: Any = UNSET
+    lldp: Any = UNSET
+    ieee_802_1x: Any = field(default=UNSET, name="802.1x")
+    mptcp: Any = UNSET
+    dispatch: Any = UNSET
+    ovs_db: Any = UNSET
+    driver: Query = UNSET
+    min_mtu: Query = UNSET
+    max_mtu: Query = UNSET
+    permanent_mac_address: Query = UNSET
+
+    @property
+    def config(self) -> Any:
+        """The section of the interface's own type, UNSET when the type has none or it is not written."""
+        return getattr(self, _attribute(self.section), UNSET) if self.section else UNSET
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the interface is to be up: also when the document does not say so."""
+        return self.state in {UNSET, None, "up"}
+
+
+class Route(Section, frozen=True):
+    """A route; with `state: absent`, every route that has the properties given.
+
+    routes:
+      config:
+      - destination: 198.51.100.0/24
+        next-hop-address: 192.0.2.1
+        next-hop-interface: eth1
+    """
+
+    state: Maybe[Absent] = UNSET
+    destination: Maybe[IpNetwork] = UNSET
+    next_hop_interface: Maybe[str] = UNSET
+    next_hop_address: Maybe[IpAddress] = UNSET
+    metric: Maybe[Metric] = UNSET
+    table_id: Maybe[U32] = UNSET
+    weight: Maybe[Weight] = UNSET
+    route_type: Maybe[RouteType] = UNSET
+    cwnd: Maybe[U32] = UNSET
+    source: Maybe[IpAddress] = UNSET
+
+
+class Routes(Section, frozen=True):
+    """The routes that are to be there besides those of interfaces and protocols."""
+
+    config: Maybe[tuple[Route, ...]] = UNSET
+    running: Query = UNSET
+
+
+class RouteRule(Section, frozen=True):
+    """A policy rule; with `state: absent`, every rule that has the properties given.
+
+    route-rules:
+      config:
+      - ip-from: 192.0.2.0/24
+        priority: 1000
+        route-table: 50
+    """
+
+    family: Maybe[Family] = UNSET
+    state: Maybe[Absent] = UNSET
+    ip_from: Maybe[IpNetworkOrNone] = UNSET
+    ip_to: Maybe[IpNetworkOrNone] = UNSET
+    priority: Maybe[Metric] = UNSET
+    route_table: Maybe[U32] = UNSET
+    fwmark: Maybe[U32] = UNSET
+    fwmask: Maybe[U32] = UNSET
+    action: Maybe[RuleAction] = UNSET
+    iif: Maybe[str] = UNSET
+    suppress_prefix_length: Maybe[U8] = UNSET
+
+
+class RouteRules(Section, frozen=True):
+    """The policy rules."""
+
+    config: Maybe[tuple[RouteRule, ...]] = UNSET
+
+
+class Dns(Section, frozen=True):
+    """A resolver's lists: each that is written replaces its own."""
+
+    server: Maybe[tuple[str, ...]] = UNSET
+    search: Maybe[tuple[str, ...]] = UNSET
+    options: Maybe[tuple[str, ...]] = UNSET
+
+
+class DnsResolver(Section, frozen=True):
+    """The resolver; `config: {}` empties it."""
+
+    config: Maybe[Dns] = UNSET
+    running: Query = UNSET
+
+
+class Hostname(Section, frozen=True):
+    """The host's name: now, and after a start."""
+
+    running: Maybe[str] = UNSET
+    config: Maybe[str] = UNSET
+
+
+class State(Section, frozen=True):
+    """A whole document. Each interface is of the Struct that `form` makes for its type."""
+
+    description: Maybe[str] = UNSET
+    hostname: Maybe[Hostname] = UNSET
+    dns_resolver: Maybe[DnsResolver] = UNSET
+    route_rules: Maybe[RouteRules] = UNSET
+    routes: Maybe[Routes] = UNSET
+    interfaces: tuple[Interface, ...] = ()
+    ovs_db: Any = UNSET
+    ovn: Any = UNSET
+
+
+class Documented(Protocol):
+    """What the document needs to know of an interface type: its section and that section's Struct."""
+
+    @property
+    def section(self) -> str:
+        """The key of the section; "" when the type has none."""
+
+    @property
+    def config(self) -> type[Struct] | None:
+        """The Struct of the section."""
+
+
+def form(type_name: str, kind: Documented) -> type[Interface]:
+    """Return the Struct of an interface of one type: the base and the type's own section."""
+    return _form(type_name, kind.section, kind.config) if kind.section and kind.config else Interface
+
+
+@cache
+def _form(type_name: str, section: str, config: type[Struct]) -> type[Interface]:
+    words = [word.capitalize() for word in type_name.split("-")]
+    either: Any = Union[config, UnsetType, None]  # noqa: UP007  (a value, not an annotation)
+    made = msgspec.defstruct(
+        f"{''.join(words)}Interface",
+        [(_attribute(section), either, field(default=UNSET, name=section))],
+        bases=(Interface,),
+        namespace={"section": section, "__doc__": config.__doc__},
+        frozen=True,
+        kw_only=True,
+    )
+    return cast("type[Interface]", made)
+
+
+def _attribute(section: str) -> str:
+    return section.replace("-", "_").replace(".", "_")
+
+
+def document(state: State) -> dict[str, Any]:
+    """Return a state as plain data, as it would be written: what `dump` takes."""
+    plain = msgspec.to_builtins(state)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def absent(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what counts of an interface: of an absent one only its name, its type and its state."""
+    if data.get("state") != "absent":
+        return data
+    return {key: data[key] for key in ("name", "type", "state") if key in data}
