@@ -1,0 +1,241 @@
+"""Makes the lab kernel: a user-mode Linux of version 7.2 or newer with networking built in, once.
+
+Older ones die at start on CPUs with AMX, since they assume a smaller register state, and have no seccomp
+mode. Debian forky's own user-mode-linux lacks nftables' families and needs a newer libc than Debian 12's.
+So this builds its linux-source with our configuration, in about six minutes on two CPUs.
+
+A `linux.uml` on PATH that can do all we need is used instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nncp.errors import Error, ErrorKind, raise_all
+from nncp.lab import cache
+from nncp.lab.debian import Suite
+from nncp.lab.sweep import Sweeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SUITE = "forky"
+OLDEST = (7, 2)
+CONFIG = Path(__file__).with_name("kernel.config")
+PROGRAMS = ("make", "gcc", "flex", "bison", "bc", "xz", "tar", "dpkg-deb")
+# What masquerade and the macspoof filter of a bridge need of nftables.
+RULES = """
+table ip t { chain c { type nat hook postrouting priority srcnat; masquerade; } }
+table ip6 t { chain c { type nat hook prerouting priority dstnat; redirect; } }
+table bridge t { chain c { type filter hook prerouting priority 0; ether saddr 02:00:00:00:00:01 accept; } }
+table netdev t { }
+"""
+FILES = 1700  # about so many are compiled: for the progress line only
+
+
+def kernel() -> Path:
+    """Return the lab kernel's executable: the one built last, a usable one on PATH, or one built now."""
+    return _built() or _on_path() or build()
+
+
+def build() -> Path:
+    """Build the newest source with our configuration, unless that has been done, and return the executable.
+
+    Raises:
+        Error: a program, the source or an option is missing, or the compiler refuses.
+
+    """
+    raise_all(
+        Error(
+            f"{program} is not installed",
+            kind=ErrorKind.UNSUPPORTED,
+            hint="`make` installs what a build needs",
+        )
+        for program in PROGRAMS
+        if not shutil.which(program)
+    )
+    home = cache.folder("kernel")
+    with cache.locked(home / "lock", waiting=lambda: say("another build is running; waiting for it")):
+        say("looking for the newest kernel source")
+        suite = Suite(SUITE)
+        suite.update()
+        package = suite.show("linux-source", "Depends").split(" ")[0]
+        target = home / f"{suite.show(package, 'Version')}-{_configuration()}" / "linux"
+        if not target.exists():
+            for stale in home.glob("work-*"):  # of a build that was killed
+                shutil.rmtree(stale)
+            _make(suite, package, target)
+        return target
+
+
+def say(text: str) -> None:
+    """Tell the person who waits."""
+    print(f"lab kernel: {text}", file=sys.stderr, flush=True)  # noqa: T201  progress
+
+
+def _configuration() -> str:
+    return hashlib.sha256(CONFIG.read_bytes()).hexdigest()[:10]
+
+
+def _built() -> Path | None:
+    """Return the newest kernel that was built with the present configuration."""
+    found = cache.folder("kernel").glob(f"*-{_configuration()}/linux")
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _make(suite: Suite, package: str, target: Path) -> None:
+    """Fetch, unpack, configure, compile; the executable appears whole or not at all."""
+    started = time.monotonic()
+    say(f"fetching {package} ({int(suite.show(package, 'Size')) >> 20} MiB)")
+    archive = suite.download([package])[0]
+    work = Path(tempfile.mkdtemp(prefix="work-", dir=target.parents[1]))
+    bench = Bench(work)
+    try:
+        say("unpacking")
+        _unpack(archive, package=package, bench=bench)
+        say("configuring")
+        configure(bench, work / package)
+        say("compiling")
+        _compile(bench, work / package)
+        target.parent.mkdir(exist_ok=True)
+        (work / package / "linux").rename(target)
+    finally:
+        bench.sweeper.sweep()
+    suite.forget()
+    say(f"built {target.parent.name} in {time.monotonic() - started:.0f} s")
+
+
+class Bench:
+    """The folder of one build and its processes; neither outlives this process."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.sweeper = Sweeper(work)
+
+    def run(self, argv: Sequence[str], *, cwd: Path, what: str, each: Callable[[str], object] = str) -> None:
+        """Run a program to its end and hand on what it prints, line by line.
+
+        Raises:
+            Error: it fails; what it printed last is the reason.
+
+        """
+        process = subprocess.Popen(
+            argv, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        self.sweeper.guard(process.pid)
+        last: deque[str] = deque(maxlen=5)
+        assert process.stdout is not None
+        for line in process.stdout:
+            last.append(line)
+            each(line)
+        status = process.wait()
+        self.sweeper.release(process.pid)
+        if status:
+            raise Error(f"{what} failed: {''.join(last).strip()}", kind=ErrorKind.UNSUPPORTED)
+
+
+def _unpack(archive: Path, *, package: str, bench: Bench) -> None:
+    """Unpack the source tree out of the package, without an intermediate file and without its documents."""
+    script = """
+    set -o pipefail
+    dpkg-deb --fsys-tarfile "$1" | tar -xO "./usr/src/$2.tar.xz" | xz -dc -T0 |
+        tar -x --exclude='*.rst' --exclude='*.dts*'
+    """
+    bench.run(
+        ["bash", "-c", script, "unpack", str(archive), package], cwd=bench.work, what="unpacking the source"
+    )
+
+
+def configure(bench: Bench, source: Path) -> None:
+    """Write `.config` and see that all that we ask for is in it: names come and go between versions.
+
+    Raises:
+        Error: options that this source does not know, or whose conditions are not met, each by name.
+
+    """
+    for goal in ("allnoconfig", "olddefconfig"):
+        make = ["make", "ARCH=um", f"KCONFIG_ALLCONFIG={CONFIG}", goal]
+        bench.run(make, cwd=source, what="configuring the kernel")
+    have = set((source / ".config").read_text(encoding="utf-8").splitlines())
+    raise_all(
+        Error(f"this kernel source does not give us {line.removesuffix('=y')}", kind=ErrorKind.UNSUPPORTED)
+        for line in CONFIG.read_text(encoding="utf-8").splitlines()
+        if line.endswith("=y") and line not in have
+    )
+
+
+def _compile(bench: Bench, source: Path) -> None:
+    jobs = len(os.sched_getaffinity(0))
+    bench.run(
+        ["make", "ARCH=um", f"-j{jobs}", "linux"], cwd=source, what="compiling the kernel", each=Progress()
+    )
+
+
+class Progress:
+    """Counts what is compiled: one line that changes on a terminal, a line every half minute elsewhere."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.terminal = sys.stderr.isatty()
+        self.next = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        """Take a line that make printed."""
+        self.count += line.startswith("  CC ")
+        if time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + (0.2 if self.terminal else 30)
+        text = f"compiling, {min(99, self.count * 100 // FILES)} %"
+        if self.terminal:
+            print(f"\rlab kernel: {text} ", end="", file=sys.stderr, flush=True)  # noqa: T201  progress
+        else:
+            say(text)
+
+
+def _on_path() -> Path | None:
+    """Return the `linux.uml` on PATH when it boots, is new enough and has what we need."""
+    found = shutil.which("linux.uml")
+    if not found:
+        return None
+    path = Path(found).resolve()
+    stat = path.stat()
+    identity = [str(path), stat.st_size, stat.st_mtime_ns, _configuration()]
+    kept = cache.folder("kernel") / "on-path.json"
+    try:
+        known = json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if known.get("identity") != identity:
+        known = {"identity": identity, "lacks": _lacks(path)}
+        kept.write_text(json.dumps(known), encoding="utf-8")
+    if known["lacks"]:
+        say(f"not using {path}: {known['lacks']}")
+    return None if known["lacks"] else path
+
+
+def _lacks(path: Path) -> str:
+    """Boot a kernel and say what is wrong with it, "" when nothing is."""
+    from nncp.lab.session import start  # noqa: PLC0415  which imports this
+
+    try:
+        with start(kernel=path, memory="256M", lifetime=60.0) as lab:
+            release = lab.output(["uname", "-r"]).stdout.strip()
+            trial = lab.output([sys.executable, "-m", "nncp.lab.features"])
+            filters = lab.output(["sh", "-c", 'printf %s "$1" | nft -f -', "sh", RULES])
+    except Error as error:
+        return error.message
+    if tuple(map(int, re.findall(r"\d+", release)[:2])) < OLDEST:
+        return f"{release} is older than {OLDEST[0]}.{OLDEST[1]}"
+    lacking = trial.stdout.split() + (["nftables"] if filters.status else [])
+    return f"it lacks {', '.join(lacking)}" if lacking or trial.status else ""
