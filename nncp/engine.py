@@ -1,7 +1,7 @@
 """show, plan, apply, rollback: the data flow, and nothing else.
 
-    wanted rows ─┐
-    snapshot ────┴─▶ plan ─▶ transaction ─▶ plan again, until it is empty
+wanted rows ─┐
+snapshot ────┴─▶ plan ─▶ transaction ─▶ plan again, until it is empty
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncp import transaction
+from nncp.host import Host
 from nncp.journal import STATE_DIR, Journal
 from nncp.kinds import KINDS
 from nncp.netlink.channel import Channel
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from nncp.host import Host, Op, Row
+    from nncp.host import Op, Row
     from nncp.kinds.kind import Kinds
 
+EMPTY = Host()
 DEADLINE = 10.0
 PATIENCE = 30.0
 """Seconds to wait for another apply in the same namespace: longer than one takes."""
@@ -30,6 +32,11 @@ def snapshot(want: Iterable[Row] = (), *, kinds: Kinds = KINDS) -> Host:
     """Return the rows of the current network namespace, with the sysctls that `want` mentions."""
     with Channel() as channel:
         return transaction.Session(channel, kinds).snapshot(want)
+
+
+def with_sysctls(host: Host, want: Iterable[Row]) -> Host:
+    """Return `host` with the sysctls that `want` mentions, read now."""
+    return transaction.Session.with_sysctls(host, want)
 
 
 def plan_rows(now: Host, want: Iterable[Row], *, kinds: Kinds = KINDS) -> list[Op]:
@@ -82,7 +89,7 @@ def apply_compiled(
 
 
 def rollback(*, state_dir: Path = STATE_DIR, kinds: Kinds = KINDS) -> list[Op]:
-    """Undo the last apply in this network namespace, or finish what a killed one left; return what was written.
+    """Undo the last apply in this network namespace, or what a killed one left; return what was written.
 
     Raises:
         Error: the state before could not be restored.

@@ -97,11 +97,11 @@ class Error(Exception):
 
 def together(errors: Iterable[Error]) -> Error | None:
     """Return one error that carries all of `errors`, or None when there is none."""
-    first, *rest = [*errors, None]
-    if first is None:
+    found = list(errors)
+    if not found:
         return None
-    first.others += tuple(error for error in rest if error is not None)
-    return first
+    found[0].others += tuple(found[1:])
+    return found[0]
 
 
 def raise_all(errors: Iterable[Error]) -> None:

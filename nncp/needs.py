@@ -92,7 +92,9 @@ def _route_needs(attrs: Mapping[str, Any], state: State) -> Iterator[Key]:
         yield ("link", hop[0])
         yield ("up", hop[0])
     if source := attrs.get("source"):
-        found = {("address", hop[0], address) for hop in attrs["nexthops"] for address in _written(source, state)}
+        found = {
+            ("address", hop[0], address) for hop in attrs["nexthops"] for address in _written(source, state)
+        }
         yield from (key for key in found if key in state)
 
 

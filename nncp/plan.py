@@ -7,24 +7,24 @@ comparison in the code base (`difference`), and one order (`nncp.needs`).
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
-from nncp.host import Cost, Host, Op, Row
+from nncp.host import Cost, Host, Key, Op, Row
+from nncp.kinds.kind import Attr, Kinds
 from nncp.kinds.link import BASE_ATTRS
 from nncp.needs import RANK, closure, companions, needs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from nncp.host import Key
-    from nncp.kinds.kind import Attr, Kinds
     from nncp.needs import State
 
 UNCOMPARED = frozenset({"index", "type", "secondary-to", "peer-index", "valid", "preferred"})
-"""Attributes that identify or inform, and are no wish of their own. A `type` that differs is another link."""
+"""Attributes that identify or inform, and are no wish of their own: another `type` is another link."""
 
 
 class _Renaming(Struct, frozen=True):
@@ -62,7 +62,7 @@ def plan(now: Host, want: Iterable[Row], kinds: Kinds) -> list[Op]:
 
 
 def difference(have: Mapping[str, Any], row: Row) -> dict[str, Any]:
-    """Return the attributes that `row` asks for and that `have` does not have. The only comparison there is."""
+    """Return the attributes that `row` asks for and `have` does not have: the only comparison there is."""
     return {
         name: value
         for name, value in row.attrs.items()
@@ -119,7 +119,9 @@ def _with_name(key: Key, names: Mapping[str, str]) -> Key:
 
 
 def _renamed_attrs(attrs: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
-    told = {name: names[attrs[name]] for name in ("controller", "base-iface", "peer") if attrs.get(name) in names}
+    told = {
+        name: names[attrs[name]] for name in ("controller", "base-iface", "peer") if attrs.get(name) in names
+    }
     return {**attrs, **told} if told else attrs
 
 
@@ -152,7 +154,7 @@ def _controller_type(attrs: Mapping[str, Any], book: _Book) -> str:
     key = ("link", attrs["controller"])
     wanted = book.want.get(key)
     found = wanted.attrs.get("type") if wanted else None
-    return found or book.now.get(key, {}).get("type", attrs.get("type", ""))
+    return str(found or book.now.get(key, {}).get("type", attrs.get("type", "")))
 
 
 def _in_the_way(row: Row, have: Mapping[str, Any], book: _Book) -> Iterator[Key]:
@@ -214,7 +216,7 @@ def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Ke
         kind = book.kinds.by_type.get(attrs.get("type", "")) if key[0] == "link" else None
         if key[0] == "link" and (kind is None or not kind.link) and "peer" not in attrs:
             raise Error(
-                f"{key[1]} would be deleted with what it rests on, and a {attrs.get('type')} cannot be made again",
+                f"{key[1]} would go with what it rests on, and a {attrs.get('type')} cannot be made again",
                 kind=ErrorKind.UNSUPPORTED,
                 subject=key[1],
                 hint="move it out of the way first, or leave the link below it as it is",
@@ -249,7 +251,7 @@ def _removals(book: _Book, gone: set[Key], target: State, already: frozenset[Key
 
 
 def _type(key: Key, attrs: Mapping[str, Any], state: State) -> str:
-    """Return the type that an operation on this row goes by: for VLANs, whether a bridge's own or a port's."""
+    """Return the type that an operation on this row goes by: for VLANs, a bridge or a port."""
     if key[0] == "vlans":
         return "port" if ("port", key[1]) in state else "linux-bridge"
     return str(attrs.get("type", ""))

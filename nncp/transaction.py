@@ -14,7 +14,7 @@ import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nncp import sysctl
 from nncp.errors import Error, ErrorKind
@@ -26,11 +26,12 @@ from nncp.netlink.dump import indexes, snapshot
 from nncp.plan import attrs_of, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nncp.host import Key
     from nncp.journal import Journal
     from nncp.kinds.kind import Kinds
+    from nncp.needs import State
 
 COMMIT = b"c"
 PASSES = 3
@@ -142,7 +143,7 @@ def before(now: Host, ops: Iterable[Op], kinds: Kinds) -> list[Row]:
     return kept + [Row(key, absent=True) for key in sorted(made | down)]
 
 
-def _names(op: Op, state: dict[Key, object]) -> Iterator[str]:
+def _names(op: Op, state: State) -> Iterator[str]:
     """Yield the links whose rows an operation can move: its own, its controller's, its peer's."""
     table, name = op.key[0], op.key[1]
     if table == "sysctl":
@@ -155,13 +156,11 @@ def _names(op: Op, state: dict[Key, object]) -> Iterator[str]:
         yield op.old["name"]
     for attrs in (op.attrs, op.old, state.get(("port", name), {}), state.get(("link", name), {})):
         for word in ("controller", "peer"):
-            other = attrs.get(word) if hasattr(attrs, "get") else None
-            if other:
+            if other := attrs.get(word):
                 yield other
 
 
-def _as_it_was(key: Key, attrs: object, former: dict[Key, str], kinds: Kinds) -> Row:
-    assert isinstance(attrs, dict)
+def _as_it_was(key: Key, attrs: Mapping[str, Any], former: dict[Key, str], kinds: Kinds) -> Row:
     new = next((new for new, old in former.items() if ("link", old) == key), None)
     table = attrs_of(key, attrs.get("type", ""), kinds) if key[0] in {"link", "port"} else {}
     lasting = {name: value for name, value in attrs.items() if name not in table or not table[name].volatile}
@@ -193,7 +192,7 @@ def roll_back(session: Session, rows: Sequence[Row]) -> list[Op]:
     left = session.plan(list(rows))
     if left:
         raise Error(
-            f"the state before could not be restored; still missing: {'; '.join(sentence(op) for op in left)}",
+            f"the state before could not be restored; left to do: {'; '.join(sentence(op) for op in left)}",
             kind=ErrorKind.ROLLBACK_FAILED,
             hint=f"{refused.message}; run `nncp rollback` to try again" if refused else "run `nncp rollback`",
         )
@@ -204,7 +203,9 @@ def _without_followers(rows: Iterable[Row], kinds: Kinds) -> list[Row]:
     found = []
     for row in rows:
         table = attrs_of(row.key, row.attrs.get("type", ""), kinds) if row.key[0] == "link" else {}
-        attrs = {name: value for name, value in row.attrs.items() if name not in table or not table[name].follows}
+        attrs = {
+            name: value for name, value in row.attrs.items() if name not in table or not table[name].follows
+        }
         found.append(Row(row.key, attrs, row.needs, row.absent, row.was))
     return found
 

@@ -1,9 +1,13 @@
-"""The interface types, one file each."""
+"""The interface types, one file each: what is not in this tuple does not exist for the rest of the code."""
 
-from nncp.kinds import bond, linux_bridge, mac_vlan, veth, vlan
-from nncp.kinds.kind import Kind, Kinds
+from nncp.kinds.bond import BOND
+from nncp.kinds.dummy import DUMMY
+from nncp.kinds.ethernet import ETHERNET, LOOPBACK
+from nncp.kinds.kind import Kinds
+from nncp.kinds.linux_bridge import LINUX_BRIDGE
+from nncp.kinds.mac_vlan import MAC_VLAN
 from nncp.kinds.tap import TAP
-from nncp.host import Cost
-KINDS = Kinds.of((Kind("bond","bond",attrs=bond.ATTRS,port_attrs=bond.PORT_ATTRS,port_cost=Cost.DOWN),
- Kind("linux-bridge","bridge",attrs=linux_bridge.ATTRS,port_attrs=linux_bridge.PORT_ATTRS),Kind("vlan","vlan",attrs=vlan.ATTRS),
- Kind("mac-vlan","macvlan",attrs=mac_vlan.ATTRS),Kind("veth","veth",attrs=veth.ATTRS),Kind("dummy","dummy"),TAP))
+from nncp.kinds.veth import VETH
+from nncp.kinds.vlan import VLAN
+
+KINDS = Kinds.of((ETHERNET, LOOPBACK, VETH, DUMMY, BOND, LINUX_BRIDGE, VLAN, MAC_VLAN, TAP))

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
-from nncp.host import Cost
-from nncp.kinds.codec import BOOL8, LINK, MAC, S32, U8, U16, U32, address_list, enum
-from nncp.kinds.kind import Attr
+from msgspec import UNSET
+
+from nncp.document.lax import (
+    U8,
+    U16,
+    U32,
+    LaxBool,
+    LaxEnum,
+    LaxInt,
+    MacAddress,
+    Maybe,
+)
+from nncp.document.section import Section
+from nncp.host import Attrs, Cost, Host, Row, Value
+from nncp.kinds import codec
+from nncp.kinds.codec import BOOL8, LINK, MAC, S32, address_list, enum
+from nncp.kinds.flat import flat, given, nested
+from nncp.kinds.kind import Attr, Fault, Kind
+from nncp.kinds.ports import port_rows, ports_of
 
 MODES = {
     "balance-rr": 0,
@@ -17,6 +35,23 @@ MODES = {
     "balance-tlb": 5,
     "balance-alb": 6,
 }
+ARP_VALIDATE = {
+    "none": 0,
+    "active": 1,
+    "backup": 2,
+    "all": 3,
+    "filter": 4,
+    "filter_active": 5,
+    "filter_backup": 6,
+}
+ARP_ALL_TARGETS = {"any": 0, "all": 1}
+PRIMARY_RESELECT = {"always": 0, "better": 1, "failure": 2}
+FAIL_OVER_MAC = {"none": 0, "active": 1, "follow": 2}
+XMIT_HASH_POLICY = {"layer2": 0, "layer3+4": 1, "layer2+3": 2, "encap2+3": 3, "encap3+4": 4, "vlan+srcmac": 5}
+ALL_SLAVES_ACTIVE = {"dropped": 0, "delivered": 1}
+LACP_RATE = {"slow": 0, "fast": 1}
+AD_SELECT = {"stable": 0, "bandwidth": 1, "count": 2}
+LACP_ACTIVE = {"off": 0, "on": 1}
 LACP = frozenset({"802.3ad"})
 NO_ARP_MONITOR = frozenset({"802.3ad", "balance-tlb", "balance-alb"})
 ARP_MONITOR = frozenset(MODES) - NO_ARP_MONITOR
@@ -26,57 +61,269 @@ DYNAMIC = frozenset({"balance-tlb", "balance-alb"})
 # `cost` is the option's own flags in bond_opts[]: IFDOWN is DOWN, NOSLAVES is EMPTY; `only` its unsuppmodes.
 ATTRS = (
     Attr("mode", 1, enum(MODES), cost=Cost.EMPTY),
-    Attr("miimon", 3, U32),
-    Attr("updelay", 4, U32),
-    Attr("downdelay", 5, U32),
+    Attr("miimon", 3, codec.U32),
+    Attr("updelay", 4, codec.U32),
+    Attr("downdelay", 5, codec.U32),
     Attr("use_carrier", 6, BOOL8),
-    Attr("arp_interval", 7, U32, only=ARP_MONITOR),
+    Attr("arp_interval", 7, codec.U32, only=ARP_MONITOR),
     Attr("arp_ip_target", 8, address_list(socket.AF_INET)),
     Attr(
         "arp_validate",
         9,
         enum(
-            {
-                "none": 0,
-                "active": 1,
-                "backup": 2,
-                "all": 3,
-                "filter": 4,
-                "filter_active": 5,
-                "filter_backup": 6,
-            },
-            U32,
+            ARP_VALIDATE,
+            codec.U32,
         ),
         only=ARP_MONITOR,
     ),
-    Attr("arp_all_targets", 10, enum({"any": 0, "all": 1}, U32)),
+    Attr("arp_all_targets", 10, enum(ARP_ALL_TARGETS, codec.U32)),
     Attr("primary", 11, LINK, only=WITH_PRIMARY),
-    Attr("primary_reselect", 12, enum({"always": 0, "better": 1, "failure": 2})),
-    Attr("fail_over_mac", 13, enum({"none": 0, "active": 1, "follow": 2}), cost=Cost.EMPTY),
+    Attr("primary_reselect", 12, enum(PRIMARY_RESELECT)),
+    Attr("fail_over_mac", 13, enum(FAIL_OVER_MAC), cost=Cost.EMPTY),
     Attr(
         "xmit_hash_policy",
         14,
-        enum({"layer2": 0, "layer3+4": 1, "layer2+3": 2, "encap2+3": 3, "encap3+4": 4, "vlan+srcmac": 5}),
+        enum(XMIT_HASH_POLICY),
         cost=Cost.DOWN,
     ),
-    Attr("resend_igmp", 15, U32),
-    Attr("num_grat_arp", 16, U8),
-    Attr("all_slaves_active", 17, enum({"dropped": 0, "delivered": 1})),
-    Attr("min_links", 18, U32),
-    Attr("lp_interval", 19, U32),
-    Attr("packets_per_slave", 20, U32, only=frozenset({"balance-rr"})),
-    Attr("lacp_rate", 21, enum({"slow": 0, "fast": 1}), cost=Cost.DOWN, only=LACP),
-    Attr("ad_select", 22, enum({"stable": 0, "bandwidth": 1, "count": 2}), cost=Cost.DOWN),
-    Attr("ad_actor_sys_prio", 24, U16, only=LACP),
-    Attr("ad_user_port_key", 25, U16, cost=Cost.DOWN, only=LACP),
+    Attr("resend_igmp", 15, codec.U32),
+    Attr("num_grat_arp", 16, codec.U8),
+    Attr("all_slaves_active", 17, enum(ALL_SLAVES_ACTIVE)),
+    Attr("min_links", 18, codec.U32),
+    Attr("lp_interval", 19, codec.U32),
+    Attr("packets_per_slave", 20, codec.U32, only=frozenset({"balance-rr"})),
+    Attr("lacp_rate", 21, enum(LACP_RATE), cost=Cost.DOWN, only=LACP),
+    Attr("ad_select", 22, enum(AD_SELECT), cost=Cost.DOWN),
+    Attr("ad_actor_sys_prio", 24, codec.U16, only=LACP),
+    Attr("ad_user_port_key", 25, codec.U16, cost=Cost.DOWN, only=LACP),
     Attr("ad_actor_system", 26, MAC, only=LACP),
     Attr("tlb_dynamic_lb", 27, BOOL8, cost=Cost.DOWN, only=DYNAMIC),
-    Attr("peer_notif_delay", 28, U32),
-    Attr("lacp_active", 29, enum({"off": 0, "on": 1}), cost=Cost.DOWN, only=LACP),
-    Attr("arp_missed_max", 30, U8, only=ARP_MONITOR),
+    Attr("peer_notif_delay", 28, codec.U32),
+    Attr("lacp_active", 29, enum(LACP_ACTIVE), cost=Cost.DOWN, only=LACP),
+    Attr("arp_missed_max", 30, codec.U8, only=ARP_MONITOR),
 )
 
 PORT_ATTRS = (
-    Attr("queue-id", 5, U16),
+    Attr("queue-id", 5, codec.U16),
     Attr("priority", 9, S32),
+)
+
+
+class BondMode(LaxEnum, words=MODES):
+    """How the ports share the traffic."""
+
+    __slots__ = ()
+
+
+class ArpValidate(LaxEnum, words=ARP_VALIDATE):
+    """Which ARP replies count."""
+
+    __slots__ = ()
+
+
+class ArpAllTargets(LaxEnum, words=ARP_ALL_TARGETS):
+    """How many ARP targets must answer."""
+
+    __slots__ = ()
+
+
+class PrimaryReselect(LaxEnum, words=PRIMARY_RESELECT):
+    """When the primary port takes over again."""
+
+    __slots__ = ()
+
+
+class FailOverMac(LaxEnum, words=FAIL_OVER_MAC):
+    """Whose MAC address the bond has."""
+
+    __slots__ = ()
+
+
+class XmitHashPolicy(LaxEnum, words=XMIT_HASH_POLICY):
+    """What picks the port that a frame leaves by."""
+
+    __slots__ = ()
+
+
+class AllPortsActive(LaxEnum, words=ALL_SLAVES_ACTIVE):
+    """What becomes of frames that arrive on an inactive port."""
+
+    __slots__ = ()
+
+
+class LacpRate(LaxEnum, words=LACP_RATE):
+    """How often the partner is to send: every 30 s or every second."""
+
+    __slots__ = ()
+
+
+class LacpActive(LaxEnum, words=LACP_ACTIVE):
+    """Whether LACPDUs are sent unasked."""
+
+    __slots__ = ()
+
+
+class AdSelect(LaxEnum, words=AD_SELECT):
+    """Which aggregator is used."""
+
+    __slots__ = ()
+
+
+class PortPriority(LaxInt, ge=-(2**31), le=2**31 - 1):
+    """A port's weight when the active one is chosen; the highest wins."""
+
+
+class BondOptions(Section, frozen=True, rename=None):
+    """The options, by the names that the kernel documents (Documentation/networking/bonding.rst)."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"num_unsol_na": "num_grat_arp"}
+
+    ad_actor_sys_prio: Maybe[U16] = UNSET
+    ad_actor_system: Maybe[MacAddress] = UNSET
+    ad_select: Maybe[AdSelect] = UNSET
+    ad_user_port_key: Maybe[U16] = UNSET
+    all_slaves_active: Maybe[AllPortsActive] = UNSET
+    arp_all_targets: Maybe[ArpAllTargets] = UNSET
+    arp_interval: Maybe[U32] = UNSET
+    arp_ip_target: Maybe[str] = UNSET
+    arp_missed_max: Maybe[U8] = UNSET
+    arp_validate: Maybe[ArpValidate] = UNSET
+    downdelay: Maybe[U32] = UNSET
+    fail_over_mac: Maybe[FailOverMac] = UNSET
+    lacp_active: Maybe[LacpActive] = UNSET
+    lacp_rate: Maybe[LacpRate] = UNSET
+    lp_interval: Maybe[U32] = UNSET
+    miimon: Maybe[U32] = UNSET
+    min_links: Maybe[U32] = UNSET
+    num_grat_arp: Maybe[U8] = UNSET
+    num_unsol_na: Maybe[U8] = UNSET
+    packets_per_slave: Maybe[U32] = UNSET
+    peer_notif_delay: Maybe[U32] = UNSET
+    primary: Maybe[str] = UNSET
+    primary_reselect: Maybe[PrimaryReselect] = UNSET
+    resend_igmp: Maybe[U32] = UNSET
+    tlb_dynamic_lb: Maybe[LaxBool] = UNSET
+    updelay: Maybe[U32] = UNSET
+    use_carrier: Maybe[LaxBool] = UNSET
+    xmit_hash_policy: Maybe[XmitHashPolicy] = UNSET
+
+
+class BondPort(Section, frozen=True):
+    """What one port of a bond has for itself."""
+
+    name: str
+    priority: Maybe[PortPriority] = UNSET
+    queue_id: Maybe[U16] = UNSET
+
+
+class BondConfig(Section, frozen=True):
+    """Several links that look like one.
+
+    interfaces:
+    - name: bond0
+      type: bond
+      link-aggregation:
+        mode: 802.3ad
+        options:
+          miimon: 100
+        port:
+        - eth1
+        - eth2
+    """
+
+    aliases: ClassVar[Mapping[str, str]] = {"ports": "port"}
+
+    mode: Maybe[BondMode] = UNSET
+    options: Maybe[BondOptions] = UNSET
+    port: Maybe[tuple[str, ...]] = UNSET
+    ports: Maybe[tuple[str, ...]] = UNSET
+    ports_config: Maybe[tuple[BondPort, ...]] = UNSET
+
+
+def _settings(bond: BondConfig, name: str, host: Host) -> Mapping[str, Value]:
+    """Return mode and options; a new bond with a mode that needs it watches its links every 100 ms."""
+    attrs = flat(bond.options)
+    if given(bond.mode):
+        attrs["mode"] = bond.mode
+    if ("link", name) not in host and not {"miimon", "arp_interval"} & attrs.keys():
+        attrs["miimon"] = (
+            100  # what the kernel falls back to for these modes (bond_main.c, bond_check_params)
+        )
+    return attrs
+
+
+def _rows(bond: BondConfig, name: str, host: Host) -> Iterator[Row]:
+    own: dict[str, Attrs] = (
+        {port.name: flat(port) for port in bond.ports_config or ()} if given(bond.ports_config) else {}
+    )
+    listed = bond.port if isinstance(bond.port, tuple) else tuple(own) or None
+    ports = None
+    if listed is not None:
+        ports = {
+            port: {key: value for key, value in own.get(port, {}).items() if key != "name"} for port in listed
+        }
+    yield from port_rows(name, ports, host)
+
+
+def _check(bond: BondConfig, name: str, host: Host) -> Iterator[Fault]:
+    mode = bond.mode if given(bond.mode) else host.attr("link", name, name="mode")
+    if mode is None:
+        hint = f"use one of {', '.join(MODES)}"
+        yield Fault((), f"link-aggregation.mode is missing: {name} does not exist yet", hint)
+        return
+    options = flat(bond.options)
+    for attr in ATTRS:
+        if attr.name in options and attr.only and mode not in attr.only:
+            known = ", ".join(sorted(attr.only))
+            yield Fault(
+                ("options", attr.name),
+                f"{attr.name} has no meaning in mode {mode}",
+                f"modes that know it: {known}",
+            )
+    if options.get("miimon") and options.get("arp_interval"):
+        yield Fault(
+            ("options", "arp_interval"), "miimon and arp_interval exclude each other", "set one of them to 0"
+        )
+    if options.get("ad_actor_system", "").startswith("01:00:5e"):
+        yield Fault(("options", "ad_actor_system"), "ad_actor_system must not be a multicast address")
+    yield from _check_ports(bond)
+
+
+def _check_ports(bond: BondConfig) -> Iterator[Fault]:
+    if not given(bond.ports_config):
+        return
+    configured = [port.name for port in bond.ports_config or ()]
+    if given(bond.port) and set(bond.port or ()) != set(configured):
+        yield Fault(("ports-config",), "port and ports-config must name the same ports")
+    queues = [port.queue_id for port in bond.ports_config or () if given(port.queue_id) and port.queue_id]
+    if len(set(queues)) < len(queues):
+        yield Fault(("ports-config",), "two ports have the same queue-id")
+
+
+def _show(host: Host, name: str) -> Mapping[str, Any]:
+    attrs = host.rows["link", name].attrs
+    shown: dict[str, Any] = nested(attrs, ["mode"])
+    shown["options"] = nested(attrs, [attr.name for attr in ATTRS if attr.name != "mode"])
+    ports = ports_of(name, host)
+    shown["port"] = ports
+    own = [
+        {"name": port, **nested(host.rows["port", port].attrs, ("priority", "queue-id"))} for port in ports
+    ]
+    if own:
+        shown["ports-config"] = own
+    return shown
+
+
+BOND = Kind(
+    type="bond",
+    link="bond",
+    section="link-aggregation",
+    config=BondConfig,
+    attrs=ATTRS,
+    port_attrs=PORT_ATTRS,
+    port_cost=Cost.DOWN,
+    settings=_settings,
+    rows=_rows,
+    check=_check,
+    show=_show,
 )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 
 class Codec(Struct, frozen=True):
@@ -45,7 +46,8 @@ TEXT = Codec(pack=lambda value: str(value).encode() + b"\0", unpack=lambda data:
 MAC = Codec(pack=lambda value: bytes.fromhex(value.replace(":", "")), unpack=lambda data: data.hex(":"))
 BOOL8 = Codec(pack=lambda value: bytes([bool(value)]), unpack=lambda data: data[0] != 0)
 BOOL32 = Codec(
-    pack=lambda value: struct.pack("=I", bool(value)), unpack=lambda data: struct.unpack_from("=I", data)[0] != 0
+    pack=lambda value: struct.pack("=I", bool(value)),
+    unpack=lambda data: struct.unpack_from("=I", data)[0] != 0,
 )
 
 
@@ -62,7 +64,9 @@ def enum(names: Mapping[str, int], number: Codec = U8) -> Codec:
 
 def scaled(number: Codec, unit: int) -> Codec:
     """Code a whole number of units, each worth `unit` of the kernel's own (USER_HZ is 100 a second)."""
-    return Codec(pack=lambda value: number.pack(value * unit), unpack=lambda data: number.unpack(data) // unit)
+    return Codec(
+        pack=lambda value: number.pack(value * unit), unpack=lambda data: number.unpack(data) // unit
+    )
 
 
 def bits(names: Mapping[Any, int], mask: int) -> Codec:

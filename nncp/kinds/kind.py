@@ -6,6 +6,7 @@ read these tables. A new type is one new file beside this one, and its name in `
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from msgspec import Struct, field
 
 from nncp.host import Cost, Host, Row, Value
 from nncp.kinds.codec import Codec
+from nncp.kinds.flat import flat
 
 ANY: frozenset[str] = frozenset()
 """Every mode."""
@@ -53,9 +55,20 @@ class Attr(Struct, frozen=True):
         return self.cost(old, new) if callable(self.cost) else self.cost
 
 
-def no_rows(config: Any, name: str, host: Host) -> Iterable[Row]:  # noqa: ARG001  (a Kind's shape)
-    """Return nothing: a section that implies no rows but the link's own."""
+def _flat_settings(config: Any, name: str, host: Host) -> Mapping[str, Value]:  # noqa: ARG001
+    return flat(config)
+
+
+def _nothing(config: Any, name: str, host: Host) -> tuple[()]:  # noqa: ARG001
     return ()
+
+
+class Fault(Struct, frozen=True):
+    """What is wrong with a section, given the host: where in the section, a sentence and a hint."""
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str = ""
 
 
 class Kind(Struct, frozen=True):
@@ -65,14 +78,14 @@ class Kind(Struct, frozen=True):
         type: nmstate's word, as in `type: linux-bridge`.
         link: the kernel's word (IFLA_INFO_KIND), or "" for a device that software cannot make.
         section: the document's section, as in `bridge:`; "" when the type has none.
-        config: the Struct of that section; its docstring is a YAML sample.
+        config: the Struct of that section; its docstring holds a YAML sample.
         attrs: the attributes of the link (IFLA_INFO_DATA).
         port_attrs: the attributes that it gives to its ports (IFLA_INFO_SLAVE_DATA).
         port_cost: what attaching costs the port: a bond wants it down.
-        settings: attributes that a section asks for.
+        settings: the attributes that a section asks for, given the host.
         rows: further rows that a section implies: ports, VLANs, sysctls.
-        show: the section that describes a link.
-        check: errors of a section, given the host, as (path, message, hint).
+        show: the section that describes a link, as plain data.
+        check: what is wrong with a section, given the host.
         virtual: whether `state: absent` deletes the link.
 
     """
@@ -80,14 +93,14 @@ class Kind(Struct, frozen=True):
     type: str
     link: str
     section: str = ""
-    config: type[Struct] | None = None
+    config: builtins.type[Struct] | None = None
     attrs: tuple[Attr, ...] = ()
     port_attrs: tuple[Attr, ...] = ()
     port_cost: Cost = Cost.LIVE
-    settings: Callable[[Any], Mapping[str, Value]] = lambda _: {}
-    rows: Callable[[Any, str, Host], Iterable[Row]] = no_rows
-    show: Callable[[Host, str], Any] | None = None
-    check: Callable[[Any, str, Host], Iterable[tuple[str, str, str]]] = no_rows  # type: ignore[assignment]
+    settings: Callable[[Any, str, Host], Mapping[str, Value]] = _flat_settings
+    rows: Callable[[Any, str, Host], Iterable[Row]] = _nothing
+    show: Callable[[Host, str], Mapping[str, Any]] | None = None
+    check: Callable[[Any, str, Host], Iterable[Fault]] = _nothing
     virtual: bool = True
 
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from msgspec import UNSET
+
+from nncp.document import lax
+from nncp.document.lax import LaxBool, LaxEnum, LaxInt, MacAddress, Maybe, Query, VlanProtocol
+from nncp.document.port_vlan import PortVlan
+from nncp.document.section import Section
+from nncp.host import Attrs, Host, Row, Value
 from nncp.kinds.codec import BE16, BOOL8, BOOL32, MAC, U8, U16, U32, U64, Codec, enum, scaled
-from nncp.kinds.kind import Attr
+from nncp.kinds.flat import flat, given, nested
+from nncp.kinds.kind import Attr, Fault, Kind
+from nncp.kinds.ports import port_rows, ports_of
 
 ETH_P = {"802.1q": 0x8100, "802.1ad": 0x88A8}
 USER_HZ = 100
 
 SECONDS: Codec = scaled(U32, USER_HZ)
+
+ROUTER = {"disabled": 0, "auto": 1, "enabled": 2}
 
 ATTRS = (
     Attr("stp.forward-delay", 1, SECONDS),
@@ -22,7 +36,7 @@ ATTRS = (
     Attr("vlan-protocol", 8, enum(ETH_P, BE16)),
     Attr("group-forward-mask", 9, U16),
     Attr("group-addr", 20, MAC),
-    Attr("multicast-router", 22, enum({"disabled": 0, "auto": 1, "enabled": 2}, U8)),
+    Attr("multicast-router", 22, enum(ROUTER, U8)),
     Attr("multicast-snooping", 23, BOOL8),
     Attr("multicast-query-use-ifaddr", 24, BOOL8),
     Attr("multicast-querier", 25, BOOL8),
@@ -57,7 +71,7 @@ PORT_ATTRS = (
     Attr("unicast-flood", 9, BOOL8),
     Attr("proxy-arp", 10, BOOL8),
     Attr("proxy-arp-wifi", 12, BOOL8),
-    Attr("multicast-router", 25, enum({"disabled": 0, "auto": 1, "enabled": 2}, U8)),
+    Attr("multicast-router", 25, enum(ROUTER, U8)),
     Attr("multicast-flood", 27, BOOL8),
     Attr("multicast-to-unicast", 28, BOOL8),
     Attr("vlan-tunnel", 29, BOOL8),
@@ -66,4 +80,244 @@ PORT_ATTRS = (
     Attr("neigh-suppress", 32, BOOL8),
     Attr("isolated", 33, BOOL8),
     Attr("locked", 39, BOOL8),
+)
+
+DEFAULT_PVID = 1
+
+
+class HelloTime(LaxInt, ge=1, le=10):
+    """Seconds (IEEE 802.1D-2004, table 17-1)."""
+
+
+class MaxAge(LaxInt, ge=6, le=40):
+    """Seconds (IEEE 802.1D-2004, table 17-1)."""
+
+
+class ForwardDelay(LaxInt, ge=2, le=30, hint="the standard wants 4 to 30 s; Linux takes 2"):
+    """Seconds that a port listens, and again learns, before it forwards."""
+
+
+class PortPriority(LaxInt, ge=0, le=63):
+    """A port's STP priority (net/bridge/br_stp.c, BR_PORT_BITS)."""
+
+
+class PathCost(LaxInt, ge=1, le=65535):
+    """A port's STP path cost (net/bridge/br_private_stp.h)."""
+
+
+class MulticastRouter(LaxEnum, words=ROUTER, aliases={True: "auto", False: "disabled"}):
+    """Whether a multicast router is assumed."""
+
+    __slots__ = ()
+
+
+class Pvid(LaxInt, ge=0, le=4094):
+    """The VLAN of untagged frames on a new port; 0 is none."""
+
+
+class Stp(Section, frozen=True):
+    """The spanning tree protocol; times in seconds."""
+
+    enabled: Maybe[LaxBool] = UNSET
+    forward_delay: Maybe[ForwardDelay] = UNSET
+    hello_time: Maybe[HelloTime] = UNSET
+    max_age: Maybe[MaxAge] = UNSET
+    priority: Maybe[lax.U16] = UNSET
+
+
+class BridgeOptions(Section, frozen=True):
+    """The options of a bridge; ageing in seconds, multicast intervals in hundredths."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"group_fwd_mask": "group_forward_mask"}
+
+    stp: Maybe[Stp] = UNSET
+    gc_timer: Query = UNSET
+    hello_timer: Query = UNSET
+    group_addr: Maybe[MacAddress] = UNSET
+    group_forward_mask: Maybe[lax.U16] = UNSET
+    group_fwd_mask: Maybe[lax.U16] = UNSET
+    hash_max: Maybe[lax.U32] = UNSET
+    mac_ageing_time: Maybe[lax.U32] = UNSET
+    multicast_last_member_count: Maybe[lax.U32] = UNSET
+    multicast_last_member_interval: Maybe[lax.U64] = UNSET
+    multicast_membership_interval: Maybe[lax.U64] = UNSET
+    multicast_querier: Maybe[LaxBool] = UNSET
+    multicast_querier_interval: Maybe[lax.U64] = UNSET
+    multicast_query_interval: Maybe[lax.U64] = UNSET
+    multicast_query_response_interval: Maybe[lax.U64] = UNSET
+    multicast_query_use_ifaddr: Maybe[LaxBool] = UNSET
+    multicast_router: Maybe[MulticastRouter] = UNSET
+    multicast_snooping: Maybe[LaxBool] = UNSET
+    multicast_startup_query_count: Maybe[lax.U32] = UNSET
+    multicast_startup_query_interval: Maybe[lax.U64] = UNSET
+    vlan_protocol: Maybe[VlanProtocol] = UNSET
+    vlan_default_pvid: Maybe[Pvid] = UNSET
+
+
+class BridgePort(Section, frozen=True):
+    """A port of a bridge."""
+
+    name: str
+    stp_hairpin_mode: Maybe[LaxBool] = UNSET
+    stp_path_cost: Maybe[PathCost] = UNSET
+    stp_priority: Maybe[PortPriority] = UNSET
+    vlan: Maybe[PortVlan] = UNSET
+
+
+class BridgeConfig(Section, frozen=True):
+    """A Linux bridge, which filters VLANs as soon as one of its ports has any.
+
+    interfaces:
+    - name: br1
+      type: linux-bridge
+      bridge:
+        options:
+          stp:
+            enabled: false
+        port:
+        - name: eth1
+          vlan:
+            mode: trunk
+            trunk-tags:
+            - id: 33
+    """
+
+    aliases: ClassVar[Mapping[str, str]] = {"ports": "port"}
+
+    options: Maybe[BridgeOptions] = UNSET
+    port: Maybe[tuple[BridgePort, ...]] = UNSET
+    ports: Maybe[tuple[BridgePort, ...]] = UNSET
+
+
+def _listed(bridge: BridgeConfig) -> tuple[BridgePort, ...]:
+    return tuple(bridge.port or ()) if given(bridge.port) else ()
+
+
+def _settings(bridge: BridgeConfig, name: str, host: Host) -> Mapping[str, Value]:  # noqa: ARG001
+    attrs = flat(bridge.options)
+    vlans = [port.vlan for port in _listed(bridge) if given(port.vlan)]
+    if vlans:
+        attrs["vlan-filtering"] = any(vlan != PortVlan() for vlan in vlans)
+    return attrs
+
+
+def _pvid(bridge: BridgeConfig, name: str, host: Host) -> int:
+    wanted = flat(bridge.options).get("vlan-default-pvid")
+    return int(
+        wanted
+        if wanted is not None
+        else host.attr("link", name, name="vlan-default-pvid", default=DEFAULT_PVID)
+    )
+
+
+def _rows(bridge: BridgeConfig, name: str, host: Host) -> Iterator[Row]:
+    if not given(bridge.port):
+        return
+    ports: dict[str, Attrs] = {port.name: _port_attrs(port) for port in _listed(bridge)}
+    yield from port_rows(name, ports, host)
+    pvid = _pvid(bridge, name, host)
+    for port in _listed(bridge):
+        if isinstance(port.vlan, PortVlan):
+            yield Row(("vlans", port.name), {"vids": vids(port.vlan, pvid)})
+
+
+def _port_attrs(port: BridgePort) -> Attrs:
+    return {word: value for word, value in flat(port).items() if word.startswith("stp-")}
+
+
+def vids(vlan: PortVlan, pvid: int) -> tuple[tuple[int, int, str], ...]:
+    """Return a port's whole VLAN set.
+
+    A trunk without a native VLAN of its own keeps the bridge's default one untagged, the bridge's own
+    address included; an access port and a native VLAN replace it.
+    """
+    native = (
+        int(vlan.tag)
+        if isinstance(vlan.tag, int) and (vlan.mode == "access" or vlan.enable_native is True)
+        else pvid
+    )
+    tagged = [] if vlan.mode == "access" else list(_ranges(vlan))
+    around = [part for first, last in tagged for part in _cut(first, last, native)]
+    untagged = [(native, native, "pvid untagged")] if native else []
+    return merged([*untagged, *((first, last, "") for first, last in around)])
+
+
+def _ranges(vlan: PortVlan) -> Iterator[tuple[int, int]]:
+    for tag in vlan.trunk_tags or () if given(vlan.trunk_tags) else ():
+        if tag.ends:
+            yield tag.ends
+
+
+def _cut(first: int, last: int, native: int) -> Iterable[tuple[int, int]]:
+    if not first <= native <= last:
+        return [(first, last)]
+    return [(low, high) for low, high in ((first, native - 1), (native + 1, last)) if low <= high]
+
+
+def merged(ranges: Iterable[tuple[int, int, str]]) -> tuple[tuple[int, int, str], ...]:
+    """Return VLAN ranges in their one form: sorted, and neighbours of the same kind joined."""
+    found: list[tuple[int, int, str]] = []
+    for first, last, word in sorted(ranges):
+        if found and found[-1][2] == word and "pvid" not in word and found[-1][1] + 1 == first:
+            found[-1] = (found[-1][0], last, word)
+        else:
+            found.append((first, last, word))
+    return tuple(found)
+
+
+def _check(bridge: BridgeConfig, name: str, host: Host) -> Iterator[Fault]:
+    pvid = flat(bridge.options).get("vlan-default-pvid")
+    filters = host.attr("link", name, name="vlan-filtering") or any(
+        given(port.vlan) for port in _listed(bridge)
+    )
+    if pvid not in {None, DEFAULT_PVID} and not filters:
+        message = "vlan-default-pvid has no effect while no port has a vlan"
+        yield Fault(("options", "vlan-default-pvid"), message, "give a port its vlan")
+
+
+def _show(host: Host, name: str) -> Mapping[str, Any]:
+    attrs = host.rows["link", name].attrs
+    hidden = {"vlan-filtering"} | (
+        {"vlan-default-pvid"} if attrs.get("vlan-default-pvid") == DEFAULT_PVID else set()
+    )
+    options = nested(attrs, [attr.name for attr in ATTRS if attr.name not in hidden])
+    return {"options": options, "port": [_show_port(host, name, port) for port in ports_of(name, host)]}
+
+
+def _show_port(host: Host, bridge: str, port: str) -> dict[str, Any]:
+    words = ("stp-hairpin-mode", "stp-path-cost", "stp-priority")
+    shown: dict[str, Any] = {"name": port, **nested(host.rows["port", port].attrs, words)}
+    if host.attr("link", bridge, name="vlan-filtering"):
+        pvid = host.attr("link", bridge, name="vlan-default-pvid", default=DEFAULT_PVID)
+        shown["vlan"] = show_vlan(host.attr("vlans", port, name="vids", default=()), pvid)
+    return shown
+
+
+def show_vlan(ranges: tuple[tuple[int, int, str], ...], pvid: int) -> dict[str, Any]:
+    """Return a port's VLANs as a document says them; `vids` of the result gives `ranges` again."""
+    native = next((first for first, _, word in ranges if "pvid" in word), 0)
+    tagged = [(first, last) for first, last, word in ranges if "pvid" not in word]
+    if not tagged and native != pvid:
+        return {"mode": "access", "tag": native} if native else {}
+    tags = [
+        {"id": first} if first == last else {"id-range": {"min": first, "max": last}}
+        for first, last in tagged
+    ]
+    shown: dict[str, Any] = {"mode": "trunk", "trunk-tags": tags} if tags else {}
+    if native != pvid and native:
+        shown |= {"enable-native": True, "tag": native}
+    return shown
+
+
+LINUX_BRIDGE = Kind(
+    type="linux-bridge",
+    link="bridge",
+    section="bridge",
+    config=BridgeConfig,
+    attrs=ATTRS,
+    port_attrs=PORT_ATTRS,
+    settings=_settings,
+    rows=_rows,
+    check=_check,
+    show=_show,
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
-from nncp.host import Cost
+from msgspec import UNSET
+
+from nncp.document.lax import LaxBool, LaxEnum, Maybe
+from nncp.document.section import Section
+from nncp.host import Cost, Host, Value
 from nncp.kinds.codec import U32, bit16, enum
-from nncp.kinds.kind import Attr
-
-if TYPE_CHECKING:
-    from nncp.host import Value
+from nncp.kinds.flat import given, nested
+from nncp.kinds.kind import Attr, Fault, Kind
 
 MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8, "source": 16}
 NO_PROMISC = 1
@@ -23,4 +26,62 @@ def _mode_cost(old: Value, new: Value) -> Cost:
 ATTRS = (
     Attr("mode", 1, enum(MODES, U32), cost=_mode_cost),
     Attr("promiscuous", 2, bit16(NO_PROMISC, inverse=True)),
+)
+
+
+class MacVlanMode(LaxEnum, words=MODES):
+    """Who talks to whom among the links above one device."""
+
+    __slots__ = ()
+
+
+class MacVlanConfig(Section, frozen=True):
+    """A link with a MAC address of its own on another link.
+
+    interfaces:
+    - name: mac0
+      type: mac-vlan
+      mac-vlan:
+        base-iface: eth1
+        mode: vepa
+        promiscuous: true
+    """
+
+    aliases: ClassVar[Mapping[str, str]] = {"accept_all_mac": "promiscuous"}
+
+    base_iface: Maybe[str] = UNSET
+    mode: Maybe[MacVlanMode] = UNSET
+    promiscuous: Maybe[LaxBool] = UNSET
+    accept_all_mac: Maybe[LaxBool] = UNSET
+
+
+def _check(section: MacVlanConfig, name: str, host: Host) -> Iterator[Fault]:
+    if ("link", name) not in host:
+        if not given(section.base_iface):
+            yield Fault(
+                (),
+                f"mac-vlan.base-iface is missing: {name} does not exist yet",
+                "name the interface below it",
+            )
+        if not given(section.mode):
+            yield Fault(
+                (), f"mac-vlan.mode is missing: {name} does not exist yet", f"use one of {', '.join(MODES)}"
+            )
+    mode = section.mode if given(section.mode) else host.attr("link", name, name="mode")
+    if section.promiscuous is False and mode != "passthru":
+        yield Fault(("promiscuous",), "promiscuous: false is possible in mode passthru only")
+
+
+def _show(host: Host, name: str) -> Mapping[str, Any]:
+    return nested(host.rows["link", name].attrs, ("base-iface", "mode", "promiscuous"))
+
+
+MAC_VLAN = Kind(
+    type="mac-vlan",
+    link="macvlan",
+    section="mac-vlan",
+    config=MacVlanConfig,
+    attrs=ATTRS,
+    check=_check,
+    show=_show,
 )

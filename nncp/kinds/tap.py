@@ -1,4 +1,4 @@
-"""Taps: `type: tap`, what a hypervisor opens. Not in nmstate's words, and made by ioctl (drivers/net/tun.c)."""
+"""Taps: `type: tap`, what a hypervisor opens; not in nmstate's words (drivers/net/tun.c)."""
 
 from __future__ import annotations
 

@@ -2,13 +2,68 @@
 
 from __future__ import annotations
 
-from nncp.kinds.codec import TEXT
-from nncp.kinds.kind import Attr
+from typing import TYPE_CHECKING, Any
 
-ATTRS = (
+from msgspec import UNSET
+
+from nncp.document.lax import Maybe
+from nncp.document.section import Section
+from nncp.host import Host, Row
+from nncp.kinds.codec import TEXT
+from nncp.kinds.flat import given
+from nncp.kinds.kind import Attr, Fault, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class VethConfig(Section, frozen=True, forbid_unknown_fields=False):
+    """A pair of links: what enters one leaves the other.
+
+    interfaces:
+    - name: veth1
+      type: veth
+      veth:
+        peer: veth1.ep
+    """
+
+    peer: Maybe[str] = UNSET
+
+
+def _rows(veth: VethConfig, name: str, host: Host) -> Iterator[Row]:
+    """Yield the other end, which comes and goes with this one."""
+    if given(veth.peer) and host.attr("link", name, name="peer") != veth.peer:
+        yield Row(("link", str(veth.peer)), {"type": "veth", "peer": name})
+        yield Row(("up", str(veth.peer)))
+
+
+def _check(veth: VethConfig, name: str, host: Host) -> Iterator[Fault]:
+    if ("link", name) not in host and not given(veth.peer):
+        yield Fault(
+            (),
+            f"veth.peer is missing: {name} does not exist yet",
+            "name the other end, as in `veth: {peer: veth1.ep}`",
+        )
+
+
+def _show(host: Host, name: str) -> Mapping[str, Any]:
+    peer = host.attr("link", name, name="peer")
+    return {"peer": peer} if peer else {}
+
+
+VETH = Kind(
+    type="veth",
+    link="veth",
+    section="veth",
+    config=VethConfig,
     # Number 0: packed together, as the nest VETH_INFO_PEER, when the pair is made.
-    Attr("peer", 0, TEXT, create=True),
-    Attr("peer-netns", 0, TEXT, create=True),
-    Attr("peer-mac", 0, TEXT, create=True),
-    Attr("peer-mtu", 0, TEXT, create=True),
+    attrs=(
+        Attr("peer", 0, TEXT, create=True),
+        Attr("peer-netns", 0, TEXT, create=True),
+        Attr("peer-mac", 0, TEXT, create=True),
+        Attr("peer-mtu", 0, TEXT, create=True),
+    ),
+    rows=_rows,
+    check=_check,
+    show=_show,
 )

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from nncp.host import Cost
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
+
+from nncp.document.lax import LaxBool, LaxEnum, Maybe, VlanId, VlanProtocol
+from nncp.document.section import Section
+from nncp.host import Cost, Host
 from nncp.kinds.codec import BE16, U16, bits, enum
-from nncp.kinds.kind import Attr
+from nncp.kinds.flat import given, nested
+from nncp.kinds.kind import Attr, Fault, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 REORDER_HDR, GVRP, LOOSE_BINDING, MVRP, BRIDGE_BINDING = 1, 2, 4, 8, 16
 
@@ -16,4 +26,53 @@ ATTRS = (
     Attr("registration-protocol", 2, bits({"none": 0, "gvrp": GVRP, "mvrp": MVRP}, GVRP | MVRP)),
     Attr("loose-binding", 2, bits({True: LOOSE_BINDING, False: 0}, LOOSE_BINDING)),
     Attr("bridge-binding", 2, bits({True: BRIDGE_BINDING, False: 0}, BRIDGE_BINDING)),
+)
+
+
+class RegistrationProtocol(LaxEnum, words=("gvrp", "mvrp", "none")):
+    """How the VLAN is announced to the switch."""
+
+    __slots__ = ()
+
+
+class VlanConfig(Section, frozen=True):
+    """An 802.1Q or 802.1ad sub-interface.
+
+    interfaces:
+    - name: bond0.33
+      type: vlan
+      vlan:
+        base-iface: bond0
+        id: 33
+    """
+
+    base_iface: Maybe[str] = UNSET
+    id: Maybe[VlanId] = UNSET
+    protocol: Maybe[VlanProtocol] = UNSET
+    registration_protocol: Maybe[RegistrationProtocol] = UNSET
+    reorder_headers: Maybe[LaxBool] = UNSET
+    loose_binding: Maybe[LaxBool] = UNSET
+
+
+def _check(vlan: VlanConfig, name: str, host: Host) -> Iterator[Fault]:
+    if ("link", name) in host:
+        return
+    if not given(vlan.base_iface):
+        yield Fault(
+            (), f"vlan.base-iface is missing: {name} does not exist yet", "name the interface below it"
+        )
+    if not given(vlan.id):
+        yield Fault(
+            (), f"vlan.id is missing: {name} does not exist yet", "give it the VLAN's number, 1 to 4094"
+        )
+
+
+def _show(host: Host, name: str) -> Mapping[str, Any]:
+    attrs = host.rows["link", name].attrs
+    words = ("base-iface", "id", "protocol", "registration-protocol", "reorder-headers", "loose-binding")
+    return nested(attrs, words)
+
+
+VLAN = Kind(
+    type="vlan", link="vlan", section="vlan", config=VlanConfig, attrs=ATTRS, check=_check, show=_show
 )

@@ -110,7 +110,11 @@ class Carrier:
             tap.make(op.key[1], op.attrs)
             self.encoder.learn(op.key[1], socket.if_nametoindex(op.key[1]))
             written(op)
-            rest = {name: value for name, value in op.attrs.items() if name in {"mac", "mtu", "txqlen", "addr-gen-mode"}}
+            rest = {
+                name: value
+                for name, value in op.attrs.items()
+                if name in {"mac", "mtu", "txqlen", "addr-gen-mode"}
+            }
             if rest:
                 self._queue(Op("change", op.key, rest, type=op.type))
         else:

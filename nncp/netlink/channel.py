@@ -42,7 +42,9 @@ class Channel:
 
     def __init__(self, *, batch: int = BATCH) -> None:
         try:
-            self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+            self.socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE
+            )
         except OSError as error:
             raise Error(f"no route netlink socket: {error.strerror}", kind=ErrorKind.UNSUPPORTED) from error
         self.batch = batch
@@ -145,7 +147,7 @@ def _refusal(flags: int, data: bytes, index: int) -> Refusal:
     code = -struct.unpack_from("=i", data)[0]
     words = ""
     if flags & wire.NLM_F_ACK_TLVS:
-        # struct nlmsgerr is an int and the request's header; with CAP_ACK nothing more of the request follows.
+        # struct nlmsgerr is an int and the request's header; with CAP_ACK nothing more of it follows.
         skip = 20
         if not flags & wire.NLM_F_CAPPED:
             skip = 4 + ((struct.unpack_from("=I", data, 4)[0] + 3) & ~3)

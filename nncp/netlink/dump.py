@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.host import Host, Row
 from nncp.kinds.link import AF_INET6, BASE_ATTRS, IFLA_AF_SPEC
+from nncp.kinds.linux_bridge import merged
 from nncp.needs import primaries
 from nncp.netlink import wire
 from nncp.netlink.routes import route_rows
@@ -35,7 +36,13 @@ WORDS = {0: "", VLAN_PVID: "pvid", VLAN_UNTAGGED: "untagged", VLAN_PVID | VLAN_U
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_RT_PRIORITY, IFA_PROTO = (
     1, 2, 3, 4, 6, 8, 9, 11,
 )  # fmt: skip
-IFA_F_SECONDARY, IFA_F_TEMPORARY, IFA_F_NODAD, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE = 1, 1, 2, 0x100, 0x200
+IFA_F_SECONDARY, IFA_F_TEMPORARY, IFA_F_NODAD, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE = (
+    1,
+    1,
+    2,
+    0x100,
+    0x200,
+)
 IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL = 2, 3
 FOREVER = 0xFFFFFFFF
 
@@ -78,7 +85,9 @@ def indexes(host: Host) -> dict[str, int]:
 def _links(channel: Channel, kinds: Kinds) -> dict[int, _Link]:
     tables = {kind.link: _by_number(kind.attrs) for kind in kinds.by_link.values()}
     base = _by_number(attr for attr in BASE_ATTRS if not attr.nest and attr.name != "base-iface")
-    body = wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attr(IFLA_EXT_MASK, struct.pack("=I", RTEXT_FILTER_SKIP_STATS))
+    body = wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attr(
+        IFLA_EXT_MASK, struct.pack("=I", RTEXT_FILTER_SKIP_STATS)
+    )
     found = {}
     for data in channel.dump(wire.RTM_GETLINK, body):
         _, hardware, index, flags, _ = wire.IFINFO.unpack_from(data)
@@ -201,17 +210,6 @@ def _vids(spec: bytes) -> tuple[tuple[int, int, str], ...]:
     return merged(found)
 
 
-def merged(vids: Iterable[tuple[int, int, str]]) -> tuple[tuple[int, int, str], ...]:
-    """Return VLAN ranges in their one form: sorted, and neighbours of the same kind joined."""
-    found: list[tuple[int, int, str]] = []
-    for first, last, word in sorted(vids):
-        if found and found[-1][2] == word and word.startswith("pvid") is False and found[-1][1] + 1 == first:
-            found[-1] = (found[-1][0], last, word)
-        else:
-            found.append((first, last, word))
-    return tuple(found)
-
-
 def _address_rows(channel: Channel, links: dict[int, _Link]) -> Iterator[Row]:
     secondary: dict[str, list[str]] = {}
     for data in channel.dump(wire.RTM_GETADDR, wire.IFADDR.pack(0, 0, 0, 0, 0)):
@@ -252,7 +250,9 @@ def _address_attrs(family: int, given: dict[int, bytes], flags: int, scope: int,
             attrs[word] = True
     if IFA_RT_PRIORITY in given:
         attrs["metric"] = struct.unpack("=I", given[IFA_RT_PRIORITY])[0]
-    preferred, valid = struct.unpack_from("=II", given.get(IFA_CACHEINFO, struct.pack("=II", FOREVER, FOREVER)))
+    preferred, valid = struct.unpack_from(
+        "=II", given.get(IFA_CACHEINFO, struct.pack("=II", FOREVER, FOREVER))
+    )
     if valid != FOREVER:
         attrs["valid"], attrs["preferred"] = valid, preferred
     return attrs

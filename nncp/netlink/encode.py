@@ -126,7 +126,8 @@ class Encoder:
 
     def _sorted(self, op: Op, table: Mapping[str, Attr]) -> tuple[list[bytes], list[bytes], list[bytes]]:
         """Pack the attributes of a link: its own, its kind's, and those that a new link takes only later."""
-        base, late = [], []
+        base: list[bytes] = []
+        late: list[bytes] = []
         kind = self.kinds.by_type.get(op.type)
         own = {attr.name for attr in (kind.attrs if kind else ())}
         data: dict[int, tuple[Attr, bytes]] = {}
@@ -184,9 +185,13 @@ class Encoder:
         if controller := op.attrs.get("controller"):
             yield self._set(name, wire.attr(IFLA_MASTER, struct.pack("=I", self.indexes[controller])))
         table = attrs_of(op.key, op.type, self.kinds)
-        known = {attr: value for word, value in op.attrs.items() if (attr := table.get(word)) and value is not None}
+        known = {
+            attr: value for word, value in op.attrs.items() if (attr := table.get(word)) and value is not None
+        }
         if op.verb == "create":
-            known = {attr: value for attr, value in known.items() if not attr.volatile or value != "forwarding"}
+            known = {
+                attr: value for attr, value in known.items() if not attr.volatile or value != "forwarding"
+            }
         if known:
             data = [wire.attr(attr.number, self._packed(attr, value)) for attr, value in known.items()]
             word = self.kinds.by_type[op.type].link.encode() + b"\0"
@@ -200,7 +205,9 @@ class Encoder:
         for kind, ranges in ((wire.RTM_DELLINK, without(old, new)), (wire.RTM_SETLINK, _fresh(new, old))):
             infos = [info for entry in ranges for info in _vlan_info(*entry)]
             if infos:
-                flags = [] if is_port else [wire.attr(IFLA_BRIDGE_FLAGS, struct.pack("=H", BRIDGE_FLAGS_SELF))]
+                flags = (
+                    [] if is_port else [wire.attr(IFLA_BRIDGE_FLAGS, struct.pack("=H", BRIDGE_FLAGS_SELF))]
+                )
                 spec = wire.nest(IFLA_AF_SPEC, *flags, *infos)
                 head = wire.IFINFO.pack(AF_BRIDGE, 0, self.indexes[name], 0, 0)
                 yield wire.message(kind, ACK, head + spec)

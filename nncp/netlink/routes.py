@@ -1,4 +1,4 @@
-"""Routes between rows and messages (linux/rtnetlink.h, struct rtmsg; net/ipv4/fib_frontend.c, net/ipv6/route.c)."""
+"""Routes between rows and messages (struct rtmsg; net/ipv4/fib_frontend.c, net/ipv6/route.c)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ def route_request(verb: str, key: Key, attrs: Mapping[str, Any], indexes: Mappin
     address, _, size = network.partition("/")
     number = int(table)
     hops = attrs.get("nexthops", ())
-    scope = attrs.get("scope", RT_SCOPE_UNIVERSE if word == "ipv6" or any(hop[1] for hop in hops) else RT_SCOPE_LINK)
+    scope = attrs.get(
+        "scope", RT_SCOPE_UNIVERSE if word == "ipv6" or any(hop[1] for hop in hops) else RT_SCOPE_LINK
+    )
     kind = NUMBERS[attrs.get("type", "unicast")]
     flags = RTNH_F_ONLINK if len(hops) == 1 and hops[0][3] else 0
     head = wire.RTMSG.pack(
@@ -114,7 +116,9 @@ def route_request(verb: str, key: Key, attrs: Mapping[str, Any], indexes: Mappin
     if source := attrs.get("source"):
         parts.append(wire.attr(RTA_PREFSRC, socket.inet_pton(family, source)))
     if metrics := attrs.get("metrics"):
-        parts.append(wire.nest(RTA_METRICS, *(wire.attr(n, struct.pack("=I", value)) for n, value in metrics)))
+        parts.append(
+            wire.nest(RTA_METRICS, *(wire.attr(n, struct.pack("=I", value)) for n, value in metrics))
+        )
     if verb == "remove":
         return wire.message(wire.RTM_DELROUTE, wire.NLM_F_ACK, head + b"".join(parts))
     how = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_REPLACE

@@ -46,6 +46,8 @@ def make(name: str, attrs: Mapping[str, Any]) -> None:
                 fcntl.ioctl(descriptor, request, attrs[attr])
         fcntl.ioctl(descriptor, TUNSETPERSIST, 1)
     except OSError as error:
-        raise Error(f"tap {name} could not be made: {error.strerror}", kind=ErrorKind.FAILED, subject=name) from error
+        raise Error(
+            f"tap {name} could not be made: {error.strerror}", kind=ErrorKind.FAILED, subject=name
+        ) from error
     finally:
         os.close(descriptor)

@@ -29,7 +29,9 @@ HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequen
 ATTR = struct.Struct("=HH")  # struct nlattr: length, type
 IFINFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
-RTMSG = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst, src, tos, table, protocol, scope, type, flags
+RTMSG = struct.Struct(
+    "=BBBBBBBBI"
+)  # struct rtmsg: family, dst, src, tos, table, protocol, scope, type, flags
 
 
 def attr(number: int, data: bytes) -> bytes:

@@ -1,0 +1,5 @@
+"""`python -m nncp`."""
+
+from nncp.cli import main
+
+main()

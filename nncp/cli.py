@@ -1,0 +1,169 @@
+"""`nncp`: node networking from files.
+
+Heavy imports live in the commands that need them: `nncp --version` and completion stay instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nncp import __version__
+from nncp.terminal import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nncp.work import Document
+
+OUTPUTS = ("table", "yaml", "json")
+FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...")
+STATE_DIR = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/var/lib/nncp"),
+    show_default=True,
+    help="Where journals are kept.",
+)
+
+
+def output(*words: str) -> Callable[[Any], Any]:
+    """Return the option that says in which form to answer."""
+    return click.option("-o", "--output", type=click.Choice(words), default=words[0], show_default=True)
+
+
+class Lazy(click.Group):
+    """A group whose `lab` is imported only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, the lazy one included."""
+        return sorted([*super().list_commands(ctx), "lab"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, importing it if need be."""
+        if cmd_name == "lab":
+            from nncp.lab.cli import lab  # noqa: PLC0415
+
+            return lab
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="nncp")
+def cli() -> None:
+    """Declarative node networking: desired state, plan, apply, verify, roll back.
+
+    FILE is an nmstate document or a NodeNetworkConfigurationPolicy, in YAML or JSON; - is standard input.
+    """
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[INTERFACE]...")
+@output("yaml", "json", "table")
+def show(names: tuple[str, ...], output: str) -> None:
+    """Show the network state of this host, as a document that applies to nothing."""
+    from nncp import work  # noqa: PLC0415
+
+    click.echo(work.show(names, output), nl=False)
+
+
+@cli.command()
+@FILES
+@click.option("--exit-code", is_flag=True, help="Exit with 1 when there is something to do.")
+@output("table", "json")
+def plan(files: tuple[str, ...], exit_code: bool, output: str) -> int:
+    """Show what `apply` would do; nothing is changed."""
+    from nncp import work  # noqa: PLC0415
+
+    text, changes = work.plan(_documents(files), output)
+    click.echo(text, nl=False)
+    return int(exit_code and changes)
+
+
+@cli.command()
+@FILES
+@output("table", "json")
+def diff(files: tuple[str, ...], output: str) -> int:
+    """Show what differs from the documents; exit with 1 when something does."""
+    from nncp import work  # noqa: PLC0415
+
+    text, changes = work.plan(_documents(files), output)
+    click.echo(text if changes or output == "json" else "", nl=False)
+    return int(changes)
+
+
+@cli.command()
+@FILES
+@STATE_DIR
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=10.0,
+    show_default=True,
+    help="Seconds until it must hold.",
+)
+@output("table", "json")
+def apply(files: tuple[str, ...], state_dir: Path, timeout: float, output: str) -> None:
+    """Make this host what the documents say, verified; or leave it as it was."""
+    from nncp import work  # noqa: PLC0415
+
+    click.echo(work.apply(_documents(files), state_dir, timeout, output), nl=False)
+
+
+@cli.command()
+@STATE_DIR
+@output("table", "json")
+def rollback(state_dir: Path, output: str) -> None:
+    """Undo the last apply, or finish what a killed one left."""
+    from nncp import work  # noqa: PLC0415
+
+    click.echo(work.rollback(state_dir, output), nl=False)
+
+
+@cli.command()
+@FILES
+@click.option("-w", "--write", is_flag=True, help="Write the files instead of standard output.")
+def fmt(files: tuple[str, ...], write: bool) -> None:
+    """Check documents and print them in their one form; comments are lost."""
+    from nncp import work  # noqa: PLC0415
+
+    for name, text in work.formatted(_texts(files)):
+        if write and name != "-":
+            Path(name).write_text(text, encoding="utf-8")
+        else:
+            click.echo(text, nl=False)
+
+
+def _texts(files: tuple[str, ...]) -> list[tuple[str, str]]:
+    from nncp.document.source import decoded  # noqa: PLC0415
+    from nncp.errors import Error, ErrorKind, raise_all  # noqa: PLC0415
+
+    texts, errors = [], []
+    for name in files:
+        try:
+            raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+            texts.append((name, decoded(raw, file=_shown(name))))
+        except OSError as error:
+            errors.append(Error(f"{name} cannot be read: {error.strerror}", kind=ErrorKind.USAGE))
+        except Error as error:
+            errors.append(error)
+    raise_all(errors)
+    return texts
+
+
+def _shown(name: str) -> str:
+    return "<stdin>" if name == "-" else name
+
+
+def _documents(files: tuple[str, ...]) -> list[Document]:
+    from nncp import work  # noqa: PLC0415
+
+    return work.documents([(_shown(name), text) for name, text in _texts(files)])
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(run(cli, "nncp"))

@@ -1,0 +1,296 @@
+"""From a document to the rows that it asks for, given the host: nmstate's merge, absence and list rules.
+
+What a document does not mention gets no row. What it takes away gets an absent one, so that a plan, its
+verification and a later look for drift all see the same wish.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from nncp.document.state import Interface, State
+from nncp.host import Host, Key, Row
+from nncp.kinds.flat import given
+from nncp.kinds.kind import Fault, Kind, Kinds
+from nncp.needs import is_v6
+from nncp.routes import route_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Path = tuple[str | int, ...]
+
+SAME_TYPE = frozenset({"ethernet", "veth"})
+"""nmstate calls a veth an ethernet and the other way round."""
+
+
+class Compiled(Struct):
+    """Wanted rows, where in the document each comes from, and what is wrong with the document."""
+
+    rows: dict[Key, Row]
+    origins: dict[Key, Path]
+    faults: list[tuple[str, Fault]]
+
+
+class _Desk(Struct):
+    """What the compilation of one document works on."""
+
+    state: State
+    host: Host
+    kinds: Kinds
+    out: Compiled
+    named: dict[str, tuple[int, Interface]]
+
+    def add(self, row: Row, path: Path, *, implied: bool = False) -> None:
+        """Take a row in; an implied one never contradicts what the document says outright."""
+        have = self.out.rows.get(row.key)
+        if have is None:
+            self.out.rows[row.key] = row
+            self.out.origins[row.key] = path
+        elif have.absent == row.absent:
+            attrs = {**row.attrs, **have.attrs} if implied else {**have.attrs, **row.attrs}
+            self.out.rows[row.key] = Row(row.key, attrs, (), row.absent)
+        elif not implied:
+            self.out.rows[row.key] = row
+            self.out.origins[row.key] = path
+
+    def fault(self, subject: str, path: Path, message: str, hint: str = "") -> None:
+        """Note what is wrong; compiling goes on, so that all of it is told at once."""
+        self.out.faults.append((subject, Fault(path, message, hint)))
+
+    def kind_of(self, interface: Interface) -> Kind | None:
+        """Return the kind of an interface: what the document says, or else what the host has."""
+        type_name = (
+            interface.type if given(interface.type) else self.host.attr("link", interface.name, name="type")
+        )
+        return self.kinds.by_type.get(str(type_name))
+
+    def will_be(self, name: str) -> bool:
+        """Whether a link of this name will be there."""
+        if name in self.named:
+            return self.named[name][1].state not in {"absent", "ignore"} or (
+                self.named[name][1].state == "ignore" and ("link", name) in self.host
+            )
+        return ("link", name) in self.host or ("link", name) in self.out.rows
+
+
+def compile_state(state: State, host: Host, kinds: Kinds) -> Compiled:
+    """Return what `state` asks of `host`; its `faults` are empty when it can be meant."""
+    named = {interface.name: (i, interface) for i, interface in enumerate(state.interfaces)}
+    desk = _Desk(state, host, kinds, Compiled({}, {}, []), named)
+    for i, interface in enumerate(state.interfaces):
+        _interface(desk, i, interface)
+    _links_together(desk)
+    routes = state.routes.config if given(state.routes) and state.routes else ()
+    for row, index in route_rows(
+        tuple(routes or ()) if given(routes) else (), host, desk.will_be, desk.fault
+    ):
+        desk.add(row, ("routes", "config", index))
+    return desk.out
+
+
+def _interface(desk: _Desk, index: int, interface: Interface) -> None:
+    path: Path = ("interfaces", index)
+    kind = desk.kind_of(interface)
+    if interface.state in {"ignore", "unknown"}:
+        return
+    if kind is None:
+        _unknown_type(desk, path, interface)
+    elif interface.state == "absent":
+        for row in _absent(interface.name, kind, desk.host):
+            desk.add(row, path)
+    elif interface.state == "down":
+        desk.add(Row(("up", interface.name), absent=True), (*path, "state"))
+        _up(desk, path, interface, kind)
+    else:
+        desk.add(Row(("up", interface.name)), path)
+        _up(desk, path, interface, kind)
+
+
+def _unknown_type(desk: _Desk, path: Path, interface: Interface) -> None:
+    if interface.state == "absent":
+        return
+    if not given(interface.type):
+        desk.fault(
+            interface.name,
+            (*path, "name"),
+            f"there is no interface {interface.name}, and no type says what to make",
+            "add its type, or mend its name",
+        )
+        return
+    desk.fault(
+        interface.name,
+        (*path, "type"),
+        f"interfaces of type {interface.type} are not supported yet",
+        f"supported types: {', '.join(sorted(kind for kind in desk.kinds.by_type if kind != 'tap'))}",
+    )
+
+
+def _absent(name: str, kind: Kind, host: Host) -> Iterator[Row]:
+    """Yield what makes an interface absent: a virtual link goes, a network card loses its configuration."""
+    row = host.get("link", name)
+    if row is None:
+        return
+    hidden_peer = row.attrs.get("type") == "veth" and not row.attrs.get("peer")
+    if kind.virtual and row.attrs.get("type") not in {"ethernet", "loopback"} and not hidden_peer:
+        yield Row(row.key, absent=True)
+        return
+    if ("port", name) in host:
+        yield Row(("port", name), absent=True)
+    yield from _without_addresses(name, host, families=(4, 6))
+
+
+def _without_addresses(name: str, host: Host, *, families: tuple[int, ...]) -> Iterator[Row]:
+    for row in host.table("address"):
+        if row.name == name and (6 if is_v6(row.key[2]) else 4) in families:
+            yield Row(row.key, absent=True)
+    for row in host.table("route"):
+        hops = row.attrs.get("nexthops", ())
+        if hops and all(hop[0] == name for hop in hops) and (6 if row.key[1] == "ipv6" else 4) in families:
+            yield Row(row.key, absent=True)
+
+
+def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
+    name, host = interface.name, desk.host
+    attrs: dict[str, Any] = {"type": _type(host, name, kind)}
+    attrs |= {
+        word: value
+        for word, value in (
+            ("mtu", interface.mtu),
+            ("mac", interface.mac_address),
+            ("alias", interface.description),
+        )
+        if given(value)
+    }
+    if given(interface.copy_mac_from):
+        attrs["mac"] = _copied_mac(desk, path, interface)
+    config = interface.config
+    if config is None or not given(config):
+        config = kind.config() if kind.config else None
+    for fault in kind.check(config, name, host):
+        desk.fault(
+            name, (*path, kind.section, *fault.path) if fault.path else path, fault.message, fault.hint
+        )
+    attrs |= kind.settings(config, name, host)
+    desk.add(Row(("link", name), attrs), path)
+    for row in kind.rows(config, name, host):
+        _implied(desk, path, kind, row)
+    _controller(desk, path, interface)
+    _addresses(desk, path, interface)
+
+
+def _type(host: Host, name: str, kind: Kind) -> str:
+    have = str(host.attr("link", name, name="type", default=kind.type))
+    return have if {have, kind.type} <= SAME_TYPE else kind.type
+
+
+def _copied_mac(desk: _Desk, path: Path, interface: Interface) -> str | None:
+    source = str(interface.copy_mac_from)
+    mac = desk.host.attr("link", source, name="mac")
+    if mac is None:
+        desk.fault(
+            interface.name,
+            (*path, "copy-mac-from"),
+            f"there is no interface {source} to copy a MAC address from",
+        )
+    return None if mac is None else str(mac)
+
+
+def _implied(desk: _Desk, path: Path, kind: Kind, row: Row) -> None:
+    where: Path = (*path, kind.section) if kind.section else path
+    if row.key[0] == "port" and not row.absent:
+        where = _port_path(desk, path, kind, row.name)
+    desk.add(row, where, implied=True)
+
+
+def _port_path(desk: _Desk, path: Path, kind: Kind, port: str) -> Path:
+    index = path[1]
+    assert isinstance(index, int)
+    config = desk.state.interfaces[index].config
+    listed = list(getattr(config, "port", None) or ())
+    names = [getattr(entry, "name", entry) for entry in listed]
+    if port not in names:
+        return (*path, kind.section)
+    return (*path, kind.section, "port", names.index(port))
+
+
+def _controller(desk: _Desk, path: Path, interface: Interface) -> None:
+    if not given(interface.controller):
+        return
+    name, controller = interface.name, str(interface.controller)
+    if not controller:
+        desk.add(Row(("port", name), absent=True), (*path, "controller"))
+        return
+    desk.add(Row(("port", name), {"controller": controller}), (*path, "controller"))
+
+
+def _addresses(desk: _Desk, path: Path, interface: Interface) -> None:
+    families: tuple[tuple[int, Any], ...] = ((4, interface.ipv4), (6, interface.ipv6))
+    for version, ip in families:
+        if not given(ip):
+            continue
+        where: Path = (*path, f"ipv{version}")
+        if ip.enabled is False or ip.enabled is None:
+            rows = _without_addresses(interface.name, desk.host, families=(version,))
+        else:
+            rows = _static(interface.name, ip, version, desk.host)
+        for row in rows:
+            desk.add(row, (*where, "address") if row.key[0] == "address" else where)
+        if version == 6:
+            value = "1" if ip.enabled is False else "0"
+            desk.add(Row(("sysctl", f"net/ipv6/conf/{interface.name}/disable_ipv6"), {"value": value}), where)
+
+
+def _static(name: str, ip: Any, version: int, host: Host) -> Iterator[Row]:
+    if not given(ip.address):
+        return
+    wanted = {f"{entry.ip}/{entry.prefix_length}" for entry in ip.address if not _is_link_local(entry.ip)}
+    for row in host.table("address"):
+        if row.name == name and is_v6(row.key[2]) == (version == 6) and row.key[2] not in wanted:
+            yield Row(row.key, absent=True)
+    for entry in ip.address:
+        if (text := f"{entry.ip}/{entry.prefix_length}") in wanted:
+            yield Row(("address", name, text))
+
+
+def _is_link_local(address: str) -> bool:
+    # Shown and never wanted: the kernel makes them from the MAC address.
+    parsed = ipaddress.ip_address(address)
+    return parsed.version == 6 and parsed.is_link_local
+
+
+def _links_together(desk: _Desk) -> None:
+    """Check what rests on what, now that all interfaces are known, and take addresses off new ports."""
+    for key, row in list(desk.out.rows.items()):
+        path = desk.out.origins[key]
+        if row.absent:
+            continue
+        if key[0] == "port":
+            _check_port(desk, row, path)
+        elif key[0] == "link" and (base := row.attrs.get("base-iface")) and not desk.will_be(base):
+            section = desk.named[row.name][1].section if row.name in desk.named else ""
+            where = (*path, section, "base-iface") if section else path
+            desk.fault(row.name, where, f"{row.name} rests on {base}, which is not there", _there(desk))
+
+
+def _check_port(desk: _Desk, row: Row, path: Path) -> None:
+    controller = row.attrs["controller"]
+    if not desk.will_be(row.name):
+        desk.fault(
+            row.name, path, f"{controller} lists the port {row.name}, which is not there", _there(desk)
+        )
+    elif not desk.will_be(controller):
+        desk.fault(
+            row.name, path, f"{row.name} names the controller {controller}, which is not there", _there(desk)
+        )
+    if desk.host.attr("port", row.name, name="controller") != controller:
+        for lost in _without_addresses(row.name, desk.host, families=(4, 6)):
+            desk.add(lost, path, implied=True)
+
+
+def _there(desk: _Desk) -> str:
+    names = sorted({row.name for row in desk.host.table("link")} - {"lo"})
+    return f"this host has {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" if names else ""

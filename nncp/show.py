@@ -1,0 +1,110 @@
+"""From rows to a document: what `nncp show` prints, and what applying it again leaves as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nncp.needs import is_v6
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nncp.host import Host, Row
+    from nncp.kinds.kind import Kinds
+
+ETHERNET = len("00:00:00:00:00:00")
+CONFIG_PROTOCOLS = frozenset({3, 4})  # RTPROT_BOOT, RTPROT_STATIC: what an administrator put there
+
+
+def show_state(host: Host, kinds: Kinds, names: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the document that describes `host`, or only the interfaces `names` of it."""
+    wanted = set(names)
+    links = sorted(
+        (row for row in host.table("link") if not wanted or row.name in wanted), key=lambda row: row.name
+    )
+    addresses: dict[str, list[str]] = {}
+    for row in host.table("address"):
+        addresses.setdefault(row.name, []).append(row.key[2])
+    shown: dict[str, Any] = {
+        "interfaces": [_interface(row, host, kinds, addresses.get(row.name, [])) for row in links]
+    }
+    routes = sorted(_by_protocol(host, wanted), key=lambda found: _route_order(found[1]))
+    if routes:
+        running, config = [entry for _, entry in routes], [entry for own, entry in routes if own]
+        shown = {"routes": {"running": running, "config": config}, **shown}
+    return shown
+
+
+def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[str]) -> dict[str, Any]:
+    attrs, name = row.attrs, row.name
+    shown: dict[str, Any] = {
+        "name": name,
+        "type": attrs["type"],
+        "state": "up" if ("up", name) in host else "down",
+    }
+    if attrs.get("alias"):
+        shown["description"] = attrs["alias"]
+    if len(attrs.get("mac", "")) == ETHERNET:
+        shown["mac-address"] = attrs["mac"].upper()
+    shown["mtu"] = attrs.get("mtu")
+    if controller := host.attr("port", name, name="controller"):
+        shown["controller"] = controller
+    shown["ipv4"] = _ip([address for address in addresses if not is_v6(address)])
+    shown["ipv6"] = _ip([address for address in addresses if is_v6(address)])
+    if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
+        shown["ipv6"] = {**shown["ipv6"], "enabled": True}
+        if controller and not shown["ipv6"].get("address"):
+            del shown["ipv6"]  # a port has no IP to enable, and nobody switched it off
+    kind = kinds.by_type.get(attrs["type"])
+    if kind and kind.section and kind.show:
+        section = kind.show(host, name)
+        if section:
+            shown[kind.section] = section
+    if kind is None:
+        # Another tool's link of a type that we do not write: shown, and left alone when applied.
+        shown["state"] = "ignore"
+    return shown
+
+
+def _ip(addresses: list[str]) -> dict[str, Any]:
+    if not addresses:
+        return {"enabled": False}
+    entries = []
+    for address in sorted(addresses):
+        ip, _, prefix = address.partition("/")
+        entries.append({"ip": ip, "prefix-length": int(prefix)})
+    return {"enabled": True, "address": entries}
+
+
+def _by_protocol(host: Host, wanted: set[str]) -> list[tuple[bool, dict[str, Any]]]:
+    return [
+        (row.attrs.get("protocol") in CONFIG_PROTOCOLS, entry)
+        for row in host.table("route")
+        for entry in _routes(row)
+        if not wanted or entry.get("next-hop-interface") in wanted
+    ]
+
+
+def _routes(row: Row) -> list[dict[str, Any]]:
+    """Return one entry for each next hop, as nmstate writes multipath routes."""
+    _, family, table, network, metric, *_ = row.key
+    shown: dict[str, Any] = {"destination": network, "metric": int(metric), "table-id": int(table)}
+    if source := row.attrs.get("source"):
+        shown["source"] = source
+    if row.attrs.get("type", "unicast") != "unicast":
+        return [{**shown, "route-type": row.attrs["type"]}]
+    hops = row.attrs.get("nexthops", ())
+    none = "::" if family == "ipv6" else "0.0.0.0"  # noqa: S104  (nmstate's word for no gateway)
+    return [
+        {
+            **shown,
+            "next-hop-interface": name,
+            "next-hop-address": via or none,
+            **({"weight": weight} if len(hops) > 1 else {}),
+        }
+        for name, via, weight, _ in hops
+    ]
+
+
+def _route_order(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return (entry["table-id"], entry["destination"], entry["metric"], entry.get("next-hop-address", ""))

@@ -1,0 +1,57 @@
+"""What every command line of the house shares: errors as a person reads them, and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+from nncp.errors import Error, ErrorKind
+from nncp.render import render_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TRACEBACK = "BRIDGEHEAD_TRACEBACK"
+
+
+def run(command: click.Command, name: str, argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; whatever goes wrong is told in words, never as a traceback."""
+    try:
+        code = command.main(
+            args=list(argv) if argv is not None else None, prog_name=name, standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except Error as error:
+        for one in error:
+            click.echo(render_error(one), err=True)
+        return error.kind.exit_code
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{name}: interrupted", err=True)
+        return ErrorKind.INTERRUPTED.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ErrorKind.USAGE.exit_code
+    except BrokenPipeError:
+        # The reader has gone (`nncp show | head`); nothing more can be said, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  (the last line of defence: no traceback reaches a user)
+        return _bug(name, error)
+
+
+def _bug(name: str, error: Exception) -> int:
+    if os.environ.get(TRACEBACK):
+        traceback.print_exc()
+    told = Error(
+        f"{name} has a bug: {type(error).__name__}: {error}",
+        kind=ErrorKind.BUG,
+        hint=f"run it again with {TRACEBACK}=1 and report what it prints",
+    )
+    click.echo(render_error(told), err=True)
+    return told.kind.exit_code

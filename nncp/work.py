@@ -1,0 +1,220 @@
+"""What the commands do: documents in, text out. The command line only reads options and files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from nncp import engine
+from nncp.compile import Compiled, compile_state
+from nncp.document.emit import dump
+from nncp.document.policy import Policy, read_policies
+from nncp.document.read import by_place, read_state
+from nncp.document.source import Node, load
+from nncp.errors import Error, ErrorKind, raise_all
+from nncp.kinds import KINDS
+from nncp.netlink.carry import Refused
+from nncp.render import render_plan
+from nncp.show import show_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from nncp.document.state import State
+    from nncp.host import Host, Op, Row
+
+
+class Document(Struct, frozen=True):
+    """One document of one file, with whatever manifest it came in."""
+
+    node: Node
+    policy: Policy
+
+
+def documents(texts: Iterable[tuple[str, str]]) -> list[Document]:
+    """Read files; each may hold several documents.
+
+    Raises:
+        Error: with all errors of all files' syntax.
+
+    """
+    found: list[Document] = []
+    errors: list[Error] = []
+    for file, text in texts:
+        try:
+            found += [Document(policy.state, policy) for policy in read_policies(load(text, file=file))]
+        except Error as error:
+            errors.append(error)
+    raise_all(errors)
+    return found
+
+
+class Wish:
+    """What documents ask of a host: compiled anew for each look at it."""
+
+    def __init__(self, found: Sequence[Document]) -> None:
+        self.documents = found
+        self.compiled: list[Compiled] = []
+        self.host: Host | None = None
+
+    def __call__(self, host: Host) -> list[Row]:
+        """Return the wanted rows.
+
+        Raises:
+            Error: with all that is wrong with the documents, given this host.
+
+        """
+        types = {row.name: str(row.attrs["type"]) for row in host.table("link")}
+        errors: list[Error] = []
+        states: list[tuple[Node, State]] = []
+        for document in self.documents:
+            try:
+                states.append((document.node, read_state(document.node, KINDS.by_type, types=types)))
+            except Error as error:
+                errors.append(error)
+        self.host = host
+        self.compiled = [compile_state(state, host, KINDS) for _, state in states]
+        for (node, _), compiled in zip(states, self.compiled, strict=True):
+            errors += [
+                node.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
+                for subject, fault in compiled.faults
+            ]
+        raise_all(by_place(errors))
+        rows = {}
+        for compiled in self.compiled:
+            rows.update(compiled.rows)
+        return list(rows.values())
+
+    def located(self, error: Error) -> Error:
+        """Give an error of the kernel or of the planner its place in the document, where it has one."""
+        if error.where is not None:
+            return error
+        keys = [error.op.key] if isinstance(error, Refused) else []
+        keys += [("link", error.subject), ("up", error.subject)]
+        for compiled, document in zip(self.compiled, self.documents, strict=False):
+            path = next((compiled.origins[key] for key in keys if key in compiled.origins), None)
+            if path is not None:
+                path = _deeper(document.node, path, error)
+                placed = document.node.error(error.message, *path, subject=error.subject, hint=error.hint)
+                error.where, error.path = placed.where, placed.path
+                return error
+        return error
+
+
+def _deeper(node: Node, path: tuple[str | int, ...], error: Error) -> tuple[str | int, ...]:
+    """Return the path of the one property that a refused operation was about, if it was about one."""
+    words = list(error.op.attrs) if isinstance(error, Refused) else []
+    interface = node.at(*path).value
+    if len(words) != 1 or not isinstance(interface, dict):
+        return path
+    steps = words[0].split(".")
+    for way in ((), *((key,) for key in interface), *((key, "options") for key in interface)):
+        value: Any = interface
+        for step in (*way, *steps):
+            value = value.get(step) if isinstance(value, dict) else None
+        if value is not None:
+            return (*path, *way, *steps)
+    return path
+
+
+def show(names: Sequence[str], output: str) -> str:
+    """Return the state of this host, or of some interfaces of it."""
+    host = engine.snapshot()
+    missing = [name for name in names if ("link", name) not in host]
+    raise_all(Error(f"there is no interface {name}", kind=ErrorKind.USAGE, subject=name) for name in missing)
+    state = show_state(host, KINDS, names)
+    if output == "json":
+        return _json(state)
+    return dump(state) if output == "yaml" else _table(state)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _table(state: dict[str, Any]) -> str:
+    rows = [("NAME", "TYPE", "STATE", "MTU", "CONTROLLER", "ADDRESSES")]
+    for interface in state["interfaces"]:
+        found = [
+            f"{entry['ip']}/{entry['prefix-length']}"
+            for family in ("ipv4", "ipv6")
+            for entry in interface.get(family, {}).get("address", ())
+        ]
+        words = (interface["name"], interface["type"], interface["state"], str(interface["mtu"]))
+        rows.append((*words, interface.get("controller", ""), " ".join(found)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def plan(found: Sequence[Document], output: str) -> tuple[str, bool]:
+    """Return what an apply would do, as text, and whether it is anything."""
+    wish = Wish(found)
+    host = engine.snapshot()
+    want = wish(host)
+    host = engine.with_sysctls(host, want)
+    try:
+        ops = engine.plan_rows(host, want)
+    except Error as error:
+        raise wish.located(error) from error
+    return _told(ops, host, want, output), bool(ops)
+
+
+def apply(found: Sequence[Document], state_dir: Path, timeout: float, output: str) -> str:
+    """Apply documents and return what was done; see `nncp.apply_rows`."""
+    wish = Wish(found)
+    try:
+        ops = engine.apply_compiled(wish, state_dir=state_dir, deadline=timeout)
+    except Error as error:
+        raise wish.located(error) from error
+    assert wish.host is not None
+    want = [row for compiled in wish.compiled for row in compiled.rows.values()]
+    return _told(ops, wish.host, want, output)
+
+
+def rollback(state_dir: Path, output: str) -> str:
+    """Undo the last apply and return what was done."""
+    ops = engine.rollback(state_dir=state_dir)
+    if output == "json":
+        return _json([_op(op) for op in ops])
+    return "\n".join(render_plan(ops, engine.EMPTY, [])) + "\n"
+
+
+def _told(ops: Sequence[Op], host: Host, want: Sequence[Row], output: str) -> str:
+    if output == "json":
+        return _json([_op(op) for op in ops])
+    return "\n".join(render_plan(ops, host, want)) + "\n"
+
+
+def _op(op: Op) -> dict[str, Any]:
+    told: dict[str, Any] = {"verb": op.verb, "table": op.key[0], "key": list(op.key[1:])}
+    if op.attrs:
+        told["attrs"] = dict(op.attrs)
+    if op.old:
+        told["old"] = dict(op.old)
+    if op.back:
+        told["restores"] = True
+    return told
+
+
+def formatted(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield each file's name and its documents in their one form, once all of them are sound.
+
+    Raises:
+        Error: with all that is wrong with them, as far as no host is needed to tell.
+
+    """
+    files = [(name, load(text, file=name)) for name, text in texts]
+    errors: list[Error] = []
+    for _, nodes in files:
+        try:
+            for policy in read_policies(nodes):
+                read_state(policy.state, KINDS.by_type)
+        except Error as error:
+            errors.append(error)
+    raise_all(errors)
+    for name, nodes in files:
+        yield name, "---\n".join(dump(node.value) for node in nodes)
