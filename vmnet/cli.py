@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vmnet.pod import Environment
+    from vmnet.preflight import Ask, Verdict
     from vmnet.record import Record
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -28,9 +29,10 @@ class Lazy(click.Group):
         """Return a command by name."""
         if cmd_name != "rack":
             return super().get_command(ctx, cmd_name)
-        from vmnet.rack.cli import rack  # noqa: PLC0415 -- the rest of vmnet starts without it
+        from vmnet.rack import cli  # noqa: PLC0415 -- the rest of vmnet starts without it
 
-        return rack
+        command: click.Command = cli.rack
+        return command
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,45 +131,103 @@ def cni() -> None:
     """Answer a container runtime, as the bridge plugin (CNI_COMMAND and its like in the environment)."""
     from vmnet.cni import main as answer  # noqa: PLC0415 -- `vmnet --version` does without the engine
 
-    sys.exit(answer())
+    click.get_current_context().exit(answer())
 
 
-def _json(record: Record) -> str:
+@app.command()
+@click.argument("files", nargs=-1, metavar="[NAD]...")
+@click.option(
+    "--member",
+    "members",
+    multiple=True,
+    metavar="NAME[:INTERFACE]=COMMAND",
+    help="A member and the command that starts a program there; repeat it. With INTERFACE it is a third"
+    " place on the segment, without a bridge.",
+)
+@click.option("--bridge", default="", help="The bridge, in place of NADs.")
+@click.option("--vlan", type=click.IntRange(0, 4094), default=0, help="The VLAN; 0 for untagged frames.")
+@click.option(
+    "--mtu", type=click.IntRange(0, 65535), default=0, help="The MTU to carry; 0: what the uplinks have."
+)
+@click.option("--serve", is_flag=True, help="Be a member: answer JSON lines on standard input.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def preflight(
+    files: Sequence[str], members: Sequence[str], bridge: str, vlan: int, mtu: int, serve: bool, output: str
+) -> None:
+    """Check a bridge between its members before a VM lands there. Writes nothing.
+
+    Raw frames pass between the uplinks of each pair of members, both ways, at the full MTU. Ends 0 when all is
+    well and 1 when it is not, with the reason in one sentence.
+    """  # fmt: skip -- a table of options above
+    if serve:
+        from vmnet.member import serve as answer  # noqa: PLC0415 -- the heavy half of vmnet
+
+        answer()
+        return
+    from vmnet.preflight import Ask, merge  # noqa: PLC0415 -- the heavy half of vmnet
+    from vmnet.probing import parse_places, run  # noqa: PLC0415
+
+    asks = [Ask(bridge, vlan, mtu)] if bridge else _asks(files, mtu)
+    verdict = merge(run(parse_places(members), asks))
+    click.echo(_json(verdict) if output == "json" else _matrix(verdict))
+    click.get_current_context().exit(0 if verdict.verdict == "ok" else 1)
+
+
+def _asks(files: Sequence[str], mtu: int) -> list[Ask]:
+    """What the NADs in the files ask of their bridges."""
+    from vmnet.bindings import BINDINGS  # noqa: PLC0415 -- the heavy half of vmnet
+    from vmnet.bridgeconf import asks  # noqa: PLC0415
+    from vmnet.files import read_files  # noqa: PLC0415
+
+    found = [ask for nad in read_files(files, bindings=BINDINGS).nads for ask in asks(nad, mtu)]
+    if not found:
+        raise click.UsageError("name a bridge, or files with NetworkAttachmentDefinitions of bridges")
+    return list(dict.fromkeys(found))
+
+
+def _matrix(verdict: Verdict) -> str:
+    """The pairs as a table, and the verdict under it."""
+    rows: list[tuple[str, ...]] = [("BRIDGE", "VLAN", "FROM", "TO", "MTU", "SMALL", "FULL", "MTU+1")]
+    for pair in verdict.pairs:
+        for way in (pair.there, pair.back):
+            head = (pair.bridge, str(pair.vlan or "-"), way.sender, way.receiver, str(pair.mtu))
+            rows.append((*head, *(_word(heard.arrived) for heard in (way.small, way.full, way.over))))
+    reasons = verdict.reasons or (verdict.reason,)
+    return "\n".join([_columns(rows), "", *(f"{verdict.verdict}: {reason}" for reason in reasons)])
+
+
+def _word(arrived: bool | None) -> str:
+    return {True: "passes", False: "lost", None: "-"}[arrived]
+
+
+def _json(value: Any) -> str:
     import msgspec  # noqa: PLC0415 -- only here
 
-    return msgspec.json.format(msgspec.json.encode(record)).decode()
+    return msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
 def _table(record: Record) -> str:
-    rows = [("INTERFACE", "NETWORK", "BINDING", "MAC", "MTU", "TAP", "POD INTERFACE", "ADDRESS")]
+    rows: list[tuple[str, ...]] = [
+        ("INTERFACE", "NETWORK", "BINDING", "MAC", "MTU", "TAP", "POD INTERFACE", "ADDRESS")
+    ]
     for nic in record.interfaces:
         address = nic.lease.address if nic.lease else "-"
         place = (nic.devices.tap, nic.devices.pod, address)
         rows.append((nic.name, nic.network, nic.binding, nic.mac, str(nic.link.mtu), *place))
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def main() -> None:
-    """Run the command line; errors are told, never traced."""
-    from nncp.errors import Error, ErrorKind  # noqa: PLC0415 -- 10 ms sooner for `--version`
+    """Run the command line."""
+    from nncp.terminal import run  # noqa: PLC0415 -- what all our commands share
 
-    try:
-        app.main(standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(ErrorKind.USAGE.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(ErrorKind.INTERRUPTED.exit_code)
-    except Error as error:
-        from vmnet.telling import told  # noqa: PLC0415 -- only when there is something to tell
-
-        click.echo(told(error), err=True)
-        sys.exit(error.kind.exit_code)
+    sys.exit(run(app, "vmnet"))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ NEEDS = {
 SINCE = {"CHECK": (0, 4, 0), "GC": (1, 1, 0), "STATUS": (1, 1, 0)}
 
 
-class Refusal(Exception):  # noqa: N818 -- it is the specification's error object
+class Refusal(Exception):
     """What the plugin answers in place of a result."""
 
     def __init__(self, code: int, message: str, details: str = "") -> None:

@@ -229,7 +229,7 @@ def frame(reply: Answer, *, source_mac: bytes, source: str) -> bytes:
 
 def _checksum(data: bytes) -> int:
     """The internet checksum (RFC 1071)."""
-    total = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
+    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF
 

@@ -22,7 +22,7 @@ import nncp
 from nncp import netns
 from nncp.errors import Error, ErrorKind, together
 from vmnet import cnirun, nft
-from vmnet.bridgeconf import host_faults, read_conf
+from vmnet.bridgeconf import OURS, host_faults, read_conf
 from vmnet.names import PRIMARY, device_mac, devices, guest_mac, plain_mac
 from vmnet.plumbing import PodLink, Resolver, Route, Site
 from vmnet.record import Attachment, NetworkStatus, Nic, Record, Store
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from vmnet.plumbing import Binding, Plumbing
 
 NETNS = Path("/run/netns")
-OURS = ("cnv-bridge", "bridge")
-"""The plugin types that a NAD gets from us."""
-
 _BRIDGE_FILTER = "net/bridge/bridge-nf-call-{}"
 
 

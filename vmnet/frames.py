@@ -1,0 +1,106 @@
+"""Probe frames on an uplink: raw, unicast, tagged in the frame itself, of an EtherType for experiments.
+
+They leave on the uplink and not on the bridge, so they neither depend on the bridge's port states nor teach
+it anything; and a packet socket on the uplink sees what arrives before the bridge does. The kernel takes
+the VLAN tag out of a received frame before any socket sees it, and tells it beside the frame
+(PACKET_AUXDATA).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from vmnet.dhcp import mac_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ETHERTYPE = 0x88B5
+"""IEEE 802's local experimental EtherType 1."""
+
+MARK = b"bridgehead preflight"
+_BODY = struct.Struct("!20sQH")
+
+ETH_P_ALL, ETH_P_8021Q = 0x0003, 0x8100
+SOL_PACKET, PACKET_AUXDATA, PACKET_OUTGOING = 263, 8, 4
+SO_ATTACH_FILTER = 26
+_AUXDATA = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata: status len snaplen mac net vlan_tci vlan_tpid
+TP_STATUS_VLAN_VALID = 1 << 4
+
+# Load the EtherType, take the frame when it is ours (linux/filter.h). The tag is out already, so offset 12 holds.
+_FILTER = b"".join(
+    struct.pack("=HBBI", *step)
+    for step in ((0x28, 0, 0, 12), (0x15, 0, 1, ETHERTYPE), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0))
+)
+
+
+class Caught(Struct, frozen=True):
+    """One probe frame that arrived: whose it is, its payload's length, and its VLAN (0: untagged)."""
+
+    token: int
+    size: int
+    vlan: int
+
+
+class Wire:
+    """A packet socket on one interface, in the network namespace of the thread that makes it."""
+
+    def __init__(self, interface: str) -> None:
+        # Nothing is received before the filter is on: protocol 0 until the bind.
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        program = ctypes.create_string_buffer(_FILTER, len(_FILTER))
+        head = struct.pack("HL", len(_FILTER) // 8, ctypes.addressof(program))
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, head)
+        self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        self.socket.bind((interface, ETH_P_ALL))
+        self.socket.setblocking(False)
+        self.mac = bytes(self.socket.getsockname()[4])
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+    def send(self, *, to: str, vlan: int, size: int, token: int) -> bool:
+        """Send one frame with `size` bytes of payload; False when the interface's own MTU refuses it."""
+        tag = struct.pack("!HH", ETH_P_8021Q, vlan) if vlan else b""
+        body = _BODY.pack(MARK, token, size).ljust(size, b"\0")
+        try:
+            self.socket.send(mac_bytes(to) + self.mac + tag + struct.pack("!H", ETHERTYPE) + body)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            return False
+        return True
+
+    def caught(self) -> Iterator[Caught]:
+        """Yield the probe frames that have arrived since the last call."""
+        while True:
+            try:
+                data, extra, _, source = self.socket.recvmsg(65535, 256)
+            except BlockingIOError:
+                return
+            if source[2] != PACKET_OUTGOING and (frame := _frame(data, extra)):
+                yield frame
+
+
+def _frame(data: bytes, extra: list[tuple[int, int, bytes]]) -> Caught | None:
+    if len(data) < 14 + _BODY.size:
+        return None
+    mark, token, size = _BODY.unpack_from(data, 14)
+    if mark != MARK or len(data) - 14 < size:
+        return None
+    return Caught(token=token, size=size, vlan=_tag(extra))
+
+
+def _tag(extra: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, value in extra:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+            status, _, _, _, _, tci, _ = _AUXDATA.unpack_from(value)
+            return tci & 0x0FFF if status & TP_STATUS_VLAN_VALID else 0
+    return 0

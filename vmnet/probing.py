@@ -1,0 +1,272 @@
+"""Asking the members of a preflight, and letting every pair of them exchange frames."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import selectors
+import shlex
+import subprocess
+import sys
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from nncp.errors import Error, ErrorKind
+from vmnet.preflight import (
+    SIZES,
+    Ask,
+    Facts,
+    Heard,
+    Size,
+    Verdict,
+    Way,
+    expected_mtu,
+    faults,
+    judge,
+    over_is_telling,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PATIENCE = 15.0
+"""Seconds for a member to start and answer; beside other work a small machine takes its time."""
+
+ROUNDS, ROUND_SECONDS, PAUSE = 3, 0.4, 0.02
+"""A frame is sent again when it was not heard in its round: one may be lost without a fault."""
+
+SMALL = 64
+
+
+class Place(Struct, frozen=True):
+    """Where a member runs: the command that starts a program there, and its interface if it has no bridge."""
+
+    name: str
+    command: tuple[str, ...]
+    interface: str = ""
+
+
+def parse_place(text: str) -> Place:
+    """Return the member that `NAME[:INTERFACE]=COMMAND` says, e.g. `node-1=ip netns exec node-1`."""
+    head, sign, command = text.partition("=")
+    name, _, interface = head.partition(":")
+    if not sign or not name:
+        hint = "e.g. --member 'node-1=ip netns exec node-1'"
+        raise Error(f"{text} is not NAME[:INTERFACE]=COMMAND", kind=ErrorKind.USAGE, hint=hint)
+    return Place(name=name, command=tuple(shlex.split(command)), interface=interface)
+
+
+def parse_places(texts: Sequence[str]) -> list[Place]:
+    """Return the members that are named; two of one name are one too many."""
+    places = [parse_place(text) for text in texts]
+    names = [place.name for place in places]
+    for name in names:
+        if names.count(name) > 1:
+            raise Error(f"member {name} is named twice", kind=ErrorKind.USAGE)
+    return places
+
+
+class Talk:
+    """The pipes to one member. What breaks is kept in `trouble`, and the member is left out from then on."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.trouble = ""
+        self.process: subprocess.Popen[str] | None = None
+        argv = (*place.command, sys.executable, "-m", "vmnet.member")
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        try:
+            self.process = subprocess.Popen(argv, text=True, **pipes)
+        except OSError as error:
+            self.trouble = f"{argv[0]}: {error.strerror}"
+
+    def ask(self, do: str, **more: Any) -> None:
+        """Send a question."""
+        if self.trouble or self.process is None:
+            return
+        try:
+            _pipe(self.process.stdin).write(json.dumps({"do": do, **more}) + "\n")
+            _pipe(self.process.stdin).flush()
+        except OSError:
+            self._lost()
+
+    def hear(self) -> dict[str, Any]:
+        """Return the answer, empty when there will be none."""
+        if self.trouble or self.process is None:
+            return {}
+        out = _pipe(self.process.stdout)
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            line = out.readline() if selector.select(PATIENCE) else ""
+        if not line:
+            self._lost()
+            return {}
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            self.trouble = str(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """Let the member go: its standard input ends, so it ends."""
+        if self.process is None:
+            return
+        with contextlib.suppress(OSError):
+            _pipe(self.process.stdin).close()
+        try:
+            self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pipe in (self.process.stdout, self.process.stderr):
+            _pipe(pipe).close()
+
+    def _lost(self) -> None:
+        assert self.process is not None
+        self.trouble = f"no answer within {PATIENCE:.0f} s"
+        if self.process.poll() is not None:
+            said = _pipe(self.process.stderr).read().strip().splitlines()
+            self.trouble = said[-1] if said else f"its command ended with {self.process.returncode}"
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe
+
+
+def run(places: Sequence[Place], asks: Sequence[Ask]) -> list[Verdict]:
+    """Return a verdict for each bridge and VLAN; the members are started once, and gone at the end."""
+    talks = [Talk(place) for place in places]
+    try:
+        return [_one(ask, talks) for ask in asks]
+    finally:
+        for talk in talks:
+            talk.close()
+
+
+def _one(ask: Ask, talks: Sequence[Talk]) -> Verdict:
+    facts = _facts(ask, talks)
+    fit = {f.member: f for f in facts if not list(faults(ask, f))}
+    able = [talk for talk in talks if talk.place.name in fit]
+    _all(able, "open", {t.place.name: {"interface": _uplink(fit[t.place.name])} for t in able})
+    ways = Exchange(ask, able, fit).ways() if len(able) > 1 else []
+    return judge(ask, facts, ways)
+
+
+def _facts(ask: Ask, talks: Sequence[Talk]) -> list[Facts]:
+    questions = {
+        t.place.name: {
+            "member": t.place.name,
+            "bridge": ask.bridge,
+            "vlan": ask.vlan,
+            "interface": t.place.interface,
+        }
+        for t in talks
+    }
+    answers = _all(talks, "facts", questions)
+    return [
+        msgspec.convert(answers[t.place.name]["facts"], Facts)
+        if "facts" in answers[t.place.name]
+        else Facts(member=t.place.name, node=not t.place.interface, trouble=t.trouble or "it said nothing")
+        for t in talks
+    ]
+
+
+def _all(talks: Sequence[Talk], do: str, questions: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Ask all, then hear all: they work at the same time."""
+    for talk in talks:
+        talk.ask(do, **questions[talk.place.name])
+    return {talk.place.name: talk.hear() for talk in talks}
+
+
+def _uplink(facts: Facts) -> str:
+    assert facts.uplink is not None
+    return facts.uplink.name
+
+
+class Probe(Struct):
+    """One frame on its way, and what became of it."""
+
+    sender: str
+    receiver: str
+    size: Size
+    token: int
+    tries: int = 0
+    refused: bool = False
+    vlan: int | None = None
+    copies: int = 0
+
+    @property
+    def heard(self) -> Heard:
+        """What the verdict is told; after a second try a second copy says nothing."""
+        copies = self.copies if self.tries == 1 else min(self.copies, 1)
+        return Heard(arrived=copies > 0 if self.tries else None, vlan=self.vlan, copies=copies)
+
+
+class Exchange:
+    """Every pair of members sends each other a frame of each size."""
+
+    def __init__(self, ask: Ask, talks: Sequence[Talk], facts: dict[str, Facts]) -> None:
+        self.ask = ask
+        self.talks = talks
+        self.facts = facts
+        self.mtu = expected_mtu(ask, facts.values())
+        sizes = SIZES if over_is_telling(ask, list(facts.values())) else SIZES[:2]
+        base = random.getrandbits(48)  # so that the frames of another preflight are not taken for ours
+        ways = [(a, b, size) for a in facts for b in facts if a != b for size in sizes]
+        self.probes = {base + i: Probe(a, b, size, base + i) for i, (a, b, size) in enumerate(ways)}
+
+    def ways(self) -> list[Way]:
+        """Let the frames pass and return what became of them."""
+        for _ in range(ROUNDS):
+            missing = [p for p in self.probes.values() if not p.copies and not p.refused]
+            due = [p for p in missing if p.size != "over" or not p.tries]
+            if not due:
+                break
+            self._send(due)
+            self._listen(ROUND_SECONDS)
+        pairs = dict.fromkeys((p.sender, p.receiver) for p in self.probes.values())
+        return [self._way(a, b) for a, b in pairs]
+
+    def _send(self, due: Sequence[Probe]) -> None:
+        questions = {t.place.name: self._frames(t.place.name, due) for t in self.talks}
+        for answer in _all(self.talks, "send", questions).values():
+            for token in answer.get("refused", ()):
+                self.probes[token].refused = True
+
+    def _frames(self, sender: str, due: Sequence[Probe]) -> dict[str, Any]:
+        sizes = {"small": SMALL, "full": self.mtu, "over": self.mtu + 1}
+        vlan = self.ask.vlan if self.facts[sender].node else 0
+        frames = []
+        for probe in due:
+            uplink = self.facts[probe.receiver].uplink
+            if probe.sender == sender and uplink is not None:
+                probe.tries += 1
+                frames.append(
+                    {"to": uplink.mac, "vlan": vlan, "size": sizes[probe.size], "token": probe.token}
+                )
+        return {"interface": _uplink(self.facts[sender]), "frames": frames}
+
+    def _listen(self, seconds: float) -> None:
+        """Collect until everything that must come is there, and a little longer for what must not."""
+        end = time.monotonic() + seconds
+        settled = False
+        while time.monotonic() < end and not settled:
+            settled = all(p.copies for p in self.probes.values() if p.size != "over")
+            time.sleep(PAUSE)
+            self._collect()
+
+    def _collect(self) -> None:
+        questions = {t.place.name: {"interface": _uplink(self.facts[t.place.name])} for t in self.talks}
+        for name, answer in _all(self.talks, "heard", questions).items():
+            for token, vlan in answer.get("heard", ()):
+                probe = self.probes.get(token)
+                if probe is not None and probe.receiver == name:
+                    probe.copies, probe.vlan = probe.copies + 1, vlan
+
+    def _way(self, sender: str, receiver: str) -> Way:
+        mine = (p for p in self.probes.values() if (p.sender, p.receiver) == (sender, receiver))
+        return Way(sender, receiver, **{probe.size: probe.heard for probe in mine})
