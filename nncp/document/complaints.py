@@ -30,6 +30,8 @@ NOUNS = {
     "null": "null",
 }
 MEANS = {kind.form: kind.means for kind in FORMS}
+# Whose items are what a document is about.
+LISTS = ("interfaces", "config")
 # How deep a key's home is looked for: bridge.port[].vlan.trunk-tags[].id-range.min
 DEEPEST = 6
 
@@ -64,7 +66,7 @@ def complaints(node: Node, error: Finding, *, root: Mapping[str, Any]) -> Iterat
 def label(*path: Step) -> str:
     """Return a path as a sentence names it: without the way to the interface, route or rule that it is in."""
     for at in range(len(path) - 2):
-        if path[at] in {"interfaces", "config"} and isinstance(path[at + 1], int):
+        if path[at] in LISTS and isinstance(path[at + 1], int):
             return path_text(*path[at + 2 :])
     if "desiredState" in path[:-1]:
         return path_text(*path[path.index("desiredState") + 1 :])
@@ -106,7 +108,9 @@ def _unknown_key(
     node: Node, steps: tuple[Step, ...], *, known: Mapping[str, Any], root: Mapping[str, Any]
 ) -> Complaint:
     key = str(steps[-1])
-    holder = label(*node.path, *steps[:-1])
+    around = (*node.path, *steps[:-1])
+    # Of an interface, a route or a rule itself the place says enough.
+    holder = label(*around) if around[-2:-1] not in {(name,) for name in LISTS} else ""
     homes = [home or "the interface itself" for home in _homes(key, root)]
     hint = f"it belongs to {' or '.join(homes)}" if 0 < len(homes) <= 3 else did_you_mean(key, known)
     message = f"unknown key {key}" + (f" in {holder}" if holder else "")
@@ -153,8 +157,11 @@ def _types(value: Any) -> str:
 
 
 def _words(enum: list[Any]) -> str:
-    words = [word for word in enum if isinstance(word, str) and not word.isdecimal()]
-    return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
+    words: dict[str, str] = {}  # the first of the spellings that differ in case only
+    for word in enum:
+        if isinstance(word, str) and not word.isdecimal():
+            words.setdefault(word.lower(), word)
+    return "".join(words.values()) if len(words) == 1 else f"one of {', '.join(words.values())}"
 
 
 def _hint(error: Finding) -> str:
@@ -198,7 +205,7 @@ def _version(text: str) -> int | None:
 EXPECTED: Mapping[str, Callable[[Any], str]] = {
     "maximum": lambda value: f"at most {value}",
     "minimum": lambda value: f"at least {value}",
-    "enum": lambda value: "true or false" if True in value else _words(value),
+    "enum": lambda value: "true or false" if value[0] is True else _words(value),
     "format": lambda value: MEANS[value],
     "pattern": lambda _: "a whole number",
     "type": _types,

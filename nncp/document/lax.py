@@ -87,6 +87,7 @@ class LaxEnum(str, metaclass=Lax):
     __slots__ = ()
     plain = str
     words: ClassVar[Mapping[Any, str]] = {}
+    flags: ClassVar[Mapping[bool, str]] = {}  # apart from `words`, where True would be 1
 
     def __init_subclass__(
         cls, *, words: Mapping[str, int] | Iterable[str], aliases: Mapping[Any, str] | None = None
@@ -94,12 +95,19 @@ class LaxEnum(str, metaclass=Lax):
         numbers = words if isinstance(words, Mapping) else {}
         spelled = {word: word for word in words}
         spelled |= {str(number): word for word, number in numbers.items()}
-        cls.words = {**spelled, **{number: word for word, number in numbers.items()}, **(aliases or {})}
+        others = {
+            spelling: word for spelling, word in (aliases or {}).items() if not isinstance(spelling, bool)
+        }
+        cls.words = {**spelled, **{number: word for word, number in numbers.items()}, **others}
+        cls.flags = {
+            spelling: word for spelling, word in (aliases or {}).items() if isinstance(spelling, bool)
+        }
 
     @classmethod
     def read(cls, value: Any) -> str:
         """Return the word; ValueError when there is no such word or number."""
-        word = None if isinstance(value, bool | list | dict | float) else cls.words.get(value)
+        table: Mapping[Any, str] = cls.flags if isinstance(value, bool) else cls.words
+        word = table.get(value) if isinstance(value, str | int) else None
         if word is None:
             raise ValueError(f"Expected one of {', '.join(dict.fromkeys(cls.words.values()))}")
         return word
@@ -108,7 +116,7 @@ class LaxEnum(str, metaclass=Lax):
     def schema(cls) -> dict[str, Any]:
         """Return the JSON Schema: the words, and after them their other spellings."""
         words = dict.fromkeys(cls.words.values())
-        return {"enum": [*words, *(spelling for spelling in cls.words if spelling not in words)]}
+        return {"enum": [*words, *(other for other in cls.words if other not in words), *cls.flags]}
 
 
 class Form(str, metaclass=Lax):

@@ -1,11 +1,11 @@
 """What a file may hold besides a bare state: NodeNetworkConfigurationPolicy manifests and lists of them.
 
-    apiVersion: nmstate.io/v1
-    kind: NodeNetworkConfigurationPolicy
-    metadata: {name: vm-bridge}
-    spec:
-      nodeSelector: {node-role.kubernetes.io/virt: ''}
-      desiredState: {interfaces: [...]}
+apiVersion: nmstate.io/v1
+kind: NodeNetworkConfigurationPolicy
+metadata: {name: vm-bridge}
+spec:
+  nodeSelector: {node-role.kubernetes.io/virt: ''}
+  desiredState: {interfaces: [...]}
 """
 
 from __future__ import annotations

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from nncp.document.source import Node, Step
 
+# Cutting out a wrong value may leave its item without a key that it needs, and so on upwards.
+ROUNDS = 5
+
 S = TypeVar("S", bound=Struct)
 
 
@@ -49,7 +52,13 @@ def read_state(
         for at, part in enumerate(_items(node, errors))
         if (interface := _interface(part, kinds, types or {}, errors)) is not None
     }
-    errors += rules(node, state, interfaces)
+    # A rule may miss what was wrong and has been cut out: that has been told.
+    told = [f"{error.path}." for error in errors]
+    errors += [
+        error
+        for error in rules(node, state, interfaces)
+        if not any(path.startswith((f"{error.path}.", f"{error.path}[")) for path in told)
+    ]
     raise_all(by_place(errors))
     return msgspec.structs.replace(state, interfaces=tuple(interfaces.values()))
 
@@ -116,20 +125,20 @@ def _unknown_type(node: Node, name: str, kinds: Mapping[str, Documented]) -> Err
 
 def _decoded(node: Node, struct: type[S], errors: list[Error]) -> S | None:
     """Return a node as a Struct, without what is wrong with it; None when nothing sensible remains."""
-    try:
-        return msgspec.convert(node.value, struct, dec_hook=read_lax)
-    except msgspec.ValidationError as error:
-        found = complaints_of(node, struct_schema(struct)) or [refusal(node, error)]
-    errors += [complaint.error for complaint in found]
-    try:
-        return msgspec.convert(_without(node.value, found), struct, dec_hook=read_lax)
-    except msgspec.ValidationError:
-        return None
+    first, rest = True, node
+    for _ in range(ROUNDS):
+        try:
+            return msgspec.convert(rest.value, struct, dec_hook=read_lax)
+        except msgspec.ValidationError as error:
+            found = complaints_of(rest, struct_schema(struct)) or [refusal(rest, error)]
+        errors += [complaint.error for complaint in found] if first else []
+        first, rest = False, rest.replaced(_without(rest.value, found))
+    return None
 
 
 def _without(value: Any, found: Iterable[Complaint]) -> Any:
-    """Return a value without the keys and items that complaints are about."""
-    wrong = {complaint.steps for complaint in found}
+    """Return a value without the keys and items that complaints are about, or that lack a key."""
+    wrong = {complaint.steps if _has(value, complaint.steps) else complaint.steps[:-1] for complaint in found}
 
     def kept(value: Any, steps: tuple[Step, ...]) -> Any:
         if isinstance(value, dict):
@@ -141,3 +150,11 @@ def _without(value: Any, found: Iterable[Complaint]) -> Any:
         return value
 
     return kept(value, ())
+
+
+def _has(value: Any, steps: tuple[Step, ...]) -> bool:
+    for step in steps:
+        if isinstance(value, dict) and step not in value:
+            return False
+        value = value[step]
+    return True

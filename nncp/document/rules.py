@@ -116,17 +116,18 @@ def _ports(node: Node, interfaces: Interfaces) -> Iterator[Error]:
 
 
 def _claims(node: Node, at: int, interface: Interface) -> Iterator[Claim]:
-    ports = given(getattr(given(interface.config), "port", None))
-    if not isinstance(ports, tuple) or interface.state == "ignore":
+    """Yield the ports that a controller lists, as they are written: what could not be read counts too."""
+    section = _raw(node)[at].get(interface.section)
+    if not isinstance(section, dict) or interface.state in {"absent", "ignore"}:
         return
-    section = _raw(node)[at][interface.section]
     key = "port" if isinstance(section.get("port"), list) else "ports"
-    for number, port in enumerate(ports):
+    ports = section.get(key)
+    for number, port in enumerate(ports if isinstance(ports, list) else ()):
         steps: tuple[Step, ...] = ("interfaces", at, interface.section, key, number)
         if isinstance(port, str):
             yield Claim(port, interface, steps)
-        elif isinstance(getattr(port, "name", None), str):
-            yield Claim(port.name, interface, (*steps, "name"))
+        elif isinstance(port, dict) and isinstance(port.get("name"), str):
+            yield Claim(port["name"], interface, (*steps, "name"))
 
 
 def _claim(node: Node, claim: Claim, first: Claim, port: Interface | None) -> Iterator[Error]:
@@ -164,7 +165,11 @@ def _controller(
 
 
 def _lists_ports(interface: Interface) -> bool:
-    return isinstance(given(getattr(given(interface.config), "port", None)), tuple)
+    return isinstance(_port_list(interface), tuple)
+
+
+def _port_list(interface: Interface) -> Any:
+    return given(getattr(given(interface.config), "port", None))
 
 
 def _addresses_of_port(
@@ -187,13 +192,14 @@ def _addresses_of_port(
 
 
 def _port_vlans(node: Node, at: int, interface: Interface) -> Iterator[Error]:
-    ports = given(getattr(given(interface.config), "port", None))
-    for claim, port in zip(_claims(node, at, interface), ports or (), strict=False):
-        vlan = given(getattr(port, "vlan", None))
-        if not isinstance(vlan, PortVlan):
-            continue
+    vlans: dict[str, PortVlan] = {}
+    for port in _port_list(interface) or ():
+        if isinstance(getattr(port, "vlan", None), PortVlan):
+            vlans.setdefault(port.name, port.vlan)
+    for claim in _claims(node, at, interface):
+        vlan = vlans.pop(claim.port, None)  # a port that is listed twice is wrong for that alone
         path = (*claim.steps[:-1], "vlan")
-        for steps, sentence, hint in vlan.problems():
+        for steps, sentence, hint in vlan.problems() if vlan else ():
             message = f"{label(*node.path, *path, *steps)} {sentence}"
             yield node.error(message, *path, *steps, hint=hint)
 

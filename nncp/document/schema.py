@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nncp.errors import Error
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+STEP = re.compile(r"\.([^.\[`]+)|\[(\d+)\]")
 
 
 def schema_of(kinds: Mapping[str, Documented]) -> dict[str, Any]:

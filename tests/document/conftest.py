@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from textwrap import dedent
+from typing import ClassVar
 
 import pytest
 from msgspec import UNSET, Struct
@@ -27,7 +28,7 @@ class BondOptions(Section, frozen=True, rename="lower"):
 
 
 class BondConfig(Section, frozen=True):
-    aliases = {"ports": "port"}
+    aliases: ClassVar[Mapping[str, str]] = {"ports": "port"}
 
     mode: Maybe[BondMode] = UNSET
     port: Maybe[tuple[str, ...]] = UNSET
@@ -42,7 +43,7 @@ class BridgePort(Section, frozen=True):
 
 
 class BridgeConfig(Section, frozen=True):
-    aliases = {"ports": "port"}
+    aliases: ClassVar[Mapping[str, str]] = {"ports": "port"}
 
     port: Maybe[tuple[BridgePort, ...]] = UNSET
     ports: Maybe[tuple[BridgePort, ...]] = UNSET
@@ -99,6 +100,6 @@ def refusal(read: Callable[[str], State]) -> Callable[[str], str]:
     def told(text: str) -> str:
         with pytest.raises(Error) as caught:
             read(text)
-        return render_error(caught.value)
+        return "\n".join(render_error(error) for error in caught.value)
 
     return told
