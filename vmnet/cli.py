@@ -156,8 +156,8 @@ def preflight(
 ) -> None:
     """Check a bridge between its members before a VM lands there. Writes nothing.
 
-    Raw frames pass between the uplinks of each pair of members, both ways, at the full MTU. Ends 0 when all is
-    well and 1 when it is not, with the reason in one sentence.
+    Raw frames pass between the uplinks of each pair of members, both ways, at the full MTU. Ends 0 when all
+    is well and 1 when it is not, with the reason in one sentence.
     """  # fmt: skip -- a table of options above
     if serve:
         from vmnet.member import serve as answer  # noqa: PLC0415 -- the heavy half of vmnet

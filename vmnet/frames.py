@@ -33,7 +33,7 @@ SO_ATTACH_FILTER = 26
 _AUXDATA = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata: status len snaplen mac net vlan_tci vlan_tpid
 TP_STATUS_VLAN_VALID = 1 << 4
 
-# Load the EtherType, take the frame when it is ours (linux/filter.h). The tag is out already, so offset 12 holds.
+# Load the EtherType, take the frame when it is ours (linux/filter.h). The tag is out already: offset 12.
 _FILTER = b"".join(
     struct.pack("=HBBI", *step)
     for step in ((0x28, 0, 0, 12), (0x15, 0, 1, ETHERTYPE), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0))
@@ -41,7 +41,7 @@ _FILTER = b"".join(
 
 
 class Caught(Struct, frozen=True):
-    """One probe frame that arrived: whose it is, its payload's length, and its VLAN (0: untagged)."""
+    """One probe frame that arrived: whose it is, its payload's length, and its VLAN (0: none)."""
 
     token: int
     size: int

@@ -93,7 +93,7 @@ class Pair(Struct, frozen=True, rename="kebab"):
 
 
 class Verdict(Struct, frozen=True, rename="kebab"):
-    """What the whole comes to: `ok` or `failed`, the first reason as one sentence, all of them, and the matrix."""
+    """What the whole comes to: the first reason as one sentence, all of them, and the matrix."""
 
     verdict: Literal["ok", "failed"]
     reason: str
@@ -146,7 +146,7 @@ def over_is_telling(ask: Ask, facts: Iterable[Facts]) -> bool:
 
 
 def faults(ask: Ask, facts: Facts) -> Iterator[str]:
-    """Yield what a member's own facts rule out, most fundamental first; one of them is enough to leave it out."""
+    """Yield what a member's own facts rule out, most fundamental first; one leaves it out."""
     member, bridge = facts.member, ask.bridge
     if facts.trouble:
         yield f"{member} could not be asked: {facts.trouble}"

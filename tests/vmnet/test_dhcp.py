@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from vmnet import dhcp
+from vmnet.plumbing import Lease, Route
+
+scapy = pytest.importorskip("scapy.all", reason="scapy writes the frames that our code did not")
+
+LEASE = Lease(
+    interface="k6t-eth0",
+    server="10.0.2.1",
+    address="10.0.2.2/24",
+    gateway="10.0.2.1",
+    mtu=1400,
+    hostname="vm",
+    nameservers=("10.96.0.10", "fd00::10"),
+    searches=("default.svc.cluster.local", "cluster.local"),
+)
+MAC = "02:11:22:33:44:55"
+
+
+def said(kind: str, *options: tuple[str, object], mac: str = MAC, **fields: object) -> bytes:
+    bootp = scapy.BOOTP(chaddr=bytes.fromhex(mac.replace(":", "")), xid=0x1234, **fields)
+    return bytes(bootp / scapy.DHCP(options=[("message-type", kind), *options, "end"]))
+
+
+def answered(data: bytes, lease: Lease = LEASE) -> dict[str, object] | None:
+    message = dhcp.parse(data)
+    reply = dhcp.answer(message, lease) if message else None
+    if reply is None:
+        return None
+    frame = scapy.Ether(
+        dhcp.frame(reply, source_mac=dhcp.mac_bytes("02:00:00:00:00:00"), source=lease.server)
+    )
+    options = {option[0]: option[1:] for option in frame[scapy.DHCP].options if isinstance(option, tuple)}
+    again = scapy.Ether(bytes(frame))
+    for layer in (scapy.IP, scapy.UDP):  # computed anew by scapy, which must come to the same
+        given_sum = again[layer].chksum
+        del again[layer].chksum
+        assert scapy.Ether(bytes(again))[layer].chksum == given_sum
+    return {
+        "frame": frame,
+        "yiaddr": frame[scapy.BOOTP].yiaddr,
+        "dst": frame.dst,
+        "ip": frame[scapy.IP].dst,
+        **options,
+    }
+
+
+def kind(answer: dict[str, object] | None) -> object:
+    return None if answer is None else answer["message-type"][0]  # type: ignore[index]  # scapy's own tuple
+
+
+def test_a_discover_is_offered_everything_whatever_it_asks_for() -> None:
+    offer = answered(said("discover", ("param_req_list", [1])))
+    assert offer is not None
+    assert kind(offer) == dhcp.OFFER
+    assert (offer["yiaddr"], offer["dst"], offer["ip"]) == ("10.0.2.2", MAC, "10.0.2.2")
+    assert offer["subnet_mask"] == ("255.255.255.0",)
+    assert offer["router"] == ("10.0.2.1",)
+    assert offer["name_server"] == ("10.96.0.10",)
+    assert offer["hostname"] == (b"vm",)
+    assert offer["domain"] == (b"default.svc.cluster.local",)
+    assert offer["interface-mtu"] == (1400,)
+    assert offer["lease_time"] == (999 * 24 * 3600,)
+    assert offer["server_id"] == ("10.0.2.1",)
+
+
+def test_a_client_that_wants_broadcasts_gets_them() -> None:
+    offer = answered(said("discover", flags=0x8000))
+    assert offer is not None
+    assert (offer["dst"], offer["ip"]) == ("ff:ff:ff:ff:ff:ff", "255.255.255.255")
+
+
+CASES = [
+    ("selecting us", [("server_id", "10.0.2.1"), ("requested_addr", "10.0.2.2")], {}, dhcp.ACK),
+    ("selecting another", [("server_id", "10.0.2.9"), ("requested_addr", "10.0.2.2")], {}, None),
+    ("init-reboot", [("requested_addr", "10.0.2.2")], {}, dhcp.ACK),
+    ("init-reboot of another network", [("requested_addr", "192.168.1.9")], {}, dhcp.NAK),
+    ("renewing", [], {"ciaddr": "10.0.2.2"}, dhcp.ACK),
+    ("renewing another address", [], {"ciaddr": "10.0.2.77"}, dhcp.NAK),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "fields", "wanted"), CASES, ids=[case[0] for case in CASES])
+def test_a_request_is_answered_as_rfc_2131_says(
+    name: str, options: list[tuple[str, object]], fields: dict[str, object], wanted: int | None
+) -> None:
+    assert kind(answered(said("request", *options, **fields))) == wanted
+
+
+@pytest.mark.parametrize("message", ["release", "decline", "inform"])
+def test_everything_else_is_ignored(message: str) -> None:
+    assert answered(said(message)) is None
+
+
+def test_a_bridged_network_serves_its_own_guest_only() -> None:
+    lease = structs.replace(LEASE, mac=MAC)
+    assert kind(answered(said("discover"), lease)) == dhcp.OFFER
+    assert answered(said("discover", mac="02:99:99:99:99:99"), lease) is None
+
+
+GOLDEN = [
+    (
+        [Route("224.0.0.0/4"), Route("192.168.1.0/24", "192.168.2.1")],
+        [4, 224, 0, 0, 0, 0, 24, 192, 168, 1, 192, 168, 2, 1],
+    ),
+    (
+        [Route("0.0.0.0/0", "10.129.0.1"), Route("10.128.0.0/14"), Route("224.0.0.0/4")],
+        [14, 10, 128, 0, 0, 0, 0, 4, 224, 0, 0, 0, 0, 0, 10, 129, 0, 1],
+    ),
+    (
+        [Route("0.0.0.0/0", "169.254.1.1"), Route("169.254.1.1/32")],
+        [32, 169, 254, 1, 1, 0, 0, 0, 0, 0, 169, 254, 1, 1],
+    ),
+]
+
+
+@pytest.mark.parametrize(("routes", "octets"), GOLDEN, ids=["plain", "OpenShift", "Calico"])
+def test_option_121_is_byte_for_byte_kubevirts(routes: list[Route], octets: list[int]) -> None:
+    assert list(dhcp.classless_routes(routes)) == octets
+
+
+def test_long_search_lists_are_split_and_put_together_again() -> None:
+    names = tuple(f"a-rather-long-domain-number-{i}.example.org" for i in range(20))
+    data = said("discover")
+    message = dhcp.parse(data)
+    assert message is not None
+    reply = dhcp.answer(message, structs.replace(LEASE, searches=names))
+    assert reply is not None
+    pieces = [v for code, v in dhcp._options(reply.payload[240:]) if code == 119]
+    assert len(pieces) > 1
+    assert b"".join(pieces).count(b"\x07example\x03org\0") == 20
+
+
+@given(st.binary(max_size=600))
+def test_no_datagram_upsets_the_server(data: bytes) -> None:
+    message = dhcp.parse(data)
+    assert message is None or dhcp.answer(message, LEASE) is None or True
+
+
+@given(st.binary(max_size=400))
+def test_no_options_upset_the_server(tail: bytes) -> None:
+    message = dhcp.parse(said("discover")[:240] + tail)
+    if message is not None:
+        dhcp.answer(message, LEASE)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nncp.errors import Error
+from vmnet.bindings import BINDINGS
+from vmnet.files import read_texts
+
+HERE = Path(__file__).parent / "manifests"
+VM = (HERE / "vm.yaml").read_text()
+
+
+def errors(text: str) -> list[Error]:
+    with pytest.raises(Error) as caught:
+        read_texts([("vm.yaml", text)], bindings=BINDINGS)
+    return list(caught.value)
+
+
+def test_the_slides_vm_is_read() -> None:
+    vm = read_texts([("vm.yaml", VM)], bindings=BINDINGS).vm()
+    assert [(nic.interface.name, nic.binding, nic.network.is_primary) for nic in vm.nics] == [
+        ("default", "masquerade", True),
+        ("nic-add1", "bridge", False),
+    ]
+    assert (vm.name, vm.namespace, vm.hostname, vm.queues) == ("vm", "default", "vm", 1)
+
+
+def test_multiqueue_follows_the_vcpus() -> None:
+    text = VM.replace("domain:\n", "domain:\n        cpu: {cores: 2, sockets: 2}\n").replace(
+        "devices:\n", "devices:\n          networkInterfaceMultiqueue: true\n"
+    )
+    assert read_texts([("vm.yaml", text)], bindings=BINDINGS).vm().queues == 4
+
+
+# What is spoiled, the line that the error must stand on (by its text), and the message.
+SPOILED = [
+    (
+        "bridge: {}",
+        "bridge: {}\n            masquerade: {}",
+        "masquerade: {}",
+        "logical nic-add1 interface must have exactly one binding method or binding plugin",
+    ),
+    (
+        "masquerade: {}",
+        "model: virtio",
+        "- name: default",
+        "logical default interface must have exactly one binding method or binding plugin",
+    ),
+    (
+        "networks:\n      - name: default",
+        "networks:\n      - name: other",
+        "- name: default",
+        "spec.domain.devices.interfaces[0].name 'default' not found",
+    ),
+    ("masquerade: {}", "slirp: {}", "slirp: {}", "Slirp interface support has been discontinued since v1.3"),
+    ("masquerade: {}", "sriov: {}", "sriov: {}", "binding sriov is not supported here"),
+    ("masquerade: {}", "passtBinding: {}", "passtBinding", "binding passtBinding is not supported here"),
+    (
+        "masquerade: {}",
+        "binding: {name: l2}",
+        "binding: {name: l2}",
+        "network binding plugin l2 is not supported here",
+    ),
+    (
+        "            bridge: {}",
+        "            masquerade: {}",
+        "            masquerade: {}",
+        "Masquerade interface only implemented with pod network",
+    ),
+    (
+        "masquerade: {}",
+        "masquerade: {}\n            macAddress: 02:00:00:00:00:00",
+        "macAddress",
+        "The requested MAC address is reserved for the in-pod bridge. Please choose another one",
+    ),
+    (
+        "bridge: {}",
+        "bridge: {}\n            macAddress: 02:00:zz",
+        "macAddress",
+        "interface nic-add1 has malformed MAC address (02:00:zz)",
+    ),
+    (
+        "bridge: {}",
+        "bridge: {}\n            macAddress: 01:00:5e:00:00:01",
+        "macAddress",
+        "interface nic-add1 has malformed MAC address (01:00:5e:00:00:01)",
+    ),
+    (
+        "bridge: {}",
+        "bridge: {}\n            model: ne2000",
+        "model",
+        "interface nic-add1 uses model ne2000 that is not supported",
+    ),
+    (
+        "bridge: {}",
+        "bridge: {}\n            state: sideways",
+        "state",
+        "logical nic-add1 interface state value is unsupported: sideways",
+    ),
+    (
+        "bridge: {}",
+        "bridge: {}\n            pciAddress: 00:01",
+        "pciAddress",
+        "interface nic-add1 has malformed PCI address (00:01)",
+    ),
+    (
+        "masquerade: {}",
+        "masquerade: {}\n            ports: [{port: 70000}]",
+        "ports",
+        "Port field must be in range 0 < x < 65536",
+    ),
+    (
+        "masquerade: {}",
+        "masquerade: {}\n            ports: [{name: web}]",
+        "ports",
+        "Port field is mandatory",
+    ),
+    (
+        "masquerade: {}",
+        "masquerade: {}\n            ports: [{port: 80, protocol: SCTP}]",
+        "ports",
+        "Unknown protocol, only TCP or UDP allowed",
+    ),
+    (
+        "masquerade: {}",
+        "masquerade: {}\n            dhcpOptions: {ntpServers: [pool.ntp.org]}",
+        "ntpServers",
+        "NTP servers must be a list of valid IPv4 addresses",
+    ),
+    (
+        "masquerade: {}",
+        "masquerade: {}\n            dhcpOptions: {privateOptions: [{option: 12, value: x}]}",
+        "privateOptions",
+        "provided DHCPPrivateOptions are out of range, must be in range 224 to 254",
+    ),
+    (
+        "bridge: {}",
+        "bridge: {}\n            macAdress: 02:00:00:00:00:01",
+        "macAdress",
+        "unknown field macAdress",
+    ),
+    ("bridge: {}", "bridge: {}\n            bootOrder: first", "bootOrder", "expected int | null, got str"),
+    ("        pod: {}", "        pods: {}", "pods: {}", "unknown field pods"),
+    (
+        "        pod: {}",
+        "        pod: {}\n        multus: {networkName: x}",
+        "multus: {networkName: x}",
+        "should have only one network type",
+    ),
+    (
+        "        pod: {}",
+        "        pod: {vmNetworkCIDR: 10.0.2.0/31}",
+        "vmNetworkCIDR",
+        "VM CIDR subnet is too small, at least 2 host addresses are required",
+    ),
+    (
+        "          networkName: virt-bridge",
+        "          default: false",
+        "multus:",
+        "CNI delegating plugin must have a networkName",
+    ),
+    (
+        "          networkName: virt-bridge",
+        "          networkName: virt-bridge\n          default: true",
+        "name: default",
+        "Pod network cannot be defined when Multus default network is defined",
+    ),
+    (
+        "      - name: nic-add1\n        multus",
+        "      - name: default\n        multus",
+        "- name: default",
+        'Network with name "default" already exists, every network must have a unique name',
+    ),
+    (
+        "v1\nkind",
+        "v1alpha3\nkind",
+        "apiVersion",
+        "apiVersion must be kubevirt.io/v1, got kubevirt.io/v1alpha3",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "message"), SPOILED, ids=[row[3][:60] for row in SPOILED])
+def test_a_spoiled_vm_is_refused_in_kubevirts_words(old: str, new: str, line: str, message: str) -> None:
+    text = VM.replace(old, new, 1)
+    assert text != VM
+    found = {error.message: error for error in errors(text)}
+    assert message in found, list(found)
+    where = found[message].where
+    assert where is not None
+    assert line in text.splitlines()[where.line - 1]
+    assert found[message].path
+
+
+def test_every_error_is_told_at_once() -> None:
+    text = VM.replace("bridge: {}", "bridge: {}\n            model: x\n            macAddress: y", 1)
+    text = text.replace("        pod: {}", "        pods: {}")
+    assert len(errors(text)) >= 4
+
+
+def test_a_misspelt_key_gets_a_proposal() -> None:
+    (error,) = errors(VM.replace("bridge: {}", "bridge: {}\n            macAdress: 02:00:00:00:00:01", 1))
+    assert error.hint == "did you mean macAddress?"
+
+
+def test_two_interfaces_of_one_mac_are_refused() -> None:
+    mac = "\n            macAddress: 02:11:22:33:44:55"
+    text = VM.replace("masquerade: {}", "masquerade: {}" + mac).replace("bridge: {}", "bridge: {}" + mac)
+    (error,) = errors(text)
+    assert error.message == "duplicate MAC address 02:11:22:33:44:55 found on interfaces: default, nic-add1"
