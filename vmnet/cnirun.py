@@ -49,7 +49,8 @@ def add(conf: Mapping[str, Any], call: Call) -> dict[str, Any]:
         try:
             result = _run("ADD", plugin, conf, call, result) or result
         except Error as error:
-            error.others += tuple(delete(conf, call, result))
+            left = delete(conf, call, result)
+            error.others += tuple(e for e in left if e.kind is not ErrorKind.UNSUPPORTED)
             raise
     return result or {}
 

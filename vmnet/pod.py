@@ -126,6 +126,8 @@ def _take_away(record: Record, environment: Environment) -> None:
     for attachment in reversed(record.attachments):
         call = _call(record, attachment, environment, netns_path=record.netns if alive else "")
         found = cnirun.delete(attachment.conf, call, attachment.result)
+        if attachment.result is None:  # a plugin that is not installed has left nothing
+            found = [error for error in found if error.kind is not ErrorKind.UNSUPPORTED]
         errors += found
         stuck += [attachment] if found else []
     _drop_namespace(Path(record.netns))

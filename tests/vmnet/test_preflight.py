@@ -87,9 +87,11 @@ VERDICTS = [
         THREE,
         {"lost": both("node-1", "node-2", "prober") | both("node-2", "prober")},
         [
-            ("no two members reach each other: "
-             f"{LINK}, node-2's link to the switch (bond0), prober's link to the switch (eth0)"
-             " do not all carry VLAN 33")
+            (
+                "no two members reach each other: "
+                f"{LINK}, node-2's link to the switch (bond0), prober's link to the switch (eth0)"
+                " do not all carry VLAN 33"
+            )
         ],
     ),
     (

@@ -1,0 +1,202 @@
+"""Slides 9 to 12 on this host's own kernel: a namespace takes the guest's place, with a real DHCP client."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Node
+
+HERE = Path(__file__).parent / "manifests"
+VM = str(HERE / "masquerade.yaml")
+AS_POD = "ip netns exec pod-1"
+AS_GUEST = "ip netns exec guest"
+
+LEASE_SCRIPT = """\
+#!/bin/sh
+[ "$1" = bound ] || exit 0
+env > /run/lease
+ip addr add "$ip/$mask" dev "$interface"
+ip link set "$interface" mtu "$mtu"
+ip route add default via "${router%% *}"
+"""
+
+SERVER = """
+import socket, sys
+s = socket.create_server(("", int(sys.argv[1])), reuse_port=True)
+while True:
+    c, _ = s.accept()
+    c.sendall(sys.argv[2].encode())
+    c.close()
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox, for udhcpc")
+
+
+@pytest.fixture
+def pod(pod_network: Node) -> Iterator[Node]:
+    """An attached Pod, with a namespace in the guest's place: a second port of k6t-eth0 beside its tap."""
+    node = pod_network
+    node.vmnet("attach", "pod-1", VM, "--cni-conf-dir", "/run/net.d")
+    node.sh("""
+        ip netns add guest
+        ip link add g0 netns guest address 02:11:22:33:44:55 type veth peer name g0p netns pod-1
+        ip -n pod-1 link set g0p master k6t-eth0 up
+        ip -n guest link set lo up; ip -n guest link set g0 up
+    """)
+    server = node.python("-m", "vmnet.dhcp", "/run/bridgehead/pods/pod-1/pod.json", "--until-eof")
+    assert server.stdout is not None
+    assert server.stdin is not None
+    assert server.stdout.readline() == "ready\n"
+    node.run("tee", "/run/lease.sh", stdin=LEASE_SCRIPT)
+    client = "busybox udhcpc -i g0 -s /run/lease.sh -n -q -f -t 5 -T 1 -O 121 -O 119"
+    node.sh(f"chmod +x /run/lease.sh; {AS_GUEST} {client}")
+    yield node
+    server.stdin.close()
+    assert server.wait(5) == 0
+    server.stdout.close()
+
+
+def lease(node: Node) -> dict[str, str]:
+    return dict(line.partition("=")[::2] for line in node.sh("cat /run/lease").splitlines())
+
+
+def addresses(node: Node, namespace: str) -> dict[str, Any]:
+    found = json.loads(node.sh(f"ip -n {namespace} -d -j addr"))
+    return {link["ifname"]: link for link in found}
+
+
+def serve(node: Node, namespace: str, port: int, word: str) -> None:
+    node.sh(f"ip netns exec {namespace} python3 -c '{SERVER}' {port} {word} >/dev/null 2>&1 & sleep 0.4")
+
+
+CLIENT = """
+import socket, sys
+try:
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 2, source_address=(sys.argv[3], 0))
+    print(s.recv(99).decode(), end="")
+except OSError:
+    pass
+"""
+
+
+def asked(node: Node, where: str, address: str, port: int, *, source: str = "0.0.0.0") -> str:
+    return node.sh(f"{where} python3 -c '{CLIENT}' {address} {port} {source}")
+
+
+def test_a_real_client_gets_the_slides_lease(pod: Node) -> None:
+    got = lease(pod)
+    assert (got["ip"], got["mask"], got["router"], got["mtu"]) == ("10.0.2.2", "24", "10.0.2.1", "1400")
+    assert (got["hostname"], got["dns"], got["serverid"]) == ("guest", "10.96.0.10", "10.0.2.1")
+    assert got["search"] == "default.svc.cluster.local cluster.local"
+    assert got["domain"] == "default.svc.cluster.local"
+
+
+def test_the_pod_looks_like_slides_9_and_10(pod: Node) -> None:
+    links = addresses(pod, "pod-1")
+    eth0, bridge, tap = links["eth0"], links["k6t-eth0"], links["tap0"]
+    assert [a["local"] for a in eth0["addr_info"] if a["family"] == "inet"] == ["10.244.1.2"]
+    assert bridge["address"] == "02:00:00:00:00:00"
+    assert [(a["local"], a["prefixlen"]) for a in bridge["addr_info"]] == [("10.0.2.1", 24)]
+    assert (tap["master"], tap["linkinfo"]["info_kind"]) == ("k6t-eth0", "tun")
+    assert {eth0["mtu"], bridge["mtu"], tap["mtu"]} == {1400}
+    assert all("UP" in link["flags"] for link in (eth0, bridge, tap))
+    assert not tap["addr_info"]
+
+
+def test_traffic_passes_both_ways_and_loopback_reaches_the_guest(pod: Node) -> None:
+    pod.sh(f"{AS_GUEST} ping -c1 -W2 10.0.2.1; {AS_GUEST} ping -c1 -W2 10.244.1.1")
+    serve(pod, "guest", 8080, "guest")
+    assert asked(pod, "", "10.244.1.2", 8080) == "guest"
+    assert asked(pod, AS_POD, "127.0.0.1", 8080) == "guest"
+
+
+def test_the_largest_frame_passes_and_one_more_byte_does_not(pod: Node) -> None:
+    pod.sh(f"{AS_GUEST} ping -c1 -W2 -M do -s {1400 - 28} 10.0.2.1")
+    assert pod.run(
+        *AS_GUEST.split(), "ping", "-c1", "-W1", "-M", "do", "-s", "1373", "10.0.2.1", check=False
+    ).returncode
+
+
+def test_only_the_source_of_a_migration_reaches_the_pods_own_ports(pod: Node) -> None:
+    """Decision 14: the exemption is for one address, and only while it lasts."""
+    pod.sh("ip addr add 10.244.1.77/24 dev pods")
+    serve(pod, "guest", 16509, "guest")
+    serve(pod, "pod-1", 16509, "pod")
+    serve(pod, "pod-1", 49152, "pod")
+
+    def source(port: int) -> str:
+        return asked(pod, "", "10.244.1.2", port, source="10.244.1.77")
+
+    assert source(16509) == "guest"
+    exempt = (
+        "from vmnet import nft; print(nft.exempt(source='10.244.1.77', pod='10.244.1.2', word_port=7000))"
+    )
+    over = "from vmnet import nft; print(nft.exempt_no_more(pod='10.244.1.2'))"
+    for text, answers in ((exempt, ("pod", "pod", "guest")), (over, ("guest", "", "guest"))):
+        python = pod.python("-c", text)
+        rules, _ = python.communicate()
+        pod.run(*AS_POD.split(), "nft", "-f", "-", stdin=rules)
+        assert (source(16509), source(49152), asked(pod, "", "10.244.1.2", 16509)) == answers
+
+
+def test_attach_again_changes_nothing_and_detach_leaves_nothing(pod: Node) -> None:
+    before = pod.sh("ip -n pod-1 -j addr; ip -j link; bridge -n pod-1 link")
+    pod.vmnet("attach", "pod-1", VM, "--cni-conf-dir", "/run/net.d")
+    assert pod.sh("ip -n pod-1 -j addr; ip -j link; bridge -n pod-1 link") == before
+    pod.vmnet("detach", "pod-1")
+    pod.vmnet("detach", "pod-1")
+    assert pod.sh(
+        "ls /run/netns; ls /run/bridgehead/pods; ls /run/ipam/pods | grep -v -e last -e lock || true"
+    ) == ("guest\n")
+
+
+def test_an_attach_that_fails_leaves_nothing(pod_network: Node) -> None:
+    broken = pod_network.sh('sed \'s/"bridge",/"no-such-plugin",/\' /run/net.d/10-pods.conflist')
+    pod_network.run("tee", "/run/net.d/10-pods.conflist", stdin=broken)
+    done = pod_network.vmnet("attach", "pod-1", VM, "--cni-conf-dir", "/run/net.d", check=False)
+    assert done.returncode == 69
+    assert done.stderr.startswith("error: CNI plugin no-such-plugin is not installed")
+    assert pod_network.sh("ls /run/netns /run/bridgehead/pods") == "/run/bridgehead/pods:\n\n/run/netns:\n"
+
+
+def test_the_record_says_what_a_launcher_needs(pod: Node) -> None:
+    record = json.loads(pod.sh("cat /run/bridgehead/pods/pod-1/pod.json"))
+    (status,) = record["network-status"]
+    assert (status["name"], status["interface"], status["ips"], status["default"]) == (
+        "pods",
+        "eth0",
+        ["10.244.1.2"],
+        True,
+    )
+    (nic,) = record["interfaces"]
+    assert nic["devices"]["tap"] == nic["domain"]["tap"] == "tap0"
+    assert nic["domain"]["mac"] == nic["mac"]
+    assert nic["lease"]["server"] == "10.0.2.1"
+    assert record["netns"] == "/run/netns/pod-1"
+
+
+def test_every_error_of_bad_manifests_is_told_with_its_place(pod_network: Node) -> None:
+    text = (HERE / "vm.yaml").read_text().replace("masquerade: {}", "masquerades: {}")
+    done = pod_network.vmnet("attach", "p", "-", str(HERE / "nad.yaml"), check=False, stdin=text)
+    assert done.returncode == 65
+    assert done.stderr == textwrap.dedent("""\
+        error: unknown field masquerades
+          --> -:15:13  spec.template.spec.domain.devices.interfaces[0].masquerades  (vm)
+           |             masquerades: {}
+           |             ^^^^^^^^^^^
+          hint: did you mean masquerade?
+        error: logical default interface must have exactly one binding method or binding plugin
+          --> -:14:13  spec.template.spec.domain.devices.interfaces[0]  (vm)
+           |           - name: default
+           |             ^
+          hint: say bridge: {} or masquerade: {}
+    """)
