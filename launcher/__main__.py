@@ -1,0 +1,205 @@
+"""The command `launcher`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nncp.terminal import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from launcher.begin import Wish
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+POD = click.option("--pod", required=True, metavar="NAME", help="The Pod, as vmnet attach named it.")
+RUN_DIR = click.option(
+    "--run-dir",
+    type=FOLDER,
+    default=Path("/run/bridgehead"),
+    show_default=True,
+    help="Where the records of this node's Pods are.",
+)
+OUTPUT = click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+STOP_PATIENCE = 30.0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bridgehead", prog_name="launcher")
+def app() -> None:
+    """Start a KVM guest in its launcher Pod, and move it to another while it runs."""
+
+
+def _beginning(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what start and prepare have in common."""
+    options = (
+        click.argument("file", metavar="VM.yaml"),
+        POD,
+        click.option(
+            "--claims",
+            type=FOLDER,
+            default=Path("/var/lib/bridgehead/claims"),
+            show_default=True,
+            help="Where claims are: CLAIMS/NAME/disk.img.",
+        ),
+        click.option(
+            "--images",
+            type=FOLDER,
+            default=Path("/var/lib/bridgehead/images"),
+            show_default=True,
+            help="Where the images of kernelBoot are: IMAGES/NAME/PATH.",
+        ),
+        click.option(
+            "--qemu", type=FOLDER, default=None, help="A tree (usr/...) of another QEMU, laid over /usr."
+        ),
+        click.option("--foreground", is_flag=True, help="Stay; the Pod ends with this process."),
+        RUN_DIR,
+        OUTPUT,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@app.command()
+@_beginning
+def start(output: str, foreground: bool, **words: Any) -> None:
+    """Start the guest of VM.yaml (- is standard input) in its Pod; return when it has started."""
+    _begin(words, output=output, foreground=foreground)
+
+
+@app.command()
+@_beginning
+@click.option("--from", "source", required=True, metavar="ADDRESS", help="The Pod that the guest comes from.")
+def prepare(output: str, foreground: bool, **words: Any) -> None:
+    """Make a Pod ready to take in the guest of VM.yaml by migration; return when it is."""
+    _begin(words, output=output, foreground=foreground)
+
+
+def _begin(words: Mapping[str, Any], *, output: str, foreground: bool) -> None:
+    from launcher.begin import begin  # noqa: PLC0415 -- `launcher --version` does without
+
+    def ready(status: Mapping[str, Any]) -> None:
+        _show(status, output)
+        sys.stdout.flush()
+
+    begin(_wish(words, foreground=foreground), say=_progress, ready=ready)
+
+
+def _wish(words: Mapping[str, Any], *, foreground: bool) -> Wish:
+    from launcher.begin import Wish  # noqa: PLC0415 -- the same
+
+    return Wish(
+        pod=words["pod"],
+        manifest=(words["file"], _text(words["file"])),
+        claims=words["claims"].absolute(),
+        images=words["images"].absolute(),
+        qemu=None if words["qemu"] is None else words["qemu"].absolute(),
+        source=words.get("source", ""),
+        lasting=not foreground,
+        pods=words["run_dir"] / "pods",
+    )
+
+
+def _text(file: str) -> str:
+    from nncp.document.source import decoded  # noqa: PLC0415 -- the same
+    from nncp.errors import Error, ErrorKind  # noqa: PLC0415 -- the same
+
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise Error(f"{file} cannot be read: {error.strerror}", kind=ErrorKind.USAGE) from None
+    return decoded(raw, file=file)
+
+
+@app.command()
+@POD
+@click.option("--to", required=True, metavar="ADDRESS", help="The Pod that is prepared for it.")
+@click.option(
+    "--max-downtime", default=50, show_default=True, metavar="MS", help="How long the guest may be paused."
+)
+@click.option("--timeout", default=120.0, show_default=True, metavar="S", help="When to give up.")
+@RUN_DIR
+@OUTPUT
+def migrate(pod: str, to: str, max_downtime: int, timeout: float, run_dir: Path, output: str) -> None:
+    """Move the running guest to a prepared Pod; its own Pod ends when it has gone."""
+    from launcher import control  # noqa: PLC0415 -- the same
+
+    request = {"do": "migrate", "to": to, "max_downtime": max_downtime, "timeout": timeout}
+    _show(control.ask(run_dir / "pods" / pod, request, patience=timeout + STOP_PATIENCE), output)
+
+
+@app.command()
+@POD
+@click.option("--grace", default=0.0, show_default=True, metavar="S", help="Time for the guest to shut down.")
+@RUN_DIR
+@OUTPUT
+def stop(pod: str, grace: float, run_dir: Path, output: str) -> None:
+    """End the guest and everything in its Pod. A Pod that has ended already is no error."""
+    from launcher import control  # noqa: PLC0415 -- the same
+
+    folder = run_dir / "pods" / pod
+    if not control.is_alive(folder):
+        _show({"pod": pod, "stopped": False}, output)
+        return
+    _show(control.ask(folder, {"do": "stop", "grace": grace}, patience=grace + STOP_PATIENCE), output)
+
+
+@app.command()
+@POD
+@RUN_DIR
+@OUTPUT
+def status(pod: str, run_dir: Path, output: str) -> None:
+    """Say how a Pod's guest is."""
+    from launcher import control  # noqa: PLC0415 -- the same
+
+    _show(control.ask(run_dir / "pods" / pod, {"do": "status"}, patience=10.0), output)
+
+
+@app.command()
+@click.argument("address")
+@click.option("--seconds", type=float, default=None, help="How long; until a signal without it.")
+@click.option(
+    "--events", type=click.Path(path_type=Path, dir_okay=False), help="A file for each ping and echo."
+)
+@OUTPUT
+def probe(address: str, seconds: float | None, events: Path | None, output: str) -> None:
+    """Ping ADDRESS every 10 ms and hold a TCP session to its port 7; report when a signal ends it."""
+    from launcher.prober import measure  # noqa: PLC0415 -- the same
+
+    _show(measure(address, seconds=seconds, events=events), output)
+
+
+def _show(answer: Mapping[str, Any], output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps(answer))
+        return
+    width = max(len(key) for key in answer)
+    for key, value in answer.items():
+        shown = ", ".join(_words(one) for one in value) if isinstance(value, list) else _words(value)
+        click.echo(f"{key:{width}}  {shown}")
+
+
+def _words(value: Any) -> str:
+    return " ".join(str(one) for one in value.values()) if isinstance(value, dict) else str(value)
+
+
+def _progress(what: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"{what} ...", err=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(run(app, "launcher"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The gate of a Pod, and the announcements that go out below it.
+
+The gate is the state of X-nic in k6t-X: disabled (0) lets nothing of the guest's segment through, in either
+direction. Blocking (4) would not do: a port of a bridge without STP is forwarding again at once
+(net/bridge/br_stp_if.c). The announcements are RARP frames on X-nic itself, below the bridge: they pass a
+closed gate and teach k6t-X nothing. Near the switchover nothing forks: every message is packed and every
+socket open beforehand.
+"""
+
+from __future__ import annotations
+
+import heapq
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from nncp.netlink import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+AF_BRIDGE = 7  # linux/socket.h; Python does not name it
+DISABLED, FORWARDING = 0, 3  # linux/if_bridge.h, BR_STATE_*
+IFLA_PROTINFO, IFLA_BRPORT_STATE = 12, 1
+ETH_P_RARP = 0x8035
+BROADCAST = b"\xff" * 6
+MINIMUM_FRAME = 60  # without the checksum (IEEE 802.3, 4.4.2)
+
+
+def rarp(mac: str) -> bytes:
+    """Return the frame by which a guest's MAC is announced: a reverse-ARP request about itself (RFC 903).
+
+    It says where the MAC is and nothing about addresses, as QEMU's own announcement does (net/announce.c):
+    MAC and address stay together in a migration, so no neighbour's cache has to change.
+    """
+    own = bytes.fromhex(mac.replace(":", ""))
+    head = struct.pack("!6s6sHHHBBH", BROADCAST, own, ETH_P_RARP, 1, 0x0800, 6, 4, 3)
+    return (head + own + bytes(4) + own + bytes(4)).ljust(MINIMUM_FRAME, b"\0")
+
+
+def state_request(index: int, state: int) -> bytes:
+    """Return the request that sets the state of a bridge port, by its interface index."""
+    body = wire.IFINFO.pack(AF_BRIDGE, index, 0, 0, 0)
+    body += wire.nest(IFLA_PROTINFO, wire.attr(IFLA_BRPORT_STATE, bytes([state])))
+    return bytes(wire.message(wire.RTM_SETLINK, wire.NLM_F_ACK, body))
+
+
+class Gate:
+    """The gates of a Pod's bridged NICs, opened and closed together, in the namespace where it was made."""
+
+    def __init__(self, nics: Sequence[str]) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        self._socket.bind((0, 0))
+        indices = [socket.if_nametoindex(nic) for nic in nics]
+        self._requests = {
+            state: [state_request(index, state) for index in indices] for state in (DISABLED, FORWARDING)
+        }
+        self.is_open = True
+
+    def set(self, *, is_open: bool) -> None:
+        """Open or close; raises OSError when the kernel refuses (EBUSY under STP)."""
+        for request in self._requests[FORWARDING if is_open else DISABLED]:
+            self._socket.send(request)
+            code = struct.unpack_from("=i", self._socket.recv(4096), wire.HEADER.size)[0]
+            if code:
+                raise OSError(-code, "the port's state cannot be set")
+        self.is_open = is_open
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+
+class Voice:
+    """Announces a Pod's guest on its bridged NICs, at once and at times to come."""
+
+    def __init__(self, nics: Iterable[tuple[str, str]]) -> None:
+        self._wires: list[tuple[socket.socket, bytes]] = []
+        for nic, mac in nics:
+            wire_ = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+            wire_.bind((nic, 0))  # protocol 0: it sends, and is never given a frame
+            self._wires.append((wire_, rarp(mac)))
+        self._due: list[float] = []
+
+    @property
+    def next(self) -> float | None:
+        """When the next announcement is due, by the clock that `plan` was given."""
+        return self._due[0] if self._due else None
+
+    def plan(self, times: Iterable[float]) -> None:
+        """Announce at these times, beside those that are planned already."""
+        for time in times:
+            heapq.heappush(self._due, time)
+
+    def mute(self) -> None:
+        """Forget what is still to come."""
+        self._due.clear()
+
+    def speak(self, now: float) -> int:
+        """Announce if it is time, once for all that was due; return how many frames left."""
+        if not self._due or self._due[0] > now:
+            return 0
+        while self._due and self._due[0] <= now:
+            heapq.heappop(self._due)
+        return sum(_sent(wire_, frame) for wire_, frame in self._wires)
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        for wire_, _ in self._wires:
+            wire_.close()
+
+
+def _sent(wire_: socket.socket, frame: bytes) -> bool:
+    try:
+        wire_.send(frame)
+    except OSError:  # the uplink has no carrier just now; the next announcement may pass
+        return False
+    return True

@@ -1,0 +1,165 @@
+"""`launcher start` and `launcher prepare`: everything is checked on the node, then the Pod is entered."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from launcher import control, house, kvm, machine, readiness, storage
+from launcher.domain import domain_xml
+from launcher.guest import Guest, read_guest
+from launcher.seed import Seed, read_seed, write_seed
+from nncp.errors import Error, ErrorKind, raise_all
+from vmnet.bindings import BINDINGS
+from vmnet.files import read_texts
+from vmnet.model import VirtualMachine
+from vmnet.record import PODS, Record, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Wish(Struct, frozen=True):
+    """What somebody asked for on the command line; `source` is empty for a start."""
+
+    pod: str
+    manifest: tuple[str, str]
+    claims: Path
+    images: Path
+    qemu: Path | None = None
+    source: str = ""
+    lasting: bool = True
+    pods: Path = PODS
+
+    @property
+    def folder(self) -> Path:
+        """The Pod's folder on the node."""
+        return self.pods / self.pod
+
+
+class Checked(Struct, frozen=True):
+    """A wish of which everything that can be known beforehand is known to hold."""
+
+    record: Record
+    vm: VirtualMachine
+    guest: Guest
+    seed: Seed | None
+
+
+def check(wish: Wish) -> Checked:
+    """Read the manifest and the record, or raise all that is wrong with them at once."""
+    vm = read_texts([wish.manifest], bindings=BINDINGS).vm()
+    record = read_record(wish.folder / "pod.json")
+    found: list[Error] = list(readiness.mismatches(vm, record))
+    macs = {f"eth{i}": nic.mac for i, nic in enumerate(record.interfaces)}
+    guest = _kept(found, lambda: read_guest(vm))
+    seed = _kept(found, lambda: read_seed(vm.node, text=wish.manifest[1], macs=macs))
+    if guest is not None:
+        found += storage.missing(guest, vm.node, claims=wish.claims, images=wish.images)
+        if wish.source and not found:
+            found += storage.unshared(guest, vm.node, claims=wish.claims, images=wish.images)
+    raise_all(found)
+    assert guest is not None
+    return Checked(record, vm, guest, seed)
+
+
+def _kept(found: list[Error], read: Callable[[], Any]) -> Any:
+    """Read something; keep its errors for later."""
+    try:
+        return read()
+    except Error as error:
+        found += _alone(error)
+        return None
+
+
+def _alone(error: Error) -> Iterator[Error]:
+    """The errors that travel with one, each by itself, so that they can join others."""
+    for one in list(error):
+        one.others = ()
+        yield one
+
+
+def begin(wish: Wish, *, say: Callable[[str], None], ready: Callable[[dict[str, Any]], None]) -> None:
+    """Start a Pod's launcher. Return once it is ready, or, when it is not to last, once the Pod has ended.
+
+    Args:
+        wish: what is asked for.
+        say: told of what takes long.
+        ready: given the Pod's status once the guest has started, or the target waits for it.
+
+    """
+    checked = check(wish)
+    listener = control.listen(wish.folder)
+    say("waiting for the node's ports to forward")
+    readiness.wait_forwarding(checked.vm, checked.record)
+    say("trying KVM")
+    has_kvm = kvm.works()
+    if checked.seed is not None:
+        write_seed(checked.seed, wish.folder / "seed.iso")
+    reader, writer = os.pipe()
+    main = functools.partial(machine.serve, _job(wish, checked, has_kvm=has_kvm), listener, writer)
+    log = wish.folder / "launcher.err"
+    say(f"starting libvirt and the guest ({'KVM' if has_kvm else 'TCG'})")
+    init = house.move_in(_house(wish, checked, has_kvm=has_kvm), main, log=log, lasting=wish.lasting)
+    os.close(writer)
+    listener.close()
+    ready(_answer(reader, init, log))
+    if not wish.lasting:
+        os.wait()  # for the mover, which ends with the Pod
+
+
+def _job(wish: Wish, checked: Checked, *, has_kvm: bool) -> machine.Job:
+    accelerator = "kvm" if has_kvm else "tcg"
+    xml = domain_xml(
+        checked.guest,
+        [nic.domain for nic in checked.record.interfaces],
+        accelerator=accelerator,
+        caches=storage.caches(checked.guest, claims=wish.claims, images=wish.images),
+    )
+    return machine.Job(
+        record=checked.record,
+        domain_xml=xml,
+        domain=checked.guest.name,
+        accelerator=accelerator,
+        source=wish.source,
+    )
+
+
+def _house(wish: Wish, checked: Checked, *, has_kvm: bool) -> house.House:
+    return house.House(
+        netns=checked.record.netns,
+        hostname=checked.record.name,
+        folder=wish.folder,
+        claims=_folder(wish.claims),
+        images=_folder(wish.images),
+        qemu=wish.qemu,
+        kvm=has_kvm,
+    )
+
+
+def _folder(path: Path) -> Path | None:
+    return path if path.is_dir() else None
+
+
+def _answer(reader: int, init: int, log: Path) -> dict[str, Any]:
+    """Wait for the launcher's word; an interrupted wait takes the Pod away again."""
+    try:
+        with os.fdopen(reader, "rb", closefd=False) as pipe:
+            said = pipe.readline()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(init, signal.SIGKILL)
+        raise
+    if not said:
+        raise Error("the launcher ended before it was ready", kind=ErrorKind.FAILED, hint=f"see {log}")
+    answer = json.loads(said)
+    if "error" in answer:
+        raise control.unpacked(answer["error"])
+    return dict(answer["ready"])

@@ -1,0 +1,437 @@
+"""The launcher proper: one process in the Pod that starts the guest, watches it, and moves it.
+
+One thread runs the loop below; libvirt's calls, which block, run in threads of their own and come back as
+events. What happens is decided in `migrate`; this only carries it out. Near the switchover nothing forks and
+nothing waits: sockets are open and messages packed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import os
+import queue
+import selectors
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from launcher import control, daemon, dhcp, house
+from launcher.announce import Gate, Voice
+from launcher.domain import EMULATOR, MONITOR
+from launcher.leave import Departure
+from launcher.migrate import (
+    ANNOUNCE_MS,
+    WORD_PORT,
+    Action,
+    Arrival,
+    Event,
+    Facts,
+    Phase,
+    Timing,
+    step,
+    unsafe,
+)
+from launcher.qmp import Monitor, QemuEvent
+from launcher.words import Talk
+from nncp.errors import Error, ErrorKind
+from vmnet import nft
+from vmnet.record import Record
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    from libvirt import virConnect
+
+
+LIFT_AFTER = (
+    1.0  # seconds after the guest runs here: loading nft's rules forks, and the guest has to catch up first
+)
+EXPIRES = 600.0  # seconds that a target is kept ready for a source that never comes
+STATS_AFTER, STATS_TRIES = 0.3, 20
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Job(Struct, frozen=True):
+    """What a launcher is to do: run this guest in this Pod, or take it in from `source`."""
+
+    record: Record
+    domain_xml: str
+    domain: str
+    accelerator: str
+    source: str = ""
+
+
+class Machine:
+    """A Pod's launcher, from its daemon's start to its guest's end."""
+
+    def __init__(self, job: Job, listener: socket.socket) -> None:
+        self.job = job
+        self.phase = Phase.WAITING if job.source else Phase.RUNNING
+        self.boot_id = BOOT_ID.read_text(encoding="ascii").strip()
+        self.log = (house.POD / "launcher.log").open("a", buffering=1, encoding="utf-8")
+        self.gate = Gate([nic.devices.nic for nic in self._bridged()])
+        self.voice = Voice([(nic.devices.nic, nic.mac) for nic in self._bridged()])
+        self.monitor = Monitor(Path(MONITOR))
+        self.talk = Talk(job.record.address) if job.record.address else None
+        self.departure: Departure | None = None
+        self.arrival: Arrival | None = None
+        self.timing: Timing | None = None
+        self._is_measured = False
+        self.connection: virConnect | None = None
+        self.facts = Facts()
+        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._ending: int | None = None
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wake, self._woken = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        self._watch(listener, self._asked)
+        self._watch(self._woken, self._returned)
+        self._watch(self.monitor.listener, self._qemu_came)
+        if self.talk is not None:
+            self._watch(self.talk.socket, self._heard)
+        self._listener = listener
+
+    def _bridged(self) -> list[Any]:
+        return [nic for nic in self.job.record.interfaces if nic.binding == "bridge"]
+
+    def note(self, event: str, **more: Any) -> None:
+        """Log an event with its fields, stamped by the wall clock as QEMU stamps its own."""
+        self.log.write(
+            json.dumps({"t": round(time.time(), 6), "phase": self.phase.value, "event": event, **more}) + "\n"
+        )
+
+    # ── start ──
+
+    def start(self) -> None:
+        """Bring up what the guest needs; then start it, or make ready to take it in."""
+        job = self.job
+        dhcp.serve(job.record.leases)
+        version = daemon.qemu_version(EMULATOR)
+        if job.source and job.accelerator == "tcg" and (said := unsafe(version)):
+            raise Error(said, kind=ErrorKind.UNSUPPORTED, hint="give --qemu a tree of a newer QEMU")
+        log = house.POD / "libvirt.log"
+        self._daemons = daemon.start(address=job.record.address, host_uuid=job.record.uid, log=log)
+        self.connection = daemon.connect(self._daemons, log=log)
+        for process in self._daemons:
+            self._watch_end(process)
+        self.facts = Facts(
+            qemu=version,
+            accelerator=job.accelerator,
+            boot_id=self.boot_id,
+            host_uuid=job.record.uid,
+            mtus={nic.name: nic.domain.mtu for nic in job.record.interfaces},
+        )
+        if job.source:
+            self._make_ready()
+        else:
+            self._start_guest()
+        self.note("ready", qemu=version, accelerator=job.accelerator)
+
+    def _start_guest(self) -> None:
+        import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
+
+        assert self.connection is not None
+        try:
+            self.connection.createXML(self.job.domain_xml, 0)
+        except libvirt.libvirtError as error:
+            hint = f"see {house.POD / 'libvirt.log'} in the Pod"
+            raise Error(f"the guest did not start: {error}", kind=ErrorKind.FAILED, hint=hint) from None
+
+    def _make_ready(self) -> None:
+        """Close the gate, let the source in, and have libvirt look at QEMU now rather than then."""
+        import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
+
+        assert self.connection is not None
+        if self.talk is None:
+            raise Error("the Pod has no address of its own to migrate to", kind=ErrorKind.FAILED)
+        self.gate.set(is_open=False)
+        self.talk.peer = self.job.source
+        nft.run(nft.exempt(source=self.job.source, pod=self.job.record.address, word_port=WORD_PORT))
+        try:
+            # Defining it asks QEMU for all it can, a second or more that would count as migration otherwise.
+            self.connection.defineXML(self.job.domain_xml).undefine()
+        except libvirt.libvirtError as error:
+            raise Error(f"libvirt does not take the guest's domain: {error}", kind=ErrorKind.FAILED) from None
+        self.later(EXPIRES, lambda: self.happened(Event.EXPIRED))
+
+    def _watch_end(self, process: subprocess.Popen[bytes]) -> None:
+        """Without its daemon a Pod cannot be managed: it ends, and its guest with it."""
+        descriptor = os.pidfd_open(process.pid)
+
+        def ended() -> None:
+            self._selector.unregister(descriptor)
+            self.note("daemon ended", code=process.wait())
+            self.end(ErrorKind.FAILED.exit_code)
+
+        self._selector.register(descriptor, selectors.EVENT_READ, ended)
+
+    # ── the loop ──
+
+    def run(self) -> int:
+        """Serve until there is nothing left to do; return the Pod's exit code."""
+        while self._ending is None:
+            for key, _ in self._selector.select(self._wait()):
+                key.data()
+            now = time.time()
+            if sent := self.voice.speak(now):
+                self.note("announced", frames=sent)
+            while self._due and self._due[0][0] <= now:
+                heapq.heappop(self._due)[2]()
+        self.note("ended", code=self._ending)
+        return self._ending
+
+    def _wait(self) -> float | None:
+        times = [
+            time_ for time_ in (self.voice.next, self._due[0][0] if self._due else None) if time_ is not None
+        ]
+        return max(0.0, min(times) - time.time()) if times else None
+
+    def _watch(self, file: socket.socket, call: Callable[[], None]) -> None:
+        self._selector.register(file, selectors.EVENT_READ, call)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call something in the loop, so many seconds from now."""
+        heapq.heappush(self._due, (time.time() + seconds, next(self._numbers), call))
+
+    def aside(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Do what blocks in a thread; `then` is called in the loop with its result or its exception."""
+
+        def thread() -> None:
+            result: Any
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001 -- `then` decides what it means
+                result = error
+            self._done.put(lambda: then(result))
+            self._wake.send(b"x")
+
+        threading.Thread(target=thread, daemon=True).start()
+
+    def _returned(self) -> None:
+        self._woken.recv(64)
+        while not self._done.empty():
+            self._done.get()()
+
+    def end(self, code: int = 0) -> None:
+        """Leave the loop; the Pod ends with it."""
+        self._ending = code if self._ending is None else self._ending
+
+    # ── events in, actions out ──
+
+    def happened(self, event: Event, **more: Any) -> None:
+        """Let `migrate` decide what an event means, and do it."""
+        before = self.phase
+        led = step(before, event)
+        self.phase = led.phase
+        for action in led.actions:
+            self._act(action)
+        # Logged last: the file is not what the guest waits for.
+        self.note(event.value, before=before.value, actions=[action.value for action in led.actions], **more)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Action.OPEN | Action.CLOSE:
+                self.gate.set(is_open=action is Action.OPEN)
+            case Action.ANNOUNCE:
+                now = time.time()
+                self.voice.plan(now + ms / 1000 for ms in ANNOUNCE_MS)
+                self.voice.speak(now)
+            case Action.MUTE:
+                self.voice.mute()
+            case Action.SAY_STOPPED:
+                self._say("stopped")
+            case Action.SAY_BACK:
+                for ms in ANNOUNCE_MS:
+                    self.later(ms / 1000, lambda: self._say("back"))
+            case Action.SAY_ARRIVED:
+                self.later(STATS_AFTER, self._measure_arrival)
+            case Action.LIFT:
+                self.later(LIFT_AFTER, self._lift)
+            case Action.END:
+                self._guest_gone()
+
+    def _say(self, word: str, **more: Any) -> None:
+        if self.talk is not None and self.talk.peer:
+            self.talk.say(word, **more)
+
+    def _guest_gone(self) -> None:
+        if self.departure is None:
+            self.end()  # nobody waits for an answer
+
+    def _lift(self) -> None:
+        text = nft.exempt_no_more(pod=self.job.record.address)
+        self.aside(lambda: nft.run(text), lambda said: self.note("lifted", error=str(said or "")))
+
+    # ── QEMU ──
+
+    def _qemu_came(self) -> None:
+        self._watch(self.monitor.accept(), self._qemu_spoke)
+        self.note("qemu came")
+
+    def _qemu_spoke(self) -> None:
+        qemu = self.monitor.qemu
+        assert qemu is not None
+        descriptor = qemu.fileno()
+        said = self.monitor.read()
+        if said is None:
+            self._selector.unregister(descriptor)
+            self.happened(Event.LOST)
+            return
+        for event in said:
+            self._qemu_event(event)
+
+    def _qemu_event(self, event: QemuEvent) -> None:
+        if event.name == "STOP":
+            self.timing = Timing(stopped=event.stamp, boot_id=self.boot_id)
+            self.happened(Event.STOP, stamp=event.stamp)
+        elif event.name == "RESUME":
+            if self.phase in {Phase.WAITING, Phase.ARRIVING}:
+                self.arrival = Arrival(resumed=event.stamp, boot_id=self.boot_id)
+            self.happened(Event.RESUME, stamp=event.stamp)
+        else:
+            self.note(f"qemu {event.name}", stamp=event.stamp, data=event.data)
+
+    def _measure_arrival(self, tries: int = STATS_TRIES) -> None:
+        """Ask libvirt for its own figure, which is there once its side of the migration is over."""
+
+        def measured(said: Any) -> None:
+            if isinstance(said, int) and self.arrival is not None:
+                self.arrival = msgspec.structs.replace(self.arrival, downtime_ms=said)
+            elif tries:
+                self.later(STATS_AFTER, lambda: self._measure_arrival(tries - 1))
+                return
+            self._is_measured = True
+            self._say_arrived()
+
+        self.aside(self._libvirt_downtime, measured)
+
+    def _libvirt_downtime(self) -> int:
+        import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
+
+        assert self.connection is not None
+        stats = self.connection.lookupByName(self.job.domain).jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+        return int(stats["downtime"])
+
+    def _say_arrived(self) -> None:
+        if self.arrival is not None:
+            self._say("arrived", **msgspec.to_builtins(self.arrival))
+
+    # ── the peer's words ──
+
+    def _heard(self) -> None:
+        assert self.talk is not None
+        said = self.talk.hear()
+        match said and said["word"]:
+            case "ask":
+                self._say("ready", facts=msgspec.to_builtins(self.facts), phase=self.phase.value)
+            case "stopped":
+                self.happened(Event.HEARD_STOPPED)
+            case "back":
+                self.happened(Event.HEARD_BACK)
+            case "where":
+                if self._is_measured:
+                    self._say_arrived()
+            case "ready" | "arrived" if self.departure is not None:
+                assert said is not None
+                self.departure.heard(said)
+
+    # ── what commands ask ──
+
+    def _asked(self) -> None:
+        line, _ = self._listener.accept()
+        line.settimeout(1.0)  # whoever connects has a request ready
+        try:
+            request = json.loads(line.makefile("rb").readline() or b"{}")
+        except (OSError, ValueError):
+            request = {}
+        match request.get("do"):
+            case "status":
+                control.reply(line, self.status())
+            case "migrate":
+                self._leave(line, request)
+            case "stop":
+                self._stop(line, float(request.get("grace", 0)))
+            case _:
+                line.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return what can be said of the Pod without asking anybody."""
+        record = self.job.record
+        return {
+            "pod": record.name,
+            "vm": record.vm,
+            "phase": self.phase.value,
+            "accelerator": self.facts.accelerator,
+            "qemu": ".".join(str(part) for part in self.facts.qemu),
+            "address": record.address,
+            "gate": "open" if self.gate.is_open else "closed",
+            "interfaces": [{"name": n.name, "mac": n.mac, "tap": n.devices.tap} for n in record.interfaces],
+        }
+
+    def _leave(self, line: socket.socket, request: dict[str, Any]) -> None:
+        if self.phase is not Phase.RUNNING or self.departure is not None or self.talk is None:
+            message = f"the guest cannot leave Pod {self.job.record.name}: it is {self.phase.value}"
+            control.reply(line, Error(message, kind=ErrorKind.FAILED))
+            return
+        self.departure = Departure(
+            self, to=request["to"], limit_ms=request["max_downtime"], timeout=request["timeout"], line=line
+        )
+        self.departure.start()
+
+    def departed(self, line: socket.socket, answer: dict[str, Any] | Error) -> None:
+        """Answer whoever asked for the migration; the Pod ends when its guest has gone."""
+        self.departure = None
+        self.timing = None
+        control.reply(line, answer)
+        if self.phase in {Phase.GONE, Phase.ENDED}:
+            self.end()
+
+    def _stop(self, line: socket.socket, grace: float) -> None:
+        """Ask the guest to shut down, give it `grace` seconds, and end the Pod."""
+
+        def ended(_: Any = None) -> None:
+            control.reply(line, {"pod": self.job.record.name, "stopped": True})
+            self.end()
+
+        if grace <= 0 or self.phase is not Phase.RUNNING:
+            ended()
+            return
+        self.aside(lambda: self._shut_down(grace), ended)
+
+    def _shut_down(self, grace: float) -> None:
+        assert self.connection is not None
+        domain = self.connection.lookupByName(self.job.domain)
+        domain.shutdown()
+        end = time.monotonic() + grace
+        while time.monotonic() < end and domain.isActive():
+            time.sleep(0.1)
+
+
+def serve(job: Job, listener: socket.socket, report: int) -> int:
+    """Run a Pod's launcher; tell `report` (a descriptor) when it is ready, or why it will not be."""
+    try:
+        machine = Machine(job, listener)
+        machine.start()
+        answer: dict[str, Any] = {"ready": machine.status()}
+    except Error as error:
+        answer = {"error": control.packed(error)}
+    except OSError as error:
+        answer = {
+            "error": control.packed(Error(f"the Pod could not be set up: {error}", kind=ErrorKind.FAILED))
+        }
+    try:
+        os.write(report, json.dumps(answer).encode() + b"\n")
+    except BrokenPipeError:
+        return ErrorKind.INTERRUPTED.exit_code  # whoever started the Pod has gone, and nobody knows of it
+    os.close(report)
+    return ErrorKind[answer["error"]["kind"]].exit_code if "error" in answer else machine.run()

@@ -1,0 +1,184 @@
+"""How a guest leaves one Pod and arrives in another: events in, actions out.
+
+libvirt moves the guest; this decides what surrounds it. Source and target each run one of these:
+
+    source   RUNNING ─leave─▶ LEAVING ─stop─▶ PAUSED ─moved─▶ GONE
+                                  ╲              ╲─resume─▶ RUNNING: it is back, announce, tell the target
+    target   WAITING ─"stopped"─▶ ARRIVING ─resume─▶ RUNNING: announce again, tell the source
+                  ╲                  ╲─"back", or its QEMU ends─▶ ABANDONED: the gate is closed
+
+The gate opens at the source's STOP, not at the target's RESUME: the switches turn while the guest is paused,
+and what arrives meanwhile waits in the tap's queue. That gives the address away before the migration is
+final, so the way back is as much a part of it as the way forth. Whatever was said: the guest is where its
+QEMU runs, so RESUME always opens and announces.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+WORD_PORT = 7000
+"""UDP port on which launchers speak to each other; the target exempts it from masquerade for the source
+alone."""
+
+ANNOUNCE_MS = (0, 50, 150)
+"""When the guest's address is announced, counted from the decision: the first is enough unless it is lost."""
+
+SAFE_TCG = (10, 0)
+"""The first QEMU that migrates a TCG guest without losing stores ("system/physmem: Fix migration dirty bitmap
+coherency with TCG memory access", in 9.0; 10.0 is the oldest that we have watched for 200 migrations)."""
+
+
+class Phase(Enum):
+    """Where a Pod is in its guest's life."""
+
+    RUNNING = "running"
+    LEAVING = "leaving"
+    PAUSED = "paused"
+    STRANDED = "stranded"  # the migration failed and the guest has not resumed yet
+    GONE = "gone"
+    WAITING = "waiting"
+    ARRIVING = "arriving"
+    ABANDONED = "abandoned"
+    ENDED = "ended"
+
+
+class Event(Enum):
+    """What happens to a Pod."""
+
+    LEAVE = "leave"  # somebody asked for a migration
+    STOP = "stop"  # QEMU paused the guest
+    RESUME = "resume"  # QEMU runs the guest
+    MOVED = "moved"  # libvirt says that the migration is through
+    FAILED = "failed"  # libvirt says that it is not
+    HEARD_STOPPED = "heard stopped"  # the source's word
+    HEARD_BACK = "heard back"
+    LOST = "lost"  # QEMU has ended
+    EXPIRED = "expired"  # nobody came
+
+
+class Action(Enum):
+    """What a Pod does about it."""
+
+    OPEN = "open"
+    CLOSE = "close"
+    ANNOUNCE = "announce"
+    MUTE = "mute"  # take back announcements that are still due
+    SAY_STOPPED = "say stopped"
+    SAY_BACK = "say back"
+    SAY_ARRIVED = "say arrived"
+    LIFT = "lift"  # take the exemption from masquerade back
+    END = "end"  # nothing is left to do in this Pod
+
+
+class Step(Struct, frozen=True):
+    """What an event leads to."""
+
+    phase: Phase
+    actions: tuple[Action, ...] = ()
+
+
+_ARRIVED = (Action.ANNOUNCE, Action.SAY_ARRIVED, Action.LIFT)
+_GIVEN_UP = (Action.MUTE, Action.CLOSE, Action.LIFT)
+_BACK = (Action.ANNOUNCE, Action.SAY_BACK)
+
+STEPS: Mapping[tuple[Phase, Event], Step] = {
+    (Phase.RUNNING, Event.LEAVE): Step(Phase.LEAVING),
+    (Phase.RUNNING, Event.LOST): Step(Phase.ENDED, (Action.END,)),
+    (Phase.LEAVING, Event.STOP): Step(Phase.PAUSED, (Action.SAY_STOPPED,)),
+    (Phase.LEAVING, Event.FAILED): Step(Phase.RUNNING, (Action.SAY_BACK,)),
+    (Phase.LEAVING, Event.MOVED): Step(Phase.GONE, (Action.END,)),
+    (Phase.LEAVING, Event.LOST): Step(Phase.ENDED, (Action.END,)),
+    (Phase.PAUSED, Event.RESUME): Step(Phase.RUNNING, _BACK),
+    (Phase.PAUSED, Event.MOVED): Step(Phase.GONE, (Action.END,)),
+    (Phase.PAUSED, Event.FAILED): Step(Phase.STRANDED),
+    (Phase.STRANDED, Event.RESUME): Step(Phase.RUNNING, _BACK),
+    (Phase.STRANDED, Event.LOST): Step(Phase.ENDED, (Action.END,)),
+    (Phase.WAITING, Event.HEARD_STOPPED): Step(Phase.ARRIVING, (Action.OPEN, Action.ANNOUNCE)),
+    (Phase.WAITING, Event.RESUME): Step(Phase.RUNNING, (Action.OPEN, *_ARRIVED)),  # the word was lost
+    (Phase.WAITING, Event.HEARD_BACK): Step(Phase.ABANDONED, _GIVEN_UP),
+    (Phase.WAITING, Event.LOST): Step(Phase.ABANDONED, _GIVEN_UP),
+    (Phase.WAITING, Event.EXPIRED): Step(Phase.ABANDONED, _GIVEN_UP),
+    (Phase.ARRIVING, Event.RESUME): Step(Phase.RUNNING, _ARRIVED),
+    (Phase.ARRIVING, Event.HEARD_BACK): Step(Phase.ABANDONED, _GIVEN_UP),
+    (Phase.ARRIVING, Event.LOST): Step(Phase.ABANDONED, _GIVEN_UP),
+    (Phase.ABANDONED, Event.RESUME): Step(Phase.RUNNING, (Action.OPEN, Action.ANNOUNCE)),
+}
+
+
+def step(phase: Phase, event: Event) -> Step:
+    """Return where an event leads, and what is to be done; what means nothing in a phase changes nothing."""
+    return STEPS.get((phase, event), Step(phase))
+
+
+class Facts(Struct, frozen=True):
+    """What one side of a migration tells the other before it starts."""
+
+    qemu: tuple[int, int, int] = (0, 0, 0)
+    accelerator: str = ""
+    boot_id: str = ""
+    host_uuid: str = ""
+    mtus: dict[str, int] = {}
+
+
+def refusals(source: Facts, target: Facts) -> Iterator[str]:
+    """Yield why a guest cannot go from `source` to `target`, one sentence each."""
+    if source.accelerator != target.accelerator:
+        yield f"the guest runs with {source.accelerator}, the target Pod has {target.accelerator}"
+    oldest = min(source.qemu, target.qemu)
+    if "tcg" in {source.accelerator, target.accelerator} and (said := unsafe(oldest)):
+        yield said
+    if target.qemu < source.qemu:
+        yield f"the target's QEMU {dotted(target.qemu)} is older than the source's {dotted(source.qemu)}"
+    if source.host_uuid == target.host_uuid:
+        yield "source and target are the same Pod"
+    for name, mtu in source.mtus.items():
+        # The guest keeps the MTU that its domain was started with; a smaller one drops in silence.
+        if target.mtus.get(name, mtu) != mtu:
+            yield f"network {name} has MTU {mtu} in the source Pod and {target.mtus[name]} in the target's"
+
+
+def unsafe(qemu: tuple[int, ...]) -> str:
+    """Return why a TCG guest of this QEMU must not migrate, or nothing."""
+    if qemu >= SAFE_TCG:
+        return ""
+    return f"QEMU {dotted(qemu)} corrupts a TCG guest's memory when it migrates; {dotted(SAFE_TCG)} is needed"
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    """Return a version as people write it."""
+    return ".".join(str(part) for part in version)
+
+
+class Timing(Struct, frozen=True):
+    """When the guest was paused and ran again, in seconds, each by its own side's clock."""
+
+    stopped: float
+    boot_id: str
+
+
+class Arrival(Struct, frozen=True):
+    """What the target tells of the guest's arrival; `downtime_ms` is libvirt's own figure."""
+
+    resumed: float
+    boot_id: str
+    downtime_ms: int = 0
+
+
+def downtime(left: Timing | None, arrived: Arrival | None) -> dict[str, Any]:
+    """Return the pause in milliseconds, and by whose measure.
+
+    STOP to RESUME where one clock stamped both (the same boot of the same kernel), libvirt's completed job
+    on the target otherwise: its figure is 5 to 10 ms long.
+    """
+    if arrived is None:
+        return {"downtime_ms": None, "downtime_by": "unknown"}
+    if left is not None and left.boot_id == arrived.boot_id:
+        return {"downtime_ms": round((arrived.resumed - left.stopped) * 1000, 1), "downtime_by": "clock"}
+    return {"downtime_ms": arrived.downtime_ms, "downtime_by": "libvirt"}

@@ -1,0 +1,103 @@
+"""What must hold on a node before a guest's Pod is entered there."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import nncp
+from launcher.guest import SPEC
+from nncp.errors import Error, ErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nncp.host import Host
+    from vmnet.model import VirtualMachine
+    from vmnet.record import Nic, Record
+
+STP_PATIENCE = 35.0
+"""Seconds for a port to forward: twice the longest usual forward delay, 15 s (IEEE 802.1D, 17.14), and
+some."""
+LOOK_EVERY = 0.1
+
+
+def mismatches(vm: VirtualMachine, record: Record) -> Iterator[Error]:
+    """Yield what the Pod was attached for and the manifest does not say, or the other way round."""
+    hint = f"vmnet detach {record.name}, then attach it for this VM"
+    if record.state != "attached":
+        yield Error(
+            f"Pod {record.name} is {record.state}",
+            kind=ErrorKind.FAILED,
+            hint=f"vmnet attach {record.name} again",
+        )
+        return
+    if record.vm != f"{vm.namespace}/{vm.name}":
+        message = f"Pod {record.name} was attached for VM {record.vm}, not for {vm.namespace}/{vm.name}"
+        yield Error(message, kind=ErrorKind.USAGE, hint=hint)
+        return
+    attached = {nic.name: nic.binding for nic in record.interfaces}
+    for bound in vm.nics:
+        if attached.pop(bound.interface.name, None) != bound.binding:
+            where = (*SPEC, "domain", "devices", "interfaces", bound.index, "name")
+            message = (
+                f"Pod {record.name} was not attached for interface {bound.interface.name} ({bound.binding})"
+            )
+            yield vm.node.error(message, *where, hint=hint)
+    for name in attached:
+        yield Error(
+            f"Pod {record.name} has interface {name}, which the VM does not", kind=ErrorKind.FAILED, hint=hint
+        )
+
+
+def wait_forwarding(vm: VirtualMachine, record: Record, *, patience: float = STP_PATIENCE) -> None:
+    """Return when the node's ports of all bridged interfaces forward.
+
+    A port of an STP bridge is silent for twice the forward delay after it came up; a guest that arrived
+    meanwhile would be unreachable for so long, and its announcements unheard.
+
+    Raises:
+        Error: a bridge or port is not there, or it does not forward in time.
+
+    """
+    end = time.monotonic() + patience
+    while True:
+        found = list(unready(vm, record, nncp.snapshot()))
+        waits = found and all(error.kind.retry_helps for error in found)
+        if not waits or time.monotonic() > end:
+            nncp.raise_all(found)
+            return
+        time.sleep(LOOK_EVERY)
+
+
+def unready(vm: VirtualMachine, record: Record, host: Host) -> Iterator[Error]:
+    """Yield what stands in the way of traffic on the node's side of each bridged interface."""
+    for nic in record.interfaces:
+        if nic.binding == "bridge" and nic.link.node_bridge:
+            yield from _unready(vm, nic, host)
+
+
+def _unready(vm: VirtualMachine, nic: Nic, host: Host) -> Iterator[Error]:
+    index = next(i for i, bound in enumerate(vm.nics) if bound.interface.name == nic.name)
+    where = (*SPEC, "domain", "devices", "interfaces", index, "name")
+    bridge, port = nic.link.node_bridge, nic.link.node_port
+    kind = host.attr("link", bridge, name="type")
+    if kind != "linux-bridge":
+        said = "is not there" if kind is None else f"is a {kind}"
+        message = f"bridge {bridge} of network {nic.network} {said} on this node"
+        yield vm.node.error(
+            message, *where, subject=nic.name, hint="apply the node's policy first: nncp apply"
+        )
+        return
+    if host.attr("port", port, name="controller") != bridge:
+        message = f"{port}, this Pod's end on the node, is no port of {bridge}"
+        yield vm.node.error(message, *where, subject=nic.name, hint="vmnet attach the Pod again")
+        return
+    state = host.attr("port", port, name="state")
+    if state != "forwarding":
+        yield Error(
+            f"port {port} of {bridge} is {state}, not forwarding",
+            kind=ErrorKind.FAILED,
+            subject=nic.name,
+            hint=f"STP of {bridge} holds it; look at bridge -d link show dev {port}",
+        )
