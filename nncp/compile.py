@@ -15,7 +15,7 @@ from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import given
 from nncp.kinds.kind import Fault, Kind, Kinds
-from nncp.needs import is_v6
+from nncp.needs import is_kernels_own, is_v6
 from nncp.routes import route_rows
 
 if TYPE_CHECKING:
@@ -145,7 +145,9 @@ def _absent(name: str, kind: Kind, host: Host) -> Iterator[Row]:
 
 def _without_addresses(name: str, host: Host, *, families: tuple[int, ...]) -> Iterator[Row]:
     for row in host.table("address"):
-        if row.name == name and (6 if is_v6(row.key[2]) else 4) in families:
+        if row.name != name or is_kernels_own(row.key, row.attrs):
+            continue
+        if (6 if is_v6(row.key[2]) else 4) in families:
             yield Row(row.key, absent=True)
     for row in host.table("route"):
         hops = row.attrs.get("nexthops", ())
@@ -249,7 +251,9 @@ def _static(name: str, ip: Any, version: int, host: Host) -> Iterator[Row]:
         return
     wanted = {f"{entry.ip}/{entry.prefix_length}" for entry in ip.address if not _is_link_local(entry.ip)}
     for row in host.table("address"):
-        if row.name == name and is_v6(row.key[2]) == (version == 6) and row.key[2] not in wanted:
+        if row.name != name or is_kernels_own(row.key, row.attrs):
+            continue
+        if is_v6(row.key[2]) == (version == 6) and row.key[2] not in wanted:
             yield Row(row.key, absent=True)
     for entry in ip.address:
         if (text := f"{entry.ip}/{entry.prefix_length}") in wanted:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncp import transaction
-from nncp.host import Host
 from nncp.journal import STATE_DIR, Journal
 from nncp.kinds import KINDS
 from nncp.netlink.channel import Channel
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from nncp.host import Op, Row
+    from nncp.host import Host, Op, Row
     from nncp.kinds.kind import Kinds
 
-EMPTY = Host()
 DEADLINE = 10.0
 PATIENCE = 30.0
 """Seconds to wait for another apply in the same namespace: longer than one takes."""

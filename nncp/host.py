@@ -68,6 +68,7 @@ class Op(Struct, frozen=True):
 
     `attrs` are the attributes to write, `old` what they replace, `type` the kind of the link, or of the
     controller for a port. `back` marks what nobody asked for: it restores what another operation takes away.
+    `implied` marks what is not written at all: it goes by itself with what another operation removes.
     """
 
     verb: Literal["create", "change", "remove", "rename"]
@@ -76,6 +77,7 @@ class Op(Struct, frozen=True):
     old: Mapping[str, Any] = field(default_factory=dict)
     type: str = ""
     back: bool = False
+    implied: bool = False
 
 
 class Host:

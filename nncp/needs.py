@@ -23,6 +23,8 @@ State: TypeAlias = "Mapping[Key, Mapping[str, Any]]"
 RANK = {"link": 0, "port": 1, "vlans": 2, "sysctl": 3, "up": 4, "address": 5, "route": 6, "rule": 7}
 """Among rows that could be written now, the earlier table goes first: no link speaks before its sysctls."""
 
+IFAPROT_KERNEL_LL = 3  # linux/if_addr.h
+
 CONF = "net/ipv{}/conf/"
 
 
@@ -39,6 +41,11 @@ def sysctl_link(path: str) -> str:
 def is_v6(address: str) -> bool:
     """Tell an IPv6 address or network from an IPv4 one."""
     return ":" in address
+
+
+def is_kernels_own(key: Key, attrs: Mapping[str, Any]) -> bool:
+    """Whether the kernel makes this row by itself: a link-local address of a link that goes up."""
+    return key[0] == "address" and attrs.get("protocol") == IFAPROT_KERNEL_LL
 
 
 def needs(key: Key, state: State, kinds: Kinds) -> Iterator[Key]:

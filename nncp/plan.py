@@ -16,7 +16,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.host import Cost, Host, Key, Op, Row
 from nncp.kinds.kind import Attr, Kinds
 from nncp.kinds.link import BASE_ATTRS
-from nncp.needs import RANK, closure, companions, needs
+from nncp.needs import RANK, closure, companions, is_kernels_own, needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -204,6 +204,9 @@ def _merged(have: Mapping[str, Any], row: Row) -> Mapping[str, Any]:
 
 def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Key]) -> None:
     """Take out of `target` what loses for good something that it needs, and refuse what cannot be rebuilt."""
+    for key in [key for key in gone if key in target and key not in book.want]:
+        if is_kernels_own(key, target[key]):
+            del target[key]
     unmentioned = [key for key in target if key in gone and key not in book.want]
     while True:
         lost = [key for key in unmentioned if key in target and not _stands(key, target, book)]
@@ -229,6 +232,8 @@ def _stands(key: Key, target: State, book: _Book) -> bool:
     if key[0] == "link" and (peer := attrs.get("peer")):
         other = target.get(("link", peer))
         return other is not None and other.get("peer", key[1]) == key[1]
+    if key[0] == "route" and not all(need in target for need in needs(key, book.now, book.kinds)):
+        return False  # its source address goes for good
     if key[0] == "vlans" and ("port", key[1]) in book.now and ("port", key[1]) not in target:
         return False
     return all(need in target for need in needs(key, target, book.kinds))
@@ -243,11 +248,15 @@ def _removals(book: _Book, gone: set[Key], target: State, already: frozenset[Key
         or any(need in gone for need in needs(key, book.now, book.kinds))
         or any(other in gone and other < key for other in companions(key, book.now))
     }
-    for key in sorted(gone - taken, key=lambda key: (-RANK[key[0]], key)):
+    for key in sorted(gone, key=lambda key: (-RANK[key[0]], key)):
         attrs = book.now[key]
         row = book.want.get(key)
         kind = _type(key, attrs, book.now)
-        yield Op("remove", key, old=attrs, type=kind, back=key in target and (row is None or row.absent))
+        back = key in target and (row is None or row.absent)
+        if key not in taken:
+            yield Op("remove", key, old=attrs, type=kind, back=back)
+        elif key not in target and not is_kernels_own(key, attrs):
+            yield Op("remove", key, old=attrs, type=kind, implied=True)
 
 
 def _type(key: Key, attrs: Mapping[str, Any], state: State) -> str:
@@ -324,8 +333,8 @@ def _creation(row: Row, target: State, book: _Book, *, asked: bool) -> Iterator[
     if row.key[0] == "port":
         kind = attrs["type"] = target[("link", attrs["controller"])]["type"]
     table = attrs_of(row.key, kind, book.kinds) if row.key[0] in {"link", "port"} else {}
+    attrs = _known_in_mode(attrs, table, _mode(row, target))
     if row.key[0] == "link":
-        attrs = _known_in_mode(attrs, table)
         peer = target.get(("link", attrs.get("peer", "")))
         if peer and "index" in peer:
             attrs["peer-index"] = peer["index"]
@@ -346,8 +355,28 @@ def _given(row: Row, target: State) -> dict[str, Any]:
     return {"vids": ((pvid, pvid, "pvid untagged"),) if pvid else ()}
 
 
-def _known_in_mode(attrs: dict[str, Any], table: Mapping[str, Attr]) -> dict[str, Any]:
-    mode = attrs.get("mode")
+def _while_known(row: Row, have: Mapping[str, Any], table: Mapping[str, Attr]) -> Iterator[Op]:
+    """Yield the change of what the mode that is left knows and the new one does not."""
+    mode, old = row.attrs.get("mode"), have.get("mode")
+    if old is None or mode == old:
+        return
+    wanted = {
+        name: value
+        for name, value in difference(have, row).items()
+        if name in table and table[name].only and old in table[name].only and mode not in table[name].only
+    }
+    if wanted:
+        yield Op("change", row.key, wanted, {name: have.get(name) for name in wanted}, type=have["type"])
+
+
+def _mode(row: Row, target: State) -> str | None:
+    """Return the mode that decides which options there are: the link's own, or a port's controller's."""
+    if row.key[0] == "port":
+        return target.get(("link", row.attrs["controller"]), {}).get("mode")
+    return row.attrs.get("mode")
+
+
+def _known_in_mode(attrs: dict[str, Any], table: Mapping[str, Attr], mode: str | None) -> dict[str, Any]:
     return {
         name: value
         for name, value in attrs.items()
@@ -366,11 +395,12 @@ def _changes(row: Row, have: Mapping[str, Any], book: _Book, target: State) -> I
     table = attrs_of(row.key, kind, book.kinds)
     wanted = {
         name: value
-        for name, value in _known_in_mode({**wanted, "mode": row.attrs.get("mode")}, table).items()
-        if name in wanted and not (name in table and table[name].create)
+        for name, value in _known_in_mode(wanted, table, _mode(row, target)).items()
+        if not (name in table and table[name].create)
     }
     switch = next((table[name].without for name in wanted if name in table and table[name].without), "")
     on = row.attrs.get(switch, have.get(switch))
+    yield from _while_known(row, have, table)
     if switch and have.get(switch):
         yield Op("change", row.key, {switch: False}, {switch: True}, type=kind)
     wanted = {name: value for name, value in wanted.items() if name != switch} if switch else wanted

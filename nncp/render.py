@@ -8,10 +8,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nncp.errors import Error
-    from nncp.host import Host, Key, Op, Row
+    from nncp.host import Key, Op
 
 ONCE = frozenset({"type", "index", "controller", "tx-queues", "rx-queues", "peer-index", "scope", "protocol"})
 """Attributes that a line of a plan says otherwise, or that nobody asked for."""
+
+
+TOLD = frozenset({"link", "address", "route"})
+"""Tables whose rows are told also when they go by themselves with something else."""
 
 
 def render_error(error: Error) -> str:
@@ -33,25 +37,12 @@ def render_error(error: Error) -> str:
     return "\n".join(lines)
 
 
-def render_plan(ops: Sequence[Op], host: Host, want: Iterable[Row]) -> list[str]:
-    """Return a plan as lines: what is added, changed, removed and interrupted, and a summary.
-
-    Args:
-        ops: what `plan` returned.
-        host: the rows that it was made from.
-        want: the rows that it was made for: some go by themselves with others, and are told all the same.
-
-    """
+def render_plan(ops: Sequence[Op]) -> list[str]:
+    """Return a plan as lines: what is added, changed, removed and interrupted, and a summary."""
     if not ops:
         return ["No changes."]
     again = _made_again(ops)
     lines = list(_lines(ops, again))
-    told = {op.key for op in ops}
-    lines += [
-        f"- {row.name:<15} {_what(row.key, host.rows[row.key].attrs)}"
-        for row in want
-        if row.absent and row.key in host and row.key not in told and row.key[0] != "vlans"
-    ]
     return [*lines, _summary(lines, _flapping(ops, again), _restored(ops))]
 
 
@@ -70,6 +61,8 @@ def _lines(ops: Sequence[Op], again: set[Key]) -> Iterator[str]:
 def _line(op: Op, again: set[Key]) -> str:
     name = op.key[1] if op.key[0] not in {"sysctl", "route"} else ""
     if op.back or (op.key in again and op.verb == "remove"):
+        return ""
+    if op.implied and op.key[0] not in TOLD:
         return ""
     if op.key in again and op.key[0] == "up":
         return f"! {name:<15} goes down and comes up again"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nncp.needs import is_v6
+from nncp.needs import is_kernels_own, is_v6
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +53,7 @@ def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[str]) -> dict
     shown["ipv6"] = _ip([address for address in addresses if is_v6(address)])
     if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
         shown["ipv6"] = {**shown["ipv6"], "enabled": True}
-        if controller and not shown["ipv6"].get("address"):
+        if controller and not _own(host, name, addresses):
             del shown["ipv6"]  # a port has no IP to enable, and nobody switched it off
     kind = kinds.by_type.get(attrs["type"])
     if kind and kind.section and kind.show:
@@ -64,6 +64,16 @@ def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[str]) -> dict
         # Another tool's link of a type that we do not write: shown, and left alone when applied.
         shown["state"] = "ignore"
     return shown
+
+
+def _own(host: Host, name: str, addresses: list[str]) -> list[str]:
+    """Return the IPv6 addresses that somebody gave to a link."""
+    return [
+        address
+        for address in addresses
+        if is_v6(address)
+        and not is_kernels_own(("address", name, address), host.rows["address", name, address].attrs)
+    ]
 
 
 def _ip(addresses: list[str]) -> dict[str, Any]:

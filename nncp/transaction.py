@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from nncp import sysctl
 from nncp.errors import Error, ErrorKind
-from nncp.host import Host, Op, Row
-from nncp.needs import closure
+from nncp.host import Cost, Host, Op, Row
+from nncp.needs import closure, is_kernels_own
 from nncp.netlink.carry import Carrier, Refused, sentence
 from nncp.netlink.channel import Channel, Events
 from nncp.netlink.dump import indexes, snapshot
@@ -179,9 +179,13 @@ def roll_back(session: Session, rows: Sequence[Row]) -> list[Op]:
     """
     done: list[Op] = []
     refused: Error | None = None
-    for want in (_without_followers(rows, session.kinds), list(rows)):
+    for settled in (False, True):
         for _ in range(PASSES):
-            ops = session.plan(want)
+            now = session.snapshot(rows)
+            want = (
+                [*rows, *_late_comers(rows, now)] if settled else _without_followers(rows, now, session.kinds)
+            )
+            ops = plan(now, want, session.kinds)
             if not ops:
                 break
             try:
@@ -199,15 +203,42 @@ def roll_back(session: Session, rows: Sequence[Row]) -> list[Op]:
     return done
 
 
-def _without_followers(rows: Iterable[Row], kinds: Kinds) -> list[Row]:
-    found = []
-    for row in rows:
-        table = attrs_of(row.key, row.attrs.get("type", ""), kinds) if row.key[0] == "link" else {}
-        attrs = {
-            name: value for name, value in row.attrs.items() if name not in table or not table[name].follows
-        }
-        found.append(Row(row.key, attrs, row.needs, row.absent, row.was))
-    return found
+def _without_followers(rows: Sequence[Row], now: Host, kinds: Kinds) -> list[Row]:
+    """Return rows that leave alone what the kernel moves along or makes by itself.
+
+    A bridge's, a bond's and a VLAN's MAC and MTU follow what is attached or below, a bond's port has the
+    bond's MAC, and a link that goes up gets its link-local address.
+    """
+    bonded = {
+        row.name for row in rows if row.key[0] == "port" and not row.absent and _imposes_mac(row, kinds)
+    }
+    return [
+        _less_followers(row, now, kinds, bonded=row.name in bonded)
+        for row in rows
+        if row.absent or not is_kernels_own(row.key, row.attrs)
+    ]
+
+
+def _imposes_mac(port: Row, kinds: Kinds) -> bool:
+    kind = kinds.by_type.get(port.attrs.get("type", ""))
+    return kind is not None and kind.port_cost >= Cost.DOWN
+
+
+def _less_followers(row: Row, now: Host, kinds: Kinds, *, bonded: bool) -> Row:
+    kind = kinds.by_type.get(now.attr(*row.key, name="type", default="")) if row.key[0] == "link" else None
+    if kind is None or row.absent or not (kind.port_attrs or "base-iface" in row.attrs or bonded):
+        return row
+    table = attrs_of(row.key, kind.type, kinds)
+    attrs = {name: value for name, value in row.attrs.items() if name not in table or not table[name].follows}
+    return Row(row.key, attrs, row.needs, row.absent, row.was)
+
+
+def _late_comers(rows: Iterable[Row], now: Host) -> Iterator[Row]:
+    """Yield, as absent, link-local addresses that touched links have got since."""
+    known = {row.key for row in rows if not row.absent}
+    for row in now.table("address"):
+        if is_kernels_own(row.key, row.attrs) and row.key not in known and ("link", row.name) in known:
+            yield Row(row.key, absent=True)
 
 
 class Supervisor:

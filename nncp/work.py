@@ -58,7 +58,6 @@ class Wish:
     def __init__(self, found: Sequence[Document]) -> None:
         self.documents = found
         self.compiled: list[Compiled] = []
-        self.host: Host | None = None
 
     def __call__(self, host: Host) -> list[Row]:
         """Return the wanted rows.
@@ -75,7 +74,6 @@ class Wish:
                 states.append((document.node, read_state(document.node, KINDS.by_type, types=types)))
             except Error as error:
                 errors.append(error)
-        self.host = host
         self.compiled = [compile_state(state, host, KINDS) for _, state in states]
         for (node, _), compiled in zip(states, self.compiled, strict=True):
             errors += [
@@ -160,7 +158,7 @@ def plan(found: Sequence[Document], output: str) -> tuple[str, bool]:
         ops = engine.plan_rows(host, want)
     except Error as error:
         raise wish.located(error) from error
-    return _told(ops, host, want, output), bool(ops)
+    return _told(ops, output), bool(ops)
 
 
 def apply(found: Sequence[Document], state_dir: Path, timeout: float, output: str) -> str:
@@ -170,9 +168,7 @@ def apply(found: Sequence[Document], state_dir: Path, timeout: float, output: st
         ops = engine.apply_compiled(wish, state_dir=state_dir, deadline=timeout)
     except Error as error:
         raise wish.located(error) from error
-    assert wish.host is not None
-    want = [row for compiled in wish.compiled for row in compiled.rows.values()]
-    return _told(ops, wish.host, want, output)
+    return _told(ops, output)
 
 
 def rollback(state_dir: Path, output: str) -> str:
@@ -180,13 +176,13 @@ def rollback(state_dir: Path, output: str) -> str:
     ops = engine.rollback(state_dir=state_dir)
     if output == "json":
         return _json([_op(op) for op in ops])
-    return "\n".join(render_plan(ops, engine.EMPTY, [])) + "\n"
+    return "\n".join(render_plan(ops)) + "\n"
 
 
-def _told(ops: Sequence[Op], host: Host, want: Sequence[Row], output: str) -> str:
+def _told(ops: Sequence[Op], output: str) -> str:
     if output == "json":
         return _json([_op(op) for op in ops])
-    return "\n".join(render_plan(ops, host, want)) + "\n"
+    return "\n".join(render_plan(ops)) + "\n"
 
 
 def _op(op: Op) -> dict[str, Any]:

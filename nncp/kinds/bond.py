@@ -105,7 +105,7 @@ ATTRS = (
 
 PORT_ATTRS = (
     Attr("queue-id", 5, codec.U16),
-    Attr("priority", 9, S32),
+    Attr("priority", 9, S32, only=WITH_PRIMARY),
 )
 
 
@@ -303,7 +303,8 @@ def _check_ports(bond: BondConfig) -> Iterator[Fault]:
 def _show(host: Host, name: str) -> Mapping[str, Any]:
     attrs = host.rows["link", name].attrs
     shown: dict[str, Any] = nested(attrs, ["mode"])
-    shown["options"] = nested(attrs, [attr.name for attr in ATTRS if attr.name != "mode"])
+    known = [attr.name for attr in ATTRS if not attr.only or attrs["mode"] in attr.only]
+    shown["options"] = nested(attrs, [name for name in known if name != "mode"])
     ports = ports_of(name, host)
     shown["port"] = ports
     own = [

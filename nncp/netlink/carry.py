@@ -93,7 +93,8 @@ class Carrier:
         """
         try:
             for op in ops:
-                self._one(op, written)
+                if not op.implied:
+                    self._one(op, written)
             self._flush(written)
         finally:
             for descriptor in self.namespaces.values():

@@ -1,7 +1,7 @@
 """From the kernel's dumps to rows. Only what rows hold is decoded.
 
-Left out, because the kernel makes and unmakes it by itself: link-local addresses of its own, addresses and
-routes of router advertisements, connected and local routes.
+Left out, because the kernel makes and unmakes it by itself: addresses and routes of router advertisements,
+connected and local routes. Its own link-local addresses are marked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nncp.host import Host, Row
 from nncp.kinds.link import AF_INET6, BASE_ATTRS, IFLA_AF_SPEC
 from nncp.kinds.linux_bridge import merged
-from nncp.needs import primaries
+from nncp.needs import IFAPROT_KERNEL_LL, primaries
 from nncp.netlink import wire
 from nncp.netlink.routes import route_rows
 
@@ -43,7 +43,8 @@ IFA_F_SECONDARY, IFA_F_TEMPORARY, IFA_F_NODAD, IFA_F_MANAGETEMPADDR, IFA_F_NOPRE
     0x100,
     0x200,
 )
-IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL = 2, 3
+IFAPROT_KERNEL_RA = 2
+LINK_LOCAL = bytes.fromhex("fe80000000000000")
 FOREVER = 0xFFFFFFFF
 
 
@@ -129,7 +130,6 @@ def _decode_info(
     link.attrs["type"] = kind.type if kind else word or _bare_type(hardware)
     if kind:
         _decode(wire.table(info.get(IFLA_INFO_DATA, b"")), tables[word], link.attrs)
-        _drop_unknown_in_mode(kind, link.attrs)
     if IFLA_INFO_SLAVE_KIND in info:
         word = info[IFLA_INFO_SLAVE_KIND].rstrip(b"\0").decode()
         link.port = (word, info.get(IFLA_INFO_SLAVE_DATA, b""))
@@ -137,13 +137,6 @@ def _decode_info(
 
 def _bare_type(hardware: int) -> str:
     return "loopback" if hardware == ARPHRD_LOOPBACK else "ethernet"
-
-
-def _drop_unknown_in_mode(kind: Kind, attrs: dict[str, Any]) -> None:
-    mode = attrs.get("mode")
-    for attr in kind.attrs:
-        if attr.only and mode not in attr.only:
-            attrs.pop(attr.name, None)
 
 
 def _decode_references(given: dict[int, bytes], link: _Link) -> None:
@@ -216,7 +209,7 @@ def _address_rows(channel: Channel, links: dict[int, _Link]) -> Iterator[Row]:
         family, prefix, flags, scope, index = wire.IFADDR.unpack_from(data)
         given = wire.table(data, wire.IFADDR.size)
         flags = struct.unpack("=I", given[IFA_FLAGS])[0] if IFA_FLAGS in given else flags
-        if index not in links or _is_kernels_own(family, given, flags):
+        if index not in links or _is_advertised(family, given, flags):
             continue
         name = links[index].name
         address = f"{socket.inet_ntop(family, given.get(IFA_LOCAL) or given[IFA_ADDRESS])}/{prefix}"
@@ -228,11 +221,10 @@ def _address_rows(channel: Channel, links: dict[int, _Link]) -> Iterator[Row]:
         yield Row(("address", name, address), attrs)
 
 
-def _is_kernels_own(family: int, given: dict[int, bytes], flags: int) -> bool:
-    proto = given.get(IFA_PROTO, b"\0")[0]
+def _is_advertised(family: int, given: dict[int, bytes], flags: int) -> bool:
     if family == AF_INET6 and flags & IFA_F_TEMPORARY:
         return True
-    return proto in {IFAPROT_KERNEL_LL, IFAPROT_KERNEL_RA}
+    return given.get(IFA_PROTO, b"\0")[0] == IFAPROT_KERNEL_RA
 
 
 def _address_attrs(family: int, given: dict[int, bytes], flags: int, scope: int, name: str) -> dict[str, Any]:
@@ -245,6 +237,9 @@ def _address_attrs(family: int, given: dict[int, bytes], flags: int, scope: int,
         label = given.get(IFA_LABEL, b"").rstrip(b"\0").decode()
         if label and label != name:
             attrs["label"] = label
+    elif remote.startswith(LINK_LOCAL) and given.get(IFA_PROTO, b"\3")[0] == IFAPROT_KERNEL_LL:
+        # Kernels before 5.18 do not tell who made an address: link-local ones count as the kernel's own.
+        attrs["protocol"] = IFAPROT_KERNEL_LL
     for word, flag in (("noprefixroute", IFA_F_NOPREFIXROUTE), ("manage-temporary", IFA_F_MANAGETEMPADDR)):
         if flags & flag:
             attrs[word] = True

@@ -24,6 +24,7 @@ from nncp.netlink.dump import (
     IFA_FLAGS,
     IFA_LABEL,
     IFA_LOCAL,
+    IFA_PROTO,
     IFA_RT_PRIORITY,
     IFF_UP,
     IFLA_BRIDGE_VLAN_INFO,
@@ -249,6 +250,8 @@ def _address_parts(interface: Any, attrs: Mapping[str, Any]) -> Iterator[bytes]:
         yield wire.attr(IFA_FLAGS, struct.pack("=I", flags))
     if metric := attrs.get("metric"):
         yield wire.attr(IFA_RT_PRIORITY, struct.pack("=I", metric))
+    if protocol := attrs.get("protocol"):
+        yield wire.attr(IFA_PROTO, struct.pack("=B", protocol))
     if "valid" in attrs:
         yield wire.attr(
             IFA_CACHEINFO, struct.pack("=IIII", attrs.get("preferred", FOREVER), attrs["valid"], 0, 0)

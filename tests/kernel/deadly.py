@@ -1,0 +1,108 @@
+"""Runs an apply or a rollback in a child that is killed after its N-th write, and tells how it went."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import nncp
+from nncp import netns, sysctl, work
+from nncp.engine import apply_compiled
+from nncp.errors import Error
+from nncp.journal import Journal
+from nncp.netlink import tap
+from nncp.netlink.channel import Channel, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from outside import Namespace
+
+
+def in_child(namespace: Namespace, action: Callable[[], Any]) -> int:
+    """Run `action` in a child in the namespace; return its exit code, negative for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            with netns.entered(namespace.path):
+                action()
+            code = 0
+        except Error as error:
+            print(error)
+            code = error.kind.exit_code
+        except Exception:  # noqa: BLE001  (told, and the child ends with 1)
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def dies_after(writes: int, *, supervisor_too: bool) -> None:
+    """Make this process (and what it forks) die by SIGKILL right after that many writes."""
+    own, done = os.getpid(), [0]
+
+    def counted() -> None:
+        done[0] += 1
+        if done[0] == writes and (supervisor_too or os.getpid() == own):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    send, write, make = Channel.send, sysctl.write, tap.make
+
+    def send_one_by_one(self: Channel, requests: Any, acknowledged: Any = lambda _: None) -> None:
+        for index, request in enumerate(requests):
+            try:
+                send(self, [request])
+            except Refusal as refusal:
+                refusal.index = index
+                raise
+            acknowledged(index)
+            counted()
+
+    def write_counted(path: str, value: str) -> None:
+        write(path, value)
+        counted()
+
+    def make_counted(name: str, attrs: Any) -> None:
+        make(name, attrs)
+        counted()
+
+    Channel.send = send_one_by_one  # type: ignore[method-assign]
+    sysctl.write, tap.make = write_counted, make_counted
+
+
+def applied(
+    namespace: Namespace, text: str, state_dir: Path, *, killed_after: int = 0, supervisor_too: bool = False
+) -> int:
+    """Apply a document in the namespace, killed after so many writes; wait for the supervisor's end."""
+
+    def action() -> None:
+        if killed_after:
+            dies_after(killed_after, supervisor_too=supervisor_too)
+        wish = work.Wish(work.documents([("case.yaml", text)]))
+        apply_compiled(wish, state_dir=state_dir, deadline=5)
+
+    code = in_child(namespace, action)
+    in_child(namespace, lambda: await_supervisor(state_dir))
+    return code
+
+
+def await_supervisor(state_dir: Path) -> None:
+    """Wait until nobody holds the journal's lock."""
+    with Journal(state_dir).locked(patience=10):
+        time.sleep(0)
+
+
+def rolled_back(namespace: Namespace, state_dir: Path, *, killed_after: int = 0) -> int:
+    """Roll back in the namespace, killed after so many writes."""
+
+    def action() -> None:
+        if killed_after:
+            dies_after(killed_after, supervisor_too=True)
+        nncp.rollback(state_dir=state_dir)
+
+    return in_child(namespace, action)

@@ -1,0 +1,159 @@
+"""A throw-away network namespace as others see it: through ip, bridge and sysctl, not our own reader."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+# What runs by itself, or what the kernel hands out anew and nobody can ask for.
+MOVING = {
+    "qdisc",  # noop before a link's first "up", never again after it
+    "hello_timer", "tcn_timer", "topology_change_timer", "gc_timer", "hold_timer", "message_age_timer",
+    "forward_delay_timer", "topology_change", "topology_change_detected", "topology_change_ack", "config_pending",
+    "id", "no", "designated_port", "designated_cost",  # a port's number: the lowest free one when it is attached
+    "ad_info", "ad_aggregator_id", "link_failure_count", "mii_status", "active_slave",
+    "ad_actor_oper_port_state", "ad_partner_oper_port_state", "ad_actor_oper_port_state_str",
+    "ad_partner_oper_port_state_str", "link_index",
+    "cstamp", "tstamp", "valid_life_time", "preferred_life_time",
+}  # fmt: skip
+SLAVE_STATE = {"state"}
+
+
+class Namespace:
+    """A network namespace made for one test."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = Path("/run/netns") / name
+
+    def run(
+        self, *command: str, check: bool = True, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the namespace."""
+        argv = ["ip", "netns", "exec", self.name, *command]
+        return subprocess.run(argv, text=True, capture_output=True, check=check, input=stdin, timeout=60)
+
+    def batch(self, *lines: str) -> None:
+        """Run ip commands, one a line; those that start with `bridge` or `sysctl` by these programs."""
+        for line in lines:
+            words = line.split()
+            argv = words if words[0] in {"bridge", "sysctl"} else ["ip", *words]
+            done = self.run(*argv, check=False)
+            assert done.returncode == 0, f"{line}: {done.stderr}"
+
+    def json(self, *command: str) -> Any:
+        """Return what an iproute2 command says in JSON."""
+        text = self.run(*command).stdout
+        return json.loads(text) if text.strip() else []
+
+    def view(self) -> dict[str, Any]:
+        """Return links, addresses, routes, rules, bridge ports, VLANs and IPv6 switches, less what moves."""
+        links = self.json("ip", "-d", "-j", "link")
+        names = [link["ifname"] for link in links]
+        return {
+            "link": _by_name(links),
+            "addr": _by_name(self.json("ip", "-d", "-j", "addr")),
+            "route": _sorted(self.json("ip", "-d", "-j", "route", "show", "table", "all")),
+            "route6": _sorted(self.json("ip", "-6", "-d", "-j", "route", "show", "table", "all")),
+            "rule": self.json("ip", "-d", "-j", "rule"),
+            "rule6": self.json("ip", "-6", "-d", "-j", "rule"),
+            "bridge": _by_name(self.json("bridge", "-d", "-j", "link")),
+            "vlan": _by_name(self.json("bridge", "-j", "vlan")),
+            "ipv6": self._switches(names),
+        }
+
+    def _switches(self, names: list[str]) -> dict[str, str]:
+        paths = [f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6" for name in names]
+        text = self.run("grep", "-H", "", *paths, check=False).stdout
+        return dict(line.rsplit(":", 1) for line in text.splitlines())
+
+    def settled(self, seconds: float = 3.0) -> dict[str, Any]:
+        """Return the view once it is the same twice: carriers and duplicate address detection take a moment."""
+        end = time.monotonic() + seconds
+        before = self.view()
+        while time.monotonic() < end:
+            time.sleep(0.05)
+            now = self.view()
+            if now == before and "tentative" not in json.dumps(now["addr"]):
+                return now
+            before = now
+        return before
+
+    def differs(self, before: dict[str, Any], seconds: float = 3.0) -> dict[str, Any]:
+        """Return what differs from `before`, once it no longer gets less."""
+        end = time.monotonic() + seconds
+        while True:
+            now = self.view()
+            if now == before or time.monotonic() > end:
+                return {
+                    table: _difference(before[table], now[table])
+                    for table in before
+                    if before[table] != now[table]
+                }
+            time.sleep(0.05)
+
+
+def _difference(before: Any, now: Any) -> Any:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(set(before) | set(now), key=str)
+        return {
+            key: _difference(before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)
+        }
+    if isinstance(before, list) and isinstance(now, list):
+        return {
+            "gone": [item for item in before if item not in now],
+            "new": [item for item in now if item not in before],
+        }
+    return (before, now)
+
+
+def _by_name(found: Any) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for entry in found:
+        still = _still(entry)
+        if "addr_info" in still:
+            still["addr_info"] = _sorted(still["addr_info"])
+        named[f"{entry['ifname']}{'/port' if 'master' in entry and 'state' in entry else ''}"] = still
+    return named
+
+
+def _sorted(found: Any) -> list[Any]:
+    # The kernel's multicast route comes with a link's first carrier and goes only with the link.
+    lasting = (_still(entry) for entry in found if entry.get("dst") != "ff00::/8")
+    return sorted(lasting, key=lambda entry: json.dumps(entry, sort_keys=True))
+
+
+def _still(value: Any, parent: str = "") -> Any:
+    if isinstance(value, dict):
+        skip = MOVING | (SLAVE_STATE if parent == "info_slave_data" else set())
+        found = {key: _still(item, key) for key, item in value.items() if key not in skip}
+        if "flags" in found and isinstance(found["flags"], list):
+            found["flags"] = sorted(found["flags"])
+        return found
+    return [_still(item, parent) for item in value] if isinstance(value, list) else value
+
+
+def make(name: str) -> Namespace:
+    """Make a namespace with IPv6 quick to settle."""
+    subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
+    namespace = Namespace(name)
+    namespace.run(
+        "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.accept_dad=0",
+        "net.ipv6.conf.default.dad_transmits=0",
+    )  # fmt: skip
+    namespace.batch("link set lo up")
+    return namespace
+
+
+def remove(namespace: Namespace) -> None:
+    """Remove a namespace."""
+    subprocess.run(["ip", "netns", "del", namespace.name], check=False, capture_output=True)
+
+
+def unique(prefix: str) -> str:
+    """Return a name that no other test run has."""
+    return f"{prefix}{os.getpid()}x{time.monotonic_ns() % 100000}"
