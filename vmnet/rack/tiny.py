@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUITES = STABLE
 PACKAGES = ("linux-image-cloud-amd64", "busybox-static")
 DISK = 32 << 20  # bytes: it only needs to be written to
-# In the order in which they need one another: virtio's NIC and disk, the seed's file system, the power button.
+# In the order in which they need one another: virtio's NIC and disk, the seed's file system, power button.
 MODULES = (
     "virtio_ring",
     "virtio",

@@ -1,0 +1,160 @@
+"""The machines of the rack: each a network, a mount and a UTS namespace with a process that holds them.
+
+/run is a node's own, and so is what it writes to /etc and /var: documents, journals and daemons' sockets
+never meet. What is shared is the disk folder, as ReadWriteMany storage would be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from nncp.errors import Error, ErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DISKS = Path("/srv")
+STATE = Path("/srv/.rack.json")  # beside the disks: inside the room, and in every node
+# $1 is the name. An overlay of /etc and /var costs nothing until something is written.
+HOLD = """
+hostname "$1"
+mount -t tmpfs -o mode=755 run /run
+mount -t sysfs sys /sys
+for folder in etc var; do
+  own=/run/own/$folder
+  mkdir -p $own/upper $own/work
+  mount -t overlay -o lowerdir=/$folder,upperdir=$own/upper,workdir=$own/work own /$folder
+done
+echo "$1" > /etc/hostname
+ip link set lo up
+echo ready
+exec sleep infinity >/dev/null
+"""
+
+
+class Node(Struct, frozen=True):
+    """A machine of the rack, by the process that holds its namespaces."""
+
+    name: str
+    pid: int
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return the command that runs `argv` in this node, in the folder where the caller is."""
+        enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", "--uts"]
+        return [*enter, f"--wdns={Path.cwd()}", "--", *argv]
+
+    def run(self, *argv: str, stdin: str = "", env: Mapping[str, str] | None = None) -> str:
+        """Run a command in this node and return what it printed; its own words are the error."""
+        return checked(self.command(argv), stdin=stdin, env=env)
+
+    def spawn(self, *argv: str, output: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Start a command in this node."""
+        return subprocess.Popen(
+            self.command(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+
+    def read(self, path: str) -> str:
+        """Return a file as this node sees it, without starting anything; empty when it is not there.
+
+        What is below /proc/net is the network namespace's, what is below /sys the mount's.
+        """
+        name = path.removeprefix("/proc/net/")
+        seen = f"/proc/{self.pid}/net/{name}" if name != path else f"/proc/{self.pid}/root{path}"
+        try:
+            return Path(seen).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def received(self, device: str) -> int:
+        """Return how many bytes a device has received and sent."""
+        for line in self.read("/proc/net/dev").splitlines():
+            name, _, counters = line.partition(":")
+            if name.strip() == device:
+                words = counters.split()
+                return int(words[0]) + int(words[8])
+        return 0
+
+
+class Rack(Struct, frozen=True):
+    """All machines of a rack, by name."""
+
+    nodes: dict[str, Node]
+
+    def __getitem__(self, name: str) -> Node:
+        node = self.nodes.get(name)
+        if node is None:
+            known = ", ".join(self.nodes)
+            raise Error(f"the rack has no {name}", kind=ErrorKind.USAGE, hint=f"there are {known}")
+        return node
+
+    def write(self) -> None:
+        """Note how to enter the nodes, for others in this room."""
+        STATE.write_bytes(msgspec.json.encode(self))
+
+
+def standing(root: Path = Path("/")) -> Rack:
+    """Return the rack of this room, or of the room whose files are under `root`."""
+    return msgspec.json.decode((root / STATE.relative_to("/")).read_bytes(), type=Rack)
+
+
+def prepare() -> None:
+    """Make the folder that all nodes share."""
+    checked(["mount", "-t", "tmpfs", "-o", "mode=755", "disks", str(DISKS)])
+
+
+def boot(name: str) -> Node:
+    """Make a machine, and return when it holds its namespaces."""
+    argv = ["unshare", "--net", "--mount", "--uts", "sh", "-eu", "-c", HOLD, "sh", name]
+    holder = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert holder.stdout is not None
+    assert holder.stderr is not None
+    with holder.stdout as said, holder.stderr as errors:
+        if said.readline() == b"ready\n":
+            holder.returncode = 0  # nobody waits for it: it ends with the room
+            return Node(name, holder.pid)
+        lines = errors.read().decode(errors="replace").splitlines()
+    raise Error(f"{name} did not come up: {lines[-1] if lines else 'no word'}", kind=ErrorKind.UNSUPPORTED)
+
+
+def stop(node: Node) -> None:
+    """Let a machine go; what runs in it keeps its namespaces."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(node.pid, signal.SIGKILL)
+
+
+def cable(*, ends: Sequence[tuple[Node, str]]) -> None:
+    """Lay a cable between two NICs: a veth pair, 10 Gb/s and full duplex to a bond (drivers/net/veth.c)."""
+    (left, nic), (right, other) = ends
+    peer = ["peer", "name", other, "netns", str(right.pid)]
+    checked(["ip", "link", "add", nic, "netns", str(left.pid), "type", "veth", *peer])
+
+
+def checked(argv: Sequence[str], *, stdin: str = "", env: Mapping[str, str] | None = None) -> str:
+    """Run a command and return what it printed; its own words are the error."""
+    done = subprocess.run(
+        argv,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=None if env is None else {**os.environ, **env},
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
+        raise Error(f"{_program(argv)} failed: {said[-1]}", kind=ErrorKind.FAILED)
+    return done.stdout
+
+
+def _program(argv: Sequence[str]) -> str:
+    rest = argv[list(argv).index("--") + 1 :] if "--" in argv else argv
+    return " ".join(rest[:4])

@@ -1,0 +1,203 @@
+"""What the demo found out: the same facts for people and, with exactly these keys, for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+NOT_YET = "not yet"
+# What one migration in the lab is held to; twenty in a row have medians too (bench/).
+MOST_LOST = 3
+MOST_BEYOND_PAUSE_MS = 150
+
+
+class Bond(Struct, frozen=True):
+    """A node's bond once LACP is up."""
+
+    mode: str
+    partner_mac: str
+    ports_up: int
+
+
+class NodeFacts(Struct, frozen=True):
+    """What was applied on a node, and how long that took, verified."""
+
+    name: str
+    policy: str
+    apply_s: float
+    bond: Bond | None = None
+
+
+class Preflight(Struct, frozen=True):
+    """Whether frames pass between all members, for each pair."""
+
+    verdict: str
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Vm(Struct, frozen=True):
+    """The guest, and how long after its start it answered on its static address."""
+
+    name: str
+    addresses: dict[str, str]
+    first_answer_s: float
+
+
+class Migration(Struct, frozen=True, rename={"from_node": "from", "to_node": "to"}):
+    """One live migration, as seen from outside and by its two ends."""
+
+    from_node: str
+    to_node: str
+    total_s: float
+    downtime_ms: float
+    pings_sent: int
+    pings_lost: int
+    longest_gap_ms: float
+    prober_jitter_ms: float
+    tcp_survived: bool
+    pod_address_changed: bool
+    bytes_on_management: int
+
+    def faults(self) -> Iterable[str]:
+        """Yield what this migration did worse than the lab's bounds allow."""
+        if self.pings_lost > MOST_LOST:
+            yield f"{self.pings_lost} pings lost, {MOST_LOST} at most"
+        beyond = self.longest_gap_ms - self.downtime_ms
+        if beyond > MOST_BEYOND_PAUSE_MS:
+            yield f"the gap is {beyond:.0f} ms longer than the pause, {MOST_BEYOND_PAUSE_MS} at most"
+        if not self.tcp_survived:
+            yield "the TCP session broke"
+        if not self.pod_address_changed:
+            yield "the guest's Pod kept its address, which another node cannot have"
+
+
+class Negative(Struct, frozen=True):
+    """The second act: a link lost its VLAN, and the way back is refused."""
+
+    verdict: str
+    reason: str
+    migrated: bool
+
+
+class Report(Struct):
+    """All of it; a part that is None was not reached."""
+
+    nodes: list[NodeFacts] = field(default_factory=list)
+    preflight: Preflight | None = None
+    vm: Vm | None = None
+    migration: Migration | None = None
+    negative: Negative | None = None
+    wall_s: float = 0.0
+
+    def to_json(self) -> bytes:
+        """Return the report as JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def faults(self) -> list[str]:
+        """Return in sentences why the demo has not shown what it should; empty when it has."""
+        told = [f"{name}: {NOT_YET}" for name in self._missing()]
+        if self.preflight and self.preflight.verdict != "pass":
+            told.append(f"preflight: {self.preflight.verdict}")
+        told += [f"migration: {fault}" for fault in (self.migration.faults() if self.migration else ())]
+        if self.negative and (self.negative.migrated or self.negative.verdict != "refused"):
+            told.append("the way back over a link without the VLAN was not refused")
+        return told
+
+    def _missing(self) -> Iterable[str]:
+        if not self.nodes:
+            yield "nodes"
+        yield from (
+            name for name in ("preflight", "vm", "migration", "negative") if getattr(self, name) is None
+        )
+
+
+def rows(report: Report) -> list[tuple[str, list[str]]]:
+    """Return the report as a person reads it: a heading and its lines each."""
+    return [
+        ("Nodes", [_node(node) for node in report.nodes] or [NOT_YET]),
+        ("Preflight", _preflight(report.preflight)),
+        ("Guest", _vm(report.vm)),
+        ("Migration", _migration(report.migration)),
+        ("Second act", _negative(report.negative)),
+        ("Wall time", [f"{report.wall_s:.0f} s"]),
+    ]
+
+
+def _node(node: NodeFacts) -> str:
+    bond = node.bond
+    told = f"{bond.mode}, partner {bond.partner_mac}, {bond.ports_up} ports up" if bond else NOT_YET
+    return f"{node.name}: {node.policy} applied and verified in {node.apply_s:.2f} s; bond0 {told}"
+
+
+def _preflight(preflight: Preflight | None) -> list[str]:
+    if preflight is None:
+        return [NOT_YET]
+    return [f"verdict: {preflight.verdict}", *(_pair(pair) for pair in preflight.pairs)]
+
+
+def _pair(pair: dict[str, Any]) -> str:
+    words = [f"{key} {value}" for key, value in pair.items() if value not in (None, "", [], {})]
+    return "  ".join(words)
+
+
+def _vm(vm: Vm | None) -> list[str]:
+    if vm is None:
+        return [NOT_YET]
+    addresses = ", ".join(f"{nic} {address}" for nic, address in vm.addresses.items())
+    return [f"{vm.name}: {addresses}; first answer {vm.first_answer_s:.1f} s after its start"]
+
+
+def _migration(migration: Migration | None) -> list[str]:
+    if migration is None:
+        return [NOT_YET]
+    m = migration
+    moved = f"{m.from_node} to {m.to_node} in {m.total_s:.1f} s, guest paused for {m.downtime_ms:.0f} ms"
+    lost = f"{m.pings_lost} of {m.pings_sent} pings lost, longest gap {m.longest_gap_ms:.0f} ms"
+    late = f"the prober itself was late by {m.prober_jitter_ms:.0f} ms at most"
+    session = f"TCP session {'survived' if m.tcp_survived else 'BROKE'}"
+    address = f"Pod address {'changed' if m.pod_address_changed else 'UNCHANGED'}"
+    return [
+        moved,
+        f"{lost} ({late})",
+        f"{session}, {address}, {m.bytes_on_management / 1e6:.0f} MB over enp1s0",
+    ]
+
+
+def _negative(negative: Negative | None) -> list[str]:
+    if negative is None:
+        return [NOT_YET]
+    moved = "the guest MOVED" if negative.migrated else "the guest stayed where it was"
+    return [f"way back {negative.verdict}, {moved}", negative.reason]
+
+
+def as_text(report: Report) -> str:
+    """Return the report as plain text."""
+    lines = [f"{heading + ':':<12}{text}" for heading, texts in rows(report) for text in _hung(texts)]
+    faults = report.faults()
+    return "\n".join([*lines, *(["", *(f"not shown: {fault}" for fault in faults)] if faults else [])])
+
+
+def _hung(texts: list[str]) -> list[str]:
+    return ["\n".join([texts[0], *(" " * 12 + text for text in texts[1:])])]
+
+
+def as_table(report: Report) -> RenderableType:
+    """Return the report as a table for a terminal."""
+    from rich.table import Table  # noqa: PLC0415  on a terminal only
+
+    table = Table(title="From a policy to a guest that moves", title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for heading, texts in rows(report):
+        style = "yellow" if texts == [NOT_YET] else None
+        table.add_row(heading, "\n".join(texts), style=style)
+    for fault in report.faults():
+        table.add_row("Not shown", fault, style="red")
+    return table
