@@ -19,7 +19,7 @@ from nncp.needs import is_kernels_own, is_v6
 from nncp.routes import route_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Path = tuple[str | int, ...]
 
@@ -38,7 +38,6 @@ class Compiled(Struct):
 class _Desk(Struct):
     """What the compilation of one document works on."""
 
-    state: State
     host: Host
     kinds: Kinds
     out: Compiled
@@ -77,11 +76,19 @@ class _Desk(Struct):
         return ("link", name) in self.host or ("link", name) in self.out.rows
 
 
-def compile_state(state: State, host: Host, kinds: Kinds) -> Compiled:
-    """Return what `state` asks of `host`; its `faults` are empty when it can be meant."""
-    named = {interface.name: (i, interface) for i, interface in enumerate(state.interfaces)}
-    desk = _Desk(state, host, kinds, Compiled({}, {}, []), named)
-    for i, interface in enumerate(state.interfaces):
+def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host, kinds: Kinds) -> Compiled:
+    """Return what a document asks of `host`; its `faults` are empty when it can be meant.
+
+    Args:
+        state: the document, but for its interfaces.
+        interfaces: its interfaces, by their index.
+        host: the rows as they are.
+        kinds: the interface types.
+
+    """
+    named = {interface.name: (i, interface) for i, interface in interfaces.items()}
+    desk = _Desk(host, kinds, Compiled({}, {}, []), named)
+    for i, interface in interfaces.items():
         _interface(desk, i, interface)
     _links_together(desk)
     routes = state.routes.config if given(state.routes) and state.routes else ()
@@ -179,7 +186,8 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
     attrs |= kind.settings(config, name, host)
     desk.add(Row(("link", name), attrs), path)
     for row in kind.rows(config, name, host):
-        _implied(desk, path, kind, row)
+        where = _port_path(path, kind, config, row.name) if row.key[0] == "port" else (*path, kind.section)
+        desk.add(row, where, implied=True)
     _controller(desk, path, interface)
     _addresses(desk, path, interface)
 
@@ -201,22 +209,9 @@ def _copied_mac(desk: _Desk, path: Path, interface: Interface) -> str | None:
     return None if mac is None else str(mac)
 
 
-def _implied(desk: _Desk, path: Path, kind: Kind, row: Row) -> None:
-    where: Path = (*path, kind.section) if kind.section else path
-    if row.key[0] == "port" and not row.absent:
-        where = _port_path(desk, path, kind, row.name)
-    desk.add(row, where, implied=True)
-
-
-def _port_path(desk: _Desk, path: Path, kind: Kind, port: str) -> Path:
-    index = path[1]
-    assert isinstance(index, int)
-    config = desk.state.interfaces[index].config
-    listed = list(getattr(config, "port", None) or ())
-    names = [getattr(entry, "name", entry) for entry in listed]
-    if port not in names:
-        return (*path, kind.section)
-    return (*path, kind.section, "port", names.index(port))
+def _port_path(path: Path, kind: Kind, config: Any, port: str) -> Path:
+    names = [getattr(entry, "name", entry) for entry in getattr(config, "port", None) or ()]
+    return (*path, kind.section, "port", names.index(port)) if port in names else (*path, kind.section)
 
 
 def _controller(desk: _Desk, path: Path, interface: Interface) -> None:

@@ -11,7 +11,7 @@ from nncp import engine
 from nncp.compile import Compiled, compile_state
 from nncp.document.emit import dump
 from nncp.document.policy import Policy, read_policies
-from nncp.document.read import by_place, read_state
+from nncp.document.read import by_place, read_partly, read_state
 from nncp.document.source import Node, load
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.kinds import KINDS
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from nncp.document.state import State
     from nncp.host import Host, Op, Row
 
 
@@ -68,23 +67,18 @@ class Wish:
         """
         types = {row.name: str(row.attrs["type"]) for row in host.table("link")}
         errors: list[Error] = []
-        states: list[tuple[Node, State]] = []
+        self.compiled = []
         for document in self.documents:
-            try:
-                states.append((document.node, read_state(document.node, KINDS.by_type, types=types)))
-            except Error as error:
-                errors.append(error)
-        self.compiled = [compile_state(state, host, KINDS) for _, state in states]
-        for (node, _), compiled in zip(states, self.compiled, strict=True):
-            errors += [
-                node.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
-                for subject, fault in compiled.faults
-            ]
+            found = read_partly(document.node, KINDS.by_type, types=types)
+            compiled = compile_state(found.state, found.interfaces, host, KINDS)
+            self.compiled.append(compiled)
+            errors += found.errors
+            for subject, fault in compiled.faults:
+                error = document.node.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
+                if not found.tells_of(error.path):
+                    errors.append(error)
         raise_all(by_place(errors))
-        rows = {}
-        for compiled in self.compiled:
-            rows.update(compiled.rows)
-        return list(rows.values())
+        return list({key: row for compiled in self.compiled for key, row in compiled.rows.items()}.values())
 
     def located(self, error: Error) -> Error:
         """Give an error of the kernel or of the planner its place in the document, where it has one."""

@@ -42,6 +42,34 @@ def read_state(
         Error: with all errors of the document in the order of their places.
 
     """
+    found = read_partly(node, kinds, types=types)
+    raise_all(found.errors)
+    return msgspec.structs.replace(found.state, interfaces=tuple(found.interfaces.values()))
+
+
+class Partly(Struct, frozen=True):
+    """What could be read of a document, and what is wrong with the rest of it.
+
+    Args:
+        state: all but the interfaces.
+        interfaces: those that could be read, by their index in the document.
+        errors: in the order of their places.
+
+    """
+
+    state: State
+    interfaces: dict[int, Interface]
+    errors: list[Error]
+
+    def tells_of(self, path: str) -> bool:
+        """Whether an error below `path` has been found: what is missing there may have been cut out."""
+        return any(error.path.startswith((f"{path}.", f"{path}[")) for error in self.errors)
+
+
+def read_partly(
+    node: Node, kinds: Mapping[str, Documented], *, types: Mapping[str, str] | None = None
+) -> Partly:
+    """Return all that can be read of a document, for whoever wants to find more errors; see `read_state`."""
     if not isinstance(node.value, dict):
         raise node.error(f"a document must be a mapping, got {shown(node.value)}")
     errors: list[Error] = []
@@ -59,8 +87,7 @@ def read_state(
         for error in rules(node, state, interfaces)
         if not any(path.startswith((f"{error.path}.", f"{error.path}[")) for path in told)
     ]
-    raise_all(by_place(errors))
-    return msgspec.structs.replace(state, interfaces=tuple(interfaces.values()))
+    return Partly(state, interfaces, by_place(errors))
 
 
 def by_place(errors: Iterable[Error]) -> list[Error]:

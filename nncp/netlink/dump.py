@@ -20,7 +20,7 @@ from nncp.netlink.routes import route_rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nncp.kinds.kind import Attr, Kind, Kinds
+    from nncp.kinds.kind import Attr, Kinds
     from nncp.netlink.channel import Channel
 
 AF_BRIDGE = 7
