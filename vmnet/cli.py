@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nncp import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -36,7 +38,7 @@ class Lazy(click.Group):
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="bridgehead", prog_name="vmnet")
+@click.version_option(__version__, prog_name="vmnet")
 def app() -> None:
     """VM networking: launcher Pods on node bridges, checked before a guest lands there."""
 

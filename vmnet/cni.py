@@ -9,6 +9,7 @@ launcher's binding takes it, and until then nothing may speak with the guest's M
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -107,7 +108,8 @@ def add(request: Request) -> dict[str, Any]:
     try:
         return _added(request, host)
     except BaseException:
-        _remove(request)
+        with contextlib.suppress(Error):  # what failed is told; the runtime's DEL tries the rest again
+            _remove(request)
         raise
 
 
@@ -176,9 +178,9 @@ def delete(request: Request) -> None:
 
 def _remove(request: Request) -> None:
     _release(request.veth, request)
+    request.ports.drop(_port(request))
     if request.ipam:
         _delegate(request, "DEL")
-    request.ports.drop(_port(request))
 
 
 def _release(veth: str, request: Request) -> None:

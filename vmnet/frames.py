@@ -1,9 +1,9 @@
 """Probe frames on an uplink: raw, unicast, tagged in the frame itself, of an EtherType for experiments.
 
-They leave on the uplink and not on the bridge, so they neither depend on the bridge's port states nor teach
-it anything; and a packet socket on the uplink sees what arrives before the bridge does. The kernel takes
-the VLAN tag out of a received frame before any socket sees it, and tells it beside the frame
-(PACKET_AUXDATA).
+They leave on the uplink and not on the bridge, so they do not depend on the bridge's port states and teach
+it only where the other uplinks are; and a packet socket on the uplink sees what arrives before the bridge
+does. The kernel takes the VLAN tag out of a received frame before any socket sees it, and tells it beside the
+frame (PACKET_AUXDATA).
 """
 
 from __future__ import annotations
@@ -73,9 +73,10 @@ class Wire:
         try:
             self.socket.send(mac_bytes(to) + self.mac + tag + struct.pack("!H", ETHERTYPE) + body)
         except OSError as error:
-            if error.errno != errno.EMSGSIZE:
+            # A veth whose peer has a smaller MTU drops the frame and says ENOBUFS: it was sent, and is lost.
+            if error.errno not in {errno.EMSGSIZE, errno.ENOBUFS}:
                 raise
-            return False
+            return error.errno == errno.ENOBUFS
         return True
 
     def caught(self) -> Iterator[Caught]:

@@ -13,7 +13,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from nncp.errors import Error, ErrorKind
 from vmnet.preflight import (
@@ -153,7 +153,8 @@ def _one(ask: Ask, talks: Sequence[Talk]) -> Verdict:
     able = [talk for talk in talks if talk.place.name in fit]
     _all(able, "open", {t.place.name: {"interface": _uplink(fit[t.place.name])} for t in able})
     ways = Exchange(ask, able, fit).ways() if len(able) > 1 else []
-    return judge(ask, facts, ways)
+    told = [structs.replace(f, trouble=t.trouble) for f, t in zip(facts, talks, strict=True)]
+    return judge(ask, told, ways)
 
 
 def _facts(ask: Ask, talks: Sequence[Talk]) -> list[Facts]:

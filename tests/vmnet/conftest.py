@@ -95,3 +95,11 @@ def pod_network(node: Node) -> Node:
     node.sh("mkdir -p /run/net.d")
     node.run("tee", "/run/net.d/10-pods.conflist", stdin=POD_NETWORK)
     return node
+
+
+@pytest.fixture(scope="session")
+def make_node() -> type[Node]:
+    """Make a node that lives as long as its user wants."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to make namespaces")
+    return Node
