@@ -30,11 +30,10 @@ NUMBER = re.compile(
 # What is null, a boolean, a merge or a default to some reader, in any case of letters (yaml.org/type).
 WORDS = frozenset({"~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", "=", "<<"})
 # What can stand in a literal block as it is: no space first to be taken for indentation, nothing unprinted.
-LITERAL = re.compile(
-    "[^\\s\\x00-\\x1f\ufeff][^\\x00-\\x08\\x0b-\\x1f\\x7f-\\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]*"
-)
+UNPRINTED = "\x00-\x08\x0b-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff"
+LITERAL = re.compile(rf"[^\s{UNPRINTED}][^{UNPRINTED}]*")
 # What double quotes must escape: what YAML does not print (YAML 1.2.2, c-printable), breaks, odd spaces.
-ESCAPED = re.compile('[\\x00-\\x1f"\\\\\\x7f-\\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]')
+ESCAPED = re.compile(rf'[\t\n"\\{UNPRINTED}]')
 SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 # A key of more than 1024 characters needs a question mark (YAML 1.2.2, section 7.4); escapes take up to ten.
 SIMPLE_KEY = 100

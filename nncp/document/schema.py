@@ -87,7 +87,11 @@ def _has(key: str, word: str) -> dict[str, Any]:
 def _validator(schema: Mapping[str, Any]) -> Validator:
     from jsonschema import Draft202012Validator, validators  # noqa: PLC0415  (90 ms that a good document saves)
 
-    own = {"minimum": _bound(operator.lt, "less"), "maximum": _bound(operator.gt, "more")}
+    own = {
+        "minimum": _bound(operator.lt, "less"),
+        "maximum": _bound(operator.gt, "more"),
+        "enum": _one_of,
+    }
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
     kind: Any = validators.extend(Draft202012Validator, own, type_checker=types)  # type: ignore[no-untyped-call]
     made: Validator = kind(schema, format_checker=_formats())
@@ -110,6 +114,14 @@ def _bound(breaks: Callable[[int, int], bool], word: str) -> Callable[..., Itera
             yield ValidationError(f"{value} is {word} than {limit}")
 
     return check
+
+
+def _one_of(_validator: object, options: list[Any], value: object, _schema: object) -> Iterator[Any]:
+    """Yield a finding unless a value is one of the options, and of its type: 1.0 is no word for true."""
+    from jsonschema import ValidationError  # noqa: PLC0415
+
+    if not any(value == option and type(value) is type(option) for option in options):
+        yield ValidationError(f"{value!r} is none of {options!r}")
 
 
 def _formats() -> FormatChecker:

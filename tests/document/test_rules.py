@@ -157,10 +157,10 @@ VLANS = [
         [("trunk-tags[0].id-range", "ends before it starts: 30 to 20")],
     ),
     (
-        "{mode: trunk, trunk-tags: [{id-range: {min: 1, max: 99}}, {id: 2}, {id-range: {min: 90, max: 110}}]}",
+        "{mode: trunk, trunk-tags: [{id-range: {min: 1, max: 9}}, {id: 2}, {id-range: {min: 8, max: 11}}]}",
         [
-            ("trunk-tags[1]", "overlaps an earlier one: 1-99 and 2"),
-            ("trunk-tags[2]", "overlaps an earlier one: 1-99 and 90-110"),
+            ("trunk-tags[1]", "overlaps an earlier one: 1-9 and 2"),
+            ("trunk-tags[2]", "overlaps an earlier one: 1-9 and 8-11"),
         ],
     ),
 ]

@@ -1,0 +1,166 @@
+"""What a file may hold: bare states, manifests, lists, several documents."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from nncp.document.policy import Policy, read_policies
+from nncp.document.source import Node, load
+from nncp.errors import Error, ErrorKind
+
+MANIFEST = """\
+apiVersion: nmstate.io/v1
+kind: NodeNetworkConfigurationPolicy
+metadata:
+  name: bond-bridge
+  labels: {a: b}
+spec:
+  nodeSelector:
+    node-role.kubernetes.io/virt: ''
+  desiredState:
+    interfaces:
+    - name: br0
+      type: linux-bridge
+      state: up
+      bridge:
+        port:
+        - name: bond0
+"""
+TRUNK = {"mode": "trunk", "trunk-tags": [{"id-range": {"min": 2, "max": 4094}}]}
+
+
+def policies(text: str) -> list[Policy]:
+    return read_policies(load(text, file="node1.yaml"))
+
+
+def refused(text: str) -> list[tuple[str, str, str]]:
+    with pytest.raises(Error) as caught:
+        policies(text)
+    return [
+        (error.message, str(error.where).removeprefix("node1.yaml:"), error.path) for error in caught.value
+    ]
+
+
+def test_a_bare_state_is_a_policy_without_a_name() -> None:
+    (policy,) = policies("interfaces: []\n")
+    assert (policy.name, policy.is_manifest, policy.state.value) == ("", False, {"interfaces": []})
+
+
+def test_a_manifest_has_a_name_a_selector_and_a_state() -> None:
+    (policy,) = policies(MANIFEST)
+    assert (policy.name, policy.is_manifest) == ("bond-bridge", True)
+    assert policy.node_selector == {"node-role.kubernetes.io/virt": ""}
+    assert policy.state.path == ("spec", "desiredState")
+    assert str(policy.state.place("interfaces", 0, "name")) == "node1.yaml:11:13"
+
+
+def test_several_documents_a_list_and_json_give_their_policies_in_order() -> None:
+    (node,) = load(MANIFEST, file="x")
+    items = {"apiVersion": "v1", "kind": "List", "items": [node.value, node.value]}
+    found = policies(f"---\n---\ninterfaces: []\n---\n{json.dumps(items)}\n---\n{MANIFEST}")
+    assert [policy.name for policy in found] == ["", "bond-bridge", "bond-bridge", "bond-bridge"]
+    assert found[2].state.error("no", "interfaces", 0).path == "items[1].spec.desiredState.interfaces[0]"
+
+
+def port(policy: Policy) -> object:
+    return policy.state.value["interfaces"][0]["bridge"]["port"][0]
+
+
+def test_in_a_manifest_the_ports_of_a_bridge_that_is_up_carry_all_vlans_but_the_first() -> None:
+    (policy,) = policies(MANIFEST)
+    assert port(policy) == {"name": "bond0", "vlan": TRUNK}
+    # What was not written has the place of the port that it was given to.
+    assert str(policy.state.place("interfaces", 0, "bridge", "port", 0, "vlan", "mode")) == "node1.yaml:16:11"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("name: bond0\n", "name: bond0\n          vlan: {}\n"),
+        ("state: up", "state: down"),
+        ("state: up", "state: absent"),
+        ("type: linux-bridge", "type: ovs-bridge"),
+    ],
+)
+def test_a_port_that_says_its_vlans_and_a_bridge_that_is_not_up_get_no_default(old: str, new: str) -> None:
+    (policy,) = policies(MANIFEST.replace(old, new))
+    assert port(policy) != {"name": "bond0", "vlan": TRUNK}
+
+
+@pytest.mark.parametrize(("old", "new"), [("      state: up\n", ""), ("port:", "ports:")])
+def test_the_default_reaches_ports_however_they_are_written(old: str, new: str) -> None:
+    (policy,) = policies(MANIFEST.replace(old, new))
+    bridge = policy.state.value["interfaces"][0]["bridge"]
+    assert next(iter(bridge.values())) == [{"name": "bond0", "vlan": TRUNK}]
+
+
+def test_a_bare_state_gets_no_default(node: Callable[[str], Node]) -> None:
+    (policy,) = read_policies([node(MANIFEST).at("spec", "desiredState")])
+    assert port(policy) == {"name": "bond0"}
+
+
+def test_a_manifest_without_a_state_asks_for_nothing() -> None:
+    head = "apiVersion: nmstate.io/v1beta1\nkind: NodeNetworkConfigurationPolicy\n"
+    (policy,) = policies(f"{head}metadata: {{name: x}}\nspec: {{}}\n")
+    assert policy.state.value == {}
+
+
+def test_all_that_is_wrong_with_manifests_is_told_at_once() -> None:
+    text = """\
+apiVersion: nmstate.io/v2
+kind: NodeNetworkConfigurationPolicy
+---
+apiVersion: v1
+kind: Pod
+---
+- a
+---
+apiVersion: nmstate.io/v1
+kind: NodeNetworkConfigurationPolicy
+spec:
+  nodeSelectr: {}
+  nodeSelector: {ssd: true, zone: {in: [a]}}
+extra: 1
+---
+apiVersion: nmstate.io/v1
+kind: NodeNetworkConfigurationPolicy
+metadata: {name: %s}
+"""
+    assert refused(text % ("x" * 64)) == [
+        ("apiVersion must be nmstate.io/v1, got 'nmstate.io/v2'", "1:13", "apiVersion"),
+        ("kind must be NodeNetworkConfigurationPolicy, got 'Pod'", "5:7", "kind"),
+        ("a document must be a mapping, got a list", "7:1", ""),
+        ("unknown key extra", "14:1", "extra"),
+        ("metadata.name is missing", "9:1", "metadata.name"),
+        ("unknown key nodeSelectr in spec", "12:3", "spec.nodeSelectr"),
+        ("label ssd must be text, got true", "13:23", "spec.nodeSelector.ssd"),
+        ("label zone must be text, got a mapping", "13:35", "spec.nodeSelector.zone"),
+        ("metadata.name must have at most 63 characters, got 64", "18:18", "metadata.name"),
+        ("spec is missing", "16:1", "spec"),
+    ]
+
+
+def test_a_kind_that_is_nearly_right_gets_a_hint() -> None:
+    with pytest.raises(Error) as caught:
+        policies("apiVersion: nmstate.io/v1\nkind: NodeNetworkConfigurationPolicies\n")
+    assert caught.value.hint == "did you mean NodeNetworkConfigurationPolicy?"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MANIFEST.replace(
+            "  desiredState:", "  capture: {gw: 'routes.running.destination==\"0.0.0.0/0\"'}\n  desiredState:"
+        ),
+        "capture: {a: b}\ndesiredState: {interfaces: []}\n",
+    ],
+)
+def test_captures_are_refused_by_name(text: str) -> None:
+    with pytest.raises(Error, match="capture is not supported yet") as caught:
+        policies(text)
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
+
+
+def test_a_policy_file_of_nmstate_without_captures_is_its_state() -> None:
+    assert [policy.state.value for policy in policies("desired: {interfaces: []}\n")] == [{"interfaces": []}]

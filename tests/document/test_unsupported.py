@@ -1,0 +1,58 @@
+"""What the schema knows and the engine does not yet: refused by name, never dropped."""
+
+from collections.abc import Callable
+
+import pytest
+
+from nncp.document.source import Node
+from nncp.document.state import Interface, State
+from nncp.document.unsupported import DOCUMENT, INTERFACE, unsupported
+from nncp.errors import ErrorKind
+
+Parse = Callable[[str], Node]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("lldp: {enabled: true}", "lldp.enabled"),
+        ("802.1x: {identity: me}", '["802.1x"]'),
+        ("ethtool: {pause: {rx: true}}", "ethtool"),
+        ("ipv4: {enabled: true, dhcp: yes}", "ipv4.dhcp"),
+        ("ipv6: {autoconf: 1}", "ipv6.autoconf"),
+        ("wait-ip: ipv4", "wait-ip"),
+        ("identifier: mac-address", "identifier"),
+    ],
+)
+def test_what_asks_for_something_unsupported_is_refused_by_name(
+    node: Parse, read: Callable[[str], State], text: str, path: str
+) -> None:
+    source = f"interfaces:\n- name: eth0\n  type: ethernet\n  {text}\n"
+    read(source)  # the schema takes it
+    (error,) = unsupported(node(source))
+    assert error.kind is ErrorKind.UNSUPPORTED
+    assert error.message.endswith("is not supported yet")
+    assert error.path == f"interfaces[0]{'' if path.startswith('[') else '.'}{path}"
+    assert error.subject == "eth0"
+    assert error.where
+    assert error.where.line == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lldp: {enabled: false}",
+        "ipv4: {dhcp: false}",
+        "ipv6: {dhcp: no, autoconf: null}",
+        "wait-ip: any",
+        "mptcp: {address-flags: []}",
+        "state: absent, lldp: {enabled: true}",
+    ],
+)
+def test_what_asks_for_nothing_is_no_reason_to_refuse(node: Parse, text: str) -> None:
+    assert unsupported(node(f"interfaces:\n- {{name: eth0, type: ethernet, {text}}}\n")) == []
+
+
+def test_the_tables_name_properties_of_the_schema() -> None:
+    fields = {*Interface.__struct_encode_fields__, *State.__struct_encode_fields__}
+    assert {name if name == "802.1x" else name.split(".")[0] for name in (*INTERFACE, *DOCUMENT)} <= fields
