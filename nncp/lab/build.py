@@ -41,6 +41,8 @@ table ip6 t { chain c { type nat hook prerouting priority dstnat; redirect; } }
 table bridge t { chain c { type filter hook prerouting priority 0; ether saddr 02:00:00:00:00:01 accept; } }
 table netdev t { }
 """
+# Not ours: started by make, that has flags and variables in it which mean something to the kernel's make.
+ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 FILES = 1700  # about so many are compiled: for the progress line only
 
 
@@ -131,7 +133,13 @@ class Bench:
 
         """
         process = subprocess.Popen(
-            argv, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            argv,
+            cwd=cwd,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         self.sweeper.guard(process.pid)
         last: deque[str] = deque(maxlen=5)

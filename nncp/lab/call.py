@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Stream: TypeAlias = "int | IO[Any]"
-Sink: TypeAlias = "Callable[[bytes], object]"
+Sink: TypeAlias = "Callable[[bytes], object]"  # takes what the command writes, as it writes it
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -132,8 +132,11 @@ def descriptor(stream: Stream | None, default: int) -> int:
     return stream.fileno()
 
 
-def sink(fd: int) -> Sink:
-    """Return what writes all of its bytes to `fd`."""
+def sink(stream: Stream | Sink | None, default: int) -> Sink:
+    """Return what takes the bytes of a stream: a function as it is, or one that writes to a descriptor."""
+    if callable(stream):
+        return stream
+    fd = descriptor(stream, default)
 
     def write(data: bytes) -> None:
         rest = memoryview(data)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from nncp.errors import Error, ErrorKind
 from nncp.lab.agent import CHUNK, Frame, Kind
-from nncp.lab.call import Call, Stream, descriptor, signals_forwarded, sink
+from nncp.lab.call import Call, Sink, Stream, descriptor, signals_forwarded, sink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,8 +54,8 @@ class Session:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         stdin: Stream | None = None,
-        stdout: Stream | None = None,
-        stderr: Stream | None = None,
+        stdout: Stream | Sink | None = None,
+        stderr: Stream | Sink | None = None,
         forward: bool = False,
         terminal: bool = False,
     ) -> int:
@@ -67,7 +67,7 @@ class Session:
             env: its environment; this process's when None.
             cwd: where it starts; this process's folder when None.
             stdin: a descriptor or file; nothing to read when None.
-            stdout: a descriptor or file; this process's standard output when None.
+            stdout: a descriptor, file or function of bytes; this process's standard output when None.
             stderr: likewise.
             forward: pass this process's signals on to the command (in the main thread only).
             terminal: give it a terminal of its own, and put ours, `stdin`, in raw mode meanwhile.
@@ -77,7 +77,7 @@ class Session:
             call = Call(
                 connection,
                 stdin=None if stdin is None else descriptor(stdin, 0),
-                sinks={Kind.OUTPUT: sink(descriptor(stdout, 1)), Kind.ERRORS: sink(descriptor(stderr, 2))},
+                sinks={Kind.OUTPUT: sink(stdout, 1), Kind.ERRORS: sink(stderr, 2)},
                 terminal=terminal,
             )
             with signals_forwarded(connection, terminal=terminal) if forward else contextlib.nullcontext():

@@ -1,0 +1,277 @@
+"""Where tests run, and what the summary says about it.
+
+A test marked `kernel` needs bonding, 802.1Q, vlan_filtering, VRFs and root. Where this kernel has them it
+runs here. Elsewhere one pytest in a lab kernel runs all of them, while this one runs the rest; its reports
+come here as they are made, so there is one run, one progress, one closing line.
+
+A test marked `guest` has the machine to itself: it measures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nncp import lab
+from nncp.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOST, LAB, GUEST = "host", "lab kernel", "guest"
+# More skipped tests than this fail the run (`--places`): a suite must not become green by running less.
+MOST_SKIPS = {HOST: 0, LAB: 0, GUEST: 0}
+LIFETIME = 1500.0  # seconds: no lab kernel outlives a run that hangs
+QUIET = 20.0  # seconds of one test after which we say that it still runs
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--places", action="store_true", help="fail when more tests are skipped than committed")
+    parser.addoption("--lab-reports", type=int, metavar="FD", help="(inside the lab kernel) write reports there")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    fd = config.getoption("--lab-reports")
+    if fd is not None:
+        config.pluginmanager.register(Inside(config, fd))
+    elif not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Places(config), "places")
+
+
+def pytest_report_header() -> str:
+    lacks = ", ".join(lab.missing())
+    return f"kernel: {platform.release()}" + (f", lacks {lacks}" if lacks else "")
+
+
+def needs_lab(item: pytest.Item) -> bool:
+    return item.get_closest_marker("kernel") is not None and bool(lab.missing() or os.geteuid())
+
+
+def is_guest(item: pytest.Item) -> bool:
+    return item.get_closest_marker("guest") is not None
+
+
+class Inside:
+    """The pytest in the lab kernel: hands on what it hears, one JSON object a line."""
+
+    def __init__(self, config: pytest.Config, fd: int) -> None:
+        self.config = config
+        self.pipe = os.fdopen(fd, "w", buffering=1)
+        self.say(kernel=platform.release())
+
+    def say(self, **words: Any) -> None:
+        print(json.dumps(words, default=str), file=self.pipe)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.say(started=nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+        self.say(report=data)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.say(broken=str(report.longrepr))
+
+
+class Lab(threading.Thread):
+    """A lab kernel with a pytest in it."""
+
+    def __init__(self, items: list[pytest.Item], root: Path) -> None:
+        super().__init__(daemon=True)
+        self.nodes = [item.nodeid for item in items]
+        self.root = root
+        self.events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.rest = b""
+        self.said = bytearray()  # by pytest itself: shown when it fails
+        self.session: lab.Session | None = None
+
+    def take(self, data: bytes) -> None:
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        for line in lines:
+            self.events.put(json.loads(line))
+
+    def run(self) -> None:
+        # The reports have a descriptor of their own: what tests print goes to the ones that pytest captures.
+        inner = [sys.executable, "-m", "pytest", "--lab-reports=9", "-p", "no:cacheprovider", *self.nodes]
+        try:
+            self.session = lab.start(name="tests", lifetime=LIFETIME)
+            with self.session as session:
+                session.run(
+                    ["sh", "-c", 'exec "$@" 9>&1 1>&2', "sh", *inner],
+                    cwd=self.root,
+                    stdout=self.take,
+                    stderr=self.said.extend,
+                )
+        except Error as error:
+            self.said += error.message.encode()
+        self.events.put({"ended": True})
+
+
+class Places:
+    """The pytest that a person started."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.lab: Lab | None = None
+        self.kernels = {HOST: platform.release()}
+        self.counts: dict[str, Counter[str]] = {HOST: Counter(), LAB: Counter(), GUEST: Counter()}
+        self.skips: list[tuple[str, str, str]] = []
+        self.remote: dict[str, pytest.Item] = {}
+        self.guests: set[str] = set()
+        self.running: dict[str, tuple[str, float]] = {}
+        self.ended = threading.Event()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        remote = [item for item in items if needs_lab(item)]
+        why = _no_lab() if remote else ""
+        if why:
+            for item in remote:
+                item.add_marker(pytest.mark.skip(why))
+        self.guests = {item.nodeid for item in items if is_guest(item)}
+        self.remote = {} if why else {item.nodeid: item for item in remote}
+        items.sort(key=is_guest)  # last, and with the machine to themselves
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+        every = session.items
+        if self.remote and not session.config.option.collectonly:
+            session.items = [item for item in every if item.nodeid not in self.remote]
+            self.lab = Lab([*self.remote.values()], self.config.rootpath)
+            self.lab.start()
+        threading.Thread(target=self._tell, daemon=True).start()
+        try:
+            result = yield
+            self._hear_out()
+        finally:
+            session.items = every
+            self.ended.set()
+            if self.lab and self.lab.session:
+                self.lab.session.stop()
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[object]:
+        if is_guest(item):
+            self._hear_out()
+        self.running[HOST] = (item.nodeid, time.monotonic())
+        result = yield
+        self.running.pop(HOST, None)
+        self._hear()
+        return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        place = self._place(report.nodeid)
+        if report.when == "call" or report.outcome != "passed":
+            self.counts[place][report.outcome] += 1
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self.skips.append((place, report.nodeid, reason.removeprefix("Skipped: ")))
+
+    def _place(self, nodeid: str) -> str:
+        if nodeid in self.guests:
+            return GUEST
+        return LAB if nodeid in self.remote else HOST
+
+    def _hear(self, *, seconds: float = 0.0) -> None:
+        """Take what the lab kernel has said; wait so long for the first word."""
+        if self.lab is None:
+            return
+        try:
+            self._act(self.lab.events.get(timeout=seconds) if seconds else self.lab.events.get_nowait())
+            while True:
+                self._act(self.lab.events.get_nowait())
+        except (queue.Empty, AttributeError):
+            return
+
+    def _hear_out(self) -> None:
+        while self.lab is not None:
+            self._hear(seconds=1.0)
+
+    def _act(self, event: dict[str, Any]) -> None:
+        hook = self.config.hook
+        if "kernel" in event:
+            self.kernels[LAB] = event["kernel"]
+        elif "started" in event:
+            self.running[LAB] = (event["started"], time.monotonic())
+        elif "report" in event:
+            report = hook.pytest_report_from_serializable(config=self.config, data=event["report"])
+            hook.pytest_runtest_logreport(report=report)
+            if report.when == "teardown":
+                self.remote[report.nodeid] = None  # type: ignore[assignment]
+        elif "ended" in event:
+            self._lab_ended()
+
+    def _lab_ended(self) -> None:
+        """See that every test that went there came back; the others failed, with what was said at the end."""
+        assert self.lab
+        last = self.running.pop(LAB, ("", 0.0))[0]
+        said = bytes(self.lab.said[-4000:]).decode(errors="replace")
+        self.lab = None
+        for item in filter(None, self.remote.values()):
+            text = f"the lab kernel ended before this test did; the last to start was {last}\n{said}"
+            self.config.hook.pytest_runtest_logreport(report=_failed(item, text))
+
+    def _tell(self) -> None:
+        """Say which test takes long."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        while not self.ended.wait(QUIET):
+            for place, (nodeid, since) in list(self.running.items()):
+                if time.monotonic() - since >= QUIET and reporter:
+                    reporter.ensure_newline()
+                    reporter.write_line(f"{place}: {nodeid} runs for {time.monotonic() - since:.0f} s")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.config.getoption("--places") and self._too_many_skips() and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _too_many_skips(self) -> list[str]:
+        return [place for place, most in MOST_SKIPS.items() if self.counts[place]["skipped"] > most]
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.section("places")
+        for place, counts in self.counts.items():
+            if counts:
+                kernel = self.kernels.get(place, self.kernels[HOST])
+                numbers = ", ".join(f"{counts[word]} {word}" for word in ("passed", "failed", "skipped"))
+                terminalreporter.write_line(f"{place:<11} Linux {kernel:<22} {numbers}")
+        for place, nodeid, reason in self.skips:
+            terminalreporter.write_line(f"skipped on {place}: {nodeid}: {reason}")
+        if self.config.getoption("--places"):
+            for place in self._too_many_skips():
+                most = MOST_SKIPS[place]
+                terminalreporter.write_line(f"too many skips on {place}: at most {most} are committed", red=True)
+
+
+def _no_lab() -> str:
+    """Say why there is no lab kernel, "" when there is one (built now, if need be)."""
+    from nncp.lab.build import kernel
+
+    try:
+        kernel()
+    except Error as error:
+        return f"no lab kernel: {error.message}"
+    return ""
+
+
+def _failed(item: pytest.Item, text: str) -> pytest.TestReport:
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords={},
+        outcome="failed",
+        longrepr=text,
+        when="call",
+    )
