@@ -169,7 +169,11 @@ def preflight(
     from vmnet.preflight import Ask, merge  # noqa: PLC0415 -- the heavy half of vmnet
     from vmnet.probing import parse_places, run  # noqa: PLC0415
 
+    if not members:
+        raise click.UsageError("name the members: --member 'node-1=ip netns exec node-1'")
     asks = [Ask(bridge, vlan, mtu)] if bridge else _asks(files, mtu)
+    if sys.stderr.isatty():
+        click.echo(f"lets {len(members)} members exchange frames", err=True)
     verdict = merge(run(parse_places(members), asks))
     click.echo(_json(verdict) if output == "json" else _matrix(verdict))
     click.get_current_context().exit(0 if verdict.verdict == "ok" else 1)

@@ -239,6 +239,8 @@ def status(request: Request) -> None:
     faults = list(host_faults(request.conf, nncp.snapshot()))
     if faults:
         raise Refusal(NOT_AVAILABLE, "; ".join(fault.message for fault in faults), faults[0].hint)
+    if request.ipam:
+        _delegate(request, "STATUS")
 
 
 VERBS: dict[str, Callable[[Request], dict[str, Any] | None]] = {

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from vmnet.names import mac_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -208,11 +210,6 @@ def _v4(addresses: Iterable[str]) -> Iterator[bytes]:
 
 def _address(text: str) -> bytes:
     return ipaddress.IPv4Address(text).packed
-
-
-def mac_bytes(text: str) -> bytes:
-    """Return the six octets of a MAC."""
-    return bytes.fromhex(text.replace(":", ""))
 
 
 def frame(reply: Answer, *, source_mac: bytes, source: str) -> bytes:

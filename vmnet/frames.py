@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from vmnet.dhcp import mac_bytes
+from vmnet.names import mac_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

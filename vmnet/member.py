@@ -54,7 +54,7 @@ class Member:
                     return self.heard(**question)
                 case other:
                     return {"error": f"unknown question {other}"}
-        except (Error, OSError, TypeError) as error:
+        except (Error, OSError, TypeError, KeyError) as error:
             return {"error": getattr(error, "strerror", None) or str(error)}
 
     def open(self, *, interface: str) -> dict[str, Any]:

@@ -66,6 +66,11 @@ def plain_mac(text: str) -> str:
     return text.lower().replace("-", ":")
 
 
+def mac_bytes(text: str) -> bytes:
+    """Return the six octets of a MAC."""
+    return bytes.fromhex(text.replace(":", ""))
+
+
 def _mac(first: str, seed: str) -> str:
     tail = hashlib.sha256(seed.encode()).hexdigest()[:10]
     return ":".join((first, *(tail[i : i + 2] for i in range(0, 10, 2))))

@@ -79,7 +79,7 @@ def attach(
     store = environment.store
     with store.locked(name):
         known = store.find(name)
-        _refuse_other(known, vm, name)
+        _refuse_other(known, vm, name, planned)
         record = _begin(name, vm, known, environment)
         try:
             record = _networks(record, planned, environment)
@@ -210,10 +210,18 @@ def _conf_errors(nad: Nad, host: Host) -> Iterator[Error]:
                 yield from nad.errors(fault.below(*nad.path(index)).error(nad.conf, subject=nad.name))
 
 
-def _refuse_other(known: Record | None, vm: VirtualMachine, name: str) -> None:
-    if known is not None and known.vm != f"{vm.namespace}/{vm.name}":
+def _refuse_other(known: Record | None, vm: VirtualMachine, name: str, planned: Sequence[Planned]) -> None:
+    """Refuse to go on with a Pod that was begun for something else: nothing changes under a guest."""
+    if known is None:
+        return
+    if known.vm != f"{vm.namespace}/{vm.name}":
         message = f"Pod {name} belongs to VM {known.vm}, not to {vm.namespace}/{vm.name}"
         raise Error(message, kind=ErrorKind.USAGE, hint=f"vmnet detach {name}")
+    wanted = {one.interface: (one.conf, one.mac) for one in planned}
+    for attachment in known.attachments:
+        if wanted.get(attachment.interface) != (attachment.conf, attachment.mac):
+            message = f"Pod {name} was attached to {attachment.network} in another way than is asked now"
+            raise Error(message, kind=ErrorKind.USAGE, hint=f"vmnet detach {name}")
 
 
 def _begin(name: str, vm: VirtualMachine, known: Record | None, environment: Environment) -> Record:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from vmnet import dhcp
+from vmnet import dhcp, names
 from vmnet.plumbing import Lease, Route
 
 scapy = pytest.importorskip("scapy.all", reason="scapy writes the frames that our code did not")
@@ -34,7 +34,7 @@ def answered(data: bytes, lease: Lease = LEASE) -> dict[str, object] | None:
     if reply is None:
         return None
     frame = scapy.Ether(
-        dhcp.frame(reply, source_mac=dhcp.mac_bytes("02:00:00:00:00:00"), source=lease.server)
+        dhcp.frame(reply, source_mac=names.mac_bytes("02:00:00:00:00:00"), source=lease.server)
     )
     options = {option[0]: option[1:] for option in frame[scapy.DHCP].options if isinstance(option, tuple)}
     again = scapy.Ether(bytes(frame))

@@ -120,13 +120,62 @@ def test_bridge_on_the_pod_network_looks_like_slides_14_and_15(pod_network: Node
     assert nic["lease"]["mac"] == nic["mac"]
 
 
+LEASE = """\
+#!/bin/sh
+[ "$1" = bound ] && env > /run/lease || true
+"""
+
+
+def test_the_guest_gets_the_pods_address_and_routes_as_on_slide_15(pod_network: Node) -> None:
+    node = pod_network
+    done = node.vmnet("attach", "pod-1", str(HERE / "bridge-on-pod.yaml"), *CONF, "-o", "json")
+    (nic,) = json.loads(done.stdout)["interfaces"]
+    node.sh(f"""
+        ip netns add guest
+        ip link add g0 netns guest address {nic["mac"]} type veth peer name g0p netns pod-1
+        ip -n pod-1 link set g0p master k6t-eth0 up; ip -n guest link set g0 up
+    """)
+    node.run("tee", "/run/lease.sh", stdin=LEASE)
+    server = node.python("-m", "vmnet.dhcp", "/run/bridgehead/pods/pod-1/pod.json", "--until-eof")
+    assert server.stdout is not None
+    assert server.stdin is not None
+    assert server.stdout.readline() == "ready\n"
+    client = "busybox udhcpc -i g0 -s /run/lease.sh -n -q -f -t 5 -T 1 -O 121"
+    node.sh(f"chmod +x /run/lease.sh; ip netns exec guest {client}")
+    got = dict(line.partition("=")[::2] for line in node.sh("cat /run/lease").splitlines())
+    assert (got["ip"], got["mask"], got["router"], got["mtu"]) == ("10.244.1.2", "24", "10.244.1.1", "1400")
+    assert got["staticroutes"].split() == ["0.0.0.0/0", "10.244.1.1"]
+    # As the guest: it reaches the node, and the node finds nobody else at its address (the dummy is quiet).
+    node.sh("ip -n guest addr add 10.244.1.2/24 dev g0; ip netns exec guest ping -c1 -W2 10.244.1.1")
+    (entry,) = json.loads(node.sh("ip -j neigh show 10.244.1.2 dev pods"))
+    assert entry["lladdr"] == nic["mac"]
+    server.stdin.close()
+    assert server.wait(5) == 0
+    server.stdout.close()
+
+
+def test_a_pod_is_not_changed_under_its_guest(bridged: Node) -> None:
+    bridged.vmnet("attach", "pod-1", *FILES, *CONF)
+    other = (HERE / "nad.yaml").read_text().replace('"vlan": 33', '"vlan": 34')
+    done = bridged.vmnet("attach", "pod-1", FILES[0], "-", *CONF, stdin=other, check=False)
+    assert done.returncode == 64
+    assert "Pod pod-1 was attached to default/virt-bridge in another way than is asked now" in done.stderr
+    assert "hint: vmnet detach pod-1" in done.stderr
+
+
 def whole(node: Node) -> list[Any]:
     """All that an attach makes, without the carriers, which come and go by themselves."""
     found = [
         json.loads(node.sh(command))
-        for command in ("ip -n pod-1 -j addr", "bridge -n pod-1 -j vlan", "ip -j link", "bridge -j vlan")
+        for command in (
+            "ip -n pod-1 -4 -j addr",
+            "bridge -n pod-1 -j vlan",
+            "ip -n pod-1 -j link",
+            "ip -j link",
+            "bridge -j vlan",
+        )
     ]
-    for link in (*found[0], *found[2]):
+    for link in (*found[0], *found[2], *found[3]):
         link["flags"] = sorted(set(link["flags"]) - {"LOWER_UP", "NO-CARRIER"})
         del link["operstate"]
     return found
