@@ -160,7 +160,7 @@ def raw(fd: int) -> Iterator[None]:
         return
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSADRAIN)  # what was typed ahead is for the command
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)

@@ -7,7 +7,10 @@ import sys
 
 import click
 
+from nncp.errors import Error
 from nncp.lab.build import build as newest
+from nncp.lab.build import kernel
+from nncp.lab.features import missing
 from nncp.lab.once import once
 
 
@@ -20,6 +23,22 @@ def lab() -> None:
 def build() -> None:
     """Build the newest lab kernel, unless that has been done, and print where it is."""
     click.echo(newest())
+
+
+@lab.command(hidden=True)
+def prepare() -> None:
+    """Have a lab kernel ready if this host needs one; if there can be none, say why and go on."""
+    lacks = missing()
+    if not lacks:
+        return
+    try:
+        kernel()
+    except Error as error:
+        for each in error:
+            click.echo(f"lab kernel: {each.message}", err=True)
+        click.echo(
+            f"lab kernel: none, and this one lacks {', '.join(lacks)}: no demo, no kernel tests", err=True
+        )
 
 
 _memory = click.option("--memory", default="3G", show_default=True, help="What the kernel may take.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,8 +40,6 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Session]:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """An environment by which every process of a test's own kernel is known, and its temporary folder."""
-    import os
-
     root = str(Path(__file__).parents[2])
     (tmp_path / "tmp").mkdir()
     return {**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path / "tmp"), "LAB_TEST": str(tmp_path)}
@@ -53,19 +52,34 @@ def mark(environment: dict[str, str]) -> bytes:
 
 @pytest.fixture
 def processes(mark: bytes) -> Callable[[], dict[int, str]]:
-    """The processes of a test, kernel included, and what each is."""
+    """The processes of a test, and what each is: by their environment, or by the session of one of these.
 
-    def found() -> dict[int, str]:
-        known = {}
+    The kernel's own processes have no environment.
+    """
+    sessions: set[int] = set()
+
+    def look() -> Iterator[tuple[int, bytes, int]]:
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                if mark in (path / "environ").read_bytes():
-                    known[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                stat = (path / "stat").read_text().rpartition(")")[2].split()
+                yield int(path.name), (path / "environ").read_bytes(), int(stat[3]) if stat[0] != "Z" else 0
             except OSError:  # it ended meanwhile
                 continue
-        return known
+
+    def found() -> dict[int, str]:
+        seen = list(look())
+        sessions.update(pid for pid, environ, session in seen if mark in environ and session == pid)
+        ours = [pid for pid, environ, session in seen if session and (mark in environ or session in sessions)]
+        return {pid: _what(pid) for pid in ours}
 
     return found
+
+
+def _what(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode() or "kernel's own"
+    except OSError:
+        return "gone"
 
 
 @pytest.fixture
@@ -89,7 +103,7 @@ def running(
     environment: dict[str, str], tmp_path: Path, nothing_left: Callable[[], None]
 ) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start `nncp lab run` with a shell script that says `ready`, and return when it has."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[subprocess.Popen[Any]] = []
 
     def run(script: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
@@ -107,5 +121,7 @@ def running(
     yield run
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            pipe.close()
     nothing_left()
