@@ -186,6 +186,8 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
     attrs |= kind.settings(config, name, host)
     desk.add(Row(("link", name), attrs), path)
     for row in kind.rows(config, name, host):
+        if row.key[0] == "up" and interface.state == "down":
+            continue  # what is down brings nothing else up
         where = _port_path(path, kind, config, row.name) if row.key[0] == "port" else (*path, kind.section)
         desk.add(row, where, implied=True)
     _controller(desk, path, interface)

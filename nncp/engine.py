@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncp import transaction
+from nncp.errors import Error, ErrorKind
 from nncp.journal import STATE_DIR, Journal
 from nncp.kinds import KINDS
 from nncp.netlink.channel import Channel
@@ -67,23 +68,23 @@ def apply_compiled(
     kinds: Kinds = KINDS,
 ) -> list[Op]:
     """Lead the current network namespace to the rows that `compiled` makes of it; see `apply_rows`."""
+    journal = Journal(state_dir)
     with Channel() as channel:
         session = transaction.Session(channel, kinds)
-        journal = Journal(state_dir)
-        if not journal.is_pending():
-            now = session.snapshot()
-            want = compiled(now)
-            if not plan(session.with_sysctls(now, want), want, kinds):
-                return []
-        with journal.locked(patience=PATIENCE):
-            if journal.is_pending():
-                transaction.undo(session, journal)
-            now = session.snapshot()
-            want = compiled(now)
-            ops = plan(session.with_sysctls(now, want), want, kinds)
-            if ops:
-                transaction.run(session, now, ops, want, journal, deadline=deadline)
-            return ops
+        try:
+            with journal.locked(patience=PATIENCE):
+                if journal.is_pending():
+                    transaction.undo(session, journal)
+                now = session.snapshot()
+                want = compiled(now)
+                ops = plan(session.with_sysctls(now, want), want, kinds)
+                if ops:
+                    transaction.run(session, now, ops, want, journal, deadline=deadline)
+                return ops
+        except Error as error:
+            if error.kind is ErrorKind.PRIVILEGE:
+                compiled(session.snapshot())  # what is wrong with the document is told to everybody
+            raise
 
 
 def rollback(*, state_dir: Path = STATE_DIR, kinds: Kinds = KINDS) -> list[Op]:

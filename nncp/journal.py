@@ -28,10 +28,9 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The touched rows as they were; `pending` until the transaction has held."""
+    """The touched rows as they were."""
 
     before: tuple[Row, ...]
-    pending: bool = True
 
 
 def namespace_key() -> str:
@@ -46,7 +45,8 @@ class Journal:
 
     def __init__(self, state_dir: Path = STATE_DIR) -> None:
         self.folder = state_dir / "journals" / namespace_key()
-        self.path = self.folder / "journal.json"
+        self.pending = self.folder / "pending.json"
+        self.kept = self.folder / "kept.json"
 
     @contextlib.contextmanager
     def locked(self, *, patience: float) -> Iterator[int]:
@@ -72,41 +72,38 @@ class Journal:
             os.close(descriptor)
 
     def read(self) -> Record | None:
-        """Return what was recorded, or None."""
-        try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
-            return None
-        record = msgspec.json.decode(data, type=Record)
-        return Record(tuple(_restored(row) for row in record.before), record.pending)
+        """Return what was recorded: of the transaction that is pending, or else of the last that held."""
+        for path in (self.pending, self.kept):
+            try:
+                record = msgspec.json.decode(path.read_bytes(), type=Record)
+            except FileNotFoundError:
+                continue
+            return Record(tuple(_restored(row) for row in record.before))
+        return None
 
     def is_pending(self) -> bool:
         """Whether an apply was interrupted and not undone yet (or is going on)."""
-        record = self.read()
-        return record is not None and record.pending
+        return self.pending.exists()
 
-    def write(self, before: Iterable[Row], *, pending: bool = True) -> None:
+    def write(self, before: Iterable[Row]) -> None:
         """Record `before` and have it on the disk when this returns."""
-        data = msgspec.json.encode(Record(tuple(before), pending))
-        self._replace(data)
+        draft = self.pending.with_suffix(".new")
+        with draft.open("wb") as file:
+            file.write(msgspec.json.encode(Record(tuple(before))))
+            file.flush()
+            os.fsync(file.fileno())
+        self._rename(draft, self.pending)
 
     def keep(self) -> None:
         """Mark the transaction as held: what was before it stays known, for a later rollback."""
-        record = self.read()
-        if record is not None:
-            self._replace(msgspec.json.encode(Record(record.before, pending=False)))
+        self._rename(self.pending, self.kept)
 
     def forget(self) -> None:
-        """Remove the record."""
-        self.path.unlink(missing_ok=True)
+        """Remove what `read` returned."""
+        (self.pending if self.is_pending() else self.kept).unlink(missing_ok=True)
 
-    def _replace(self, data: bytes) -> None:
-        draft = self.path.with_suffix(".new")
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.path)
+    def _rename(self, old: Path, new: Path) -> None:
+        old.replace(new)
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)

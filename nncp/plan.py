@@ -70,12 +70,15 @@ def difference(have: Mapping[str, Any], row: Row) -> dict[str, Any]:
     }
 
 
-def attrs_of(key: Key, row_type: str, kinds: Kinds) -> dict[str, Attr]:
+def attrs_of(key: Key, row_type: str, kinds: Kinds) -> Mapping[str, Attr]:
     """Return the attribute table of a link of type `row_type`, or of a port of such a controller."""
-    kind = kinds.by_type.get(row_type)
-    if key[0] == "port":
-        return {attr.name: attr for attr in (kind.port_attrs if kind else ())}
-    return {attr.name: attr for attr in (*BASE_ATTRS, *(kind.attrs if kind else ()))}
+    found = kinds.tables.get((key[0], row_type))
+    if found is None:
+        kind = kinds.by_type.get(row_type)
+        own = (kind.port_attrs if key[0] == "port" else kind.attrs) if kind else ()
+        every = own if key[0] == "port" else (*BASE_ATTRS, *own)
+        found = kinds.tables[key[0], row_type] = {attr.name: attr for attr in every}
+    return found
 
 
 def _renamed(now: Host, want: Iterable[Row], kinds: Kinds) -> _Renaming:

@@ -292,8 +292,7 @@ def _supervise(pipe: int, kinds: Kinds, journal: Journal) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     select.select([pipe], [], [])
-    record = journal.read()
-    if os.read(pipe, 1) == COMMIT or record is None or not record.pending:
+    if os.read(pipe, 1) == COMMIT or not journal.is_pending():
         return 0
     try:
         with Channel() as channel:

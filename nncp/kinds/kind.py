@@ -105,10 +105,14 @@ class Kind(Struct, frozen=True):
 
 
 class Kinds(Struct, frozen=True):
-    """The interface types that are known, by either of their names."""
+    """The interface types that are known, by either of their names.
+
+    `tables` remembers what has been looked up: the attributes of a link or port of a type, by name.
+    """
 
     by_type: Mapping[str, Kind] = field(default_factory=dict)
     by_link: Mapping[str, Kind] = field(default_factory=dict)
+    tables: dict[tuple[str, str], Mapping[str, Attr]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, kinds: Iterable[Kind]) -> Kinds:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from nncp.document.lax import LaxBool, LaxEnum, Maybe, VlanId, VlanProtocol
 from nncp.document.section import Section
-from nncp.host import Cost, Host
+from nncp.host import Cost, Host, Row
 from nncp.kinds.codec import BE16, U16, bits, enum
 from nncp.kinds.flat import given, nested
 from nncp.kinds.kind import Attr, Fault, Kind
@@ -54,6 +54,13 @@ class VlanConfig(Section, frozen=True):
     loose_binding: Maybe[LaxBool] = UNSET
 
 
+def _rows(vlan: VlanConfig, name: str, host: Host) -> Iterator[Row]:
+    """Yield that the link below is up: a VLAN over one that is down cannot be (vlan_dev_open)."""
+    base = vlan.base_iface if given(vlan.base_iface) else host.attr("link", name, name="base-iface")
+    if base:
+        yield Row(("up", str(base)))
+
+
 def _check(vlan: VlanConfig, name: str, host: Host) -> Iterator[Fault]:
     if ("link", name) in host:
         return
@@ -74,5 +81,12 @@ def _show(host: Host, name: str) -> Mapping[str, Any]:
 
 
 VLAN = Kind(
-    type="vlan", link="vlan", section="vlan", config=VlanConfig, attrs=ATTRS, check=_check, show=_show
+    type="vlan",
+    link="vlan",
+    section="vlan",
+    config=VlanConfig,
+    attrs=ATTRS,
+    rows=_rows,
+    check=_check,
+    show=_show,
 )

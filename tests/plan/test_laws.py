@@ -1,0 +1,96 @@
+"""Laws that hold for every host and every wish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model import after
+
+from nncp.host import Host, Row
+from nncp.kinds import KINDS
+from nncp.plan import plan
+from nncp.show import show_state
+from nncp.transaction import before
+
+NAMES = ("eth0", "eth1", "bond0", "br0", "br1", "v5", "d0")
+ADDRESSES = ("192.0.2.1/24", "198.51.100.1/24", "2001:db8::1/64")
+
+
+@st.composite
+def hosts(draw: Any) -> Host:
+    """Return a host that a kernel could hold."""
+    rows = [Row(("link", name), {"type": "ethernet"}) for name in ("eth0", "eth1")]
+    if draw(st.booleans()):
+        mode = draw(st.sampled_from(["802.3ad", "active-backup"]))
+        rows.append(Row(("link", "bond0"), {"type": "bond", "mode": mode}))
+    for bridge in ("br0", "br1"):
+        if draw(st.booleans()):
+            rows.append(Row(("link", bridge), {"type": "linux-bridge", "stp.enabled": draw(st.booleans())}))
+    if draw(st.booleans()):
+        base = draw(st.sampled_from([row.name for row in rows]))
+        rows.append(
+            Row(("link", "v5"), {"type": "vlan", "base-iface": base, "id": draw(st.sampled_from([5, 6]))})
+        )
+    host = Host(rows)
+    _ports(draw, host)
+    _above(draw, host)
+    return host
+
+
+def _ports(draw: Any, host: Host) -> None:
+    controllers = [row.name for row in host.table("link") if row.attrs["type"] in {"bond", "linux-bridge"}]
+    for name in ("eth0", "eth1", "v5"):
+        controller = draw(st.sampled_from(["", *controllers]))
+        # A loop (a VLAN on the bridge that it is a port of) is nothing a kernel could hold.
+        if controller and ("link", name) in host and host.attr("link", "v5", name="base-iface") != controller:
+            kind = host.attr("link", controller, name="type")
+            host.rows["port", name] = Row(("port", name), {"controller": controller, "type": kind})
+            if kind == "linux-bridge":
+                host.rows["vlans", name] = Row(("vlans", name), {"vids": ((1, 1, "pvid untagged"),)})
+
+
+def _above(draw: Any, host: Host) -> None:
+    for name in [row.name for row in host.table("link")]:
+        base = host.attr("link", name, name="base-iface")
+        if draw(st.booleans()) and (base is None or ("up", base) in host):
+            host.rows["up", name] = Row(("up", name))
+        for address in draw(st.sets(st.sampled_from(ADDRESSES), max_size=2)):
+            host.rows["address", name, address] = Row(("address", name, address), {"scope": 0})
+
+
+@settings(max_examples=300, deadline=None)
+@given(hosts())
+def test_a_host_planned_onto_itself_needs_no_write(host: Host) -> None:
+    assert plan(host, list(host), KINDS) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(hosts(), hosts())
+def test_any_host_can_be_led_to_any_other_in_an_order_that_works(host: Host, wish: Host) -> None:
+    want = [*wish, *(Row(row.key, absent=True) for row in host if row.key not in wish and _droppable(row))]
+    done = after(host, plan(host, want, KINDS))
+    assert plan(done, want, KINDS) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(hosts(), hosts())
+def test_the_way_back_leads_to_where_it_began(host: Host, wish: Host) -> None:
+    want = list(wish)
+    ops = plan(host, want, KINDS)
+    done = after(host, ops)
+    undone = after(done, plan(done, before(host, ops, KINDS), KINDS))
+    assert {row.key: dict(row.attrs) for row in undone} == {row.key: dict(row.attrs) for row in host}
+
+
+@settings(max_examples=100, deadline=None)
+@given(hosts())
+def test_showing_a_host_twice_says_the_same(host: Host) -> None:
+    for row in host.table("link"):
+        host.rows[row.key] = Row(row.key, {**row.attrs, "mtu": 1500, "mac": "02:00:00:00:00:01"})
+    assert show_state(host, KINDS) == show_state(host, KINDS)
+
+
+def _droppable(row: Row) -> bool:
+    return row.key[0] != "vlans" and row.name not in {"eth0", "eth1"}

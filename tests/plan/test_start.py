@@ -1,0 +1,32 @@
+"""Starting is quick because it imports little: counted, not timed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"pyroute2", "jsonschema", "rich", "kopf", "kubernetes", "libvirt", "scapy"}
+
+
+def imported(*argv: str) -> set[str]:
+    """Return the top-level modules that a command has imported when it is done."""
+    code = (
+        "import sys\n"
+        f"sys.argv = {['nncp', *argv]!r}\n"
+        "from nncp.terminal import run\nfrom nncp.cli import cli\n"
+        "run(cli, 'nncp')\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("argv", [("--version",), ("show",), ("plan", "/dev/null"), ("diff", "/dev/null")])
+def test_commands_import_nothing_heavy(argv: tuple[str, ...]) -> None:
+    assert imported(*argv) & HEAVY == set()
+
+
+def test_the_version_needs_no_engine() -> None:
+    assert imported("--version") & {"msgspec", "yaml"} <= {"msgspec"}
