@@ -7,6 +7,7 @@ was meant: `'yes'`, `'017'`, `'1_000'`, and `'52:54:00:12:34:56'`, which 1.1 tak
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 # Text that needs no quotes: no indicator first, no ': ' or ' #' within, nothing that is not printed.
@@ -104,6 +105,7 @@ def _float(value: float) -> str:
     return text if "." in text else text.replace("e", ".0e")
 
 
+@lru_cache(maxsize=4096)  # a document says the same words again and again
 def _text(value: str) -> str:
     if PLAIN.fullmatch(value) and not NUMBER.fullmatch(value) and value.lower() not in WORDS:
         return value

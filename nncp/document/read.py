@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from nncp.document.source import Node, Step
 
-# Cutting out a wrong value may leave its item without a key that it needs, and so on upwards.
-ROUNDS = 5
+# Cutting out a wrong value may leave its item without a key that it needs, and so on upwards, one a round.
+ROUNDS = 50
 
 S = TypeVar("S", bound=Struct)
 
@@ -152,14 +152,17 @@ def _unknown_type(node: Node, name: str, kinds: Mapping[str, Documented]) -> Err
 
 def _decoded(node: Node, struct: type[S], errors: list[Error]) -> S | None:
     """Return a node as a Struct, without what is wrong with it; None when nothing sensible remains."""
-    first, rest = True, node
+    rest = node
     for _ in range(ROUNDS):
         try:
             return msgspec.convert(rest.value, struct, dec_hook=read_lax)
         except msgspec.ValidationError as error:
-            found = complaints_of(rest, struct_schema(struct)) or [refusal(rest, error)]
-        errors += [complaint.error for complaint in found] if first else []
-        first, rest = False, rest.replaced(_without(rest.value, found))
+            # What is wrong once the errors are cut out is their consequence, and told by them.
+            found = complaints_of(node, struct_schema(struct)) if rest is node else []
+            found = found or [refusal(rest, error)]
+        if rest is node:
+            errors += [complaint.error for complaint in found]
+        rest = rest.replaced(_without(rest.value, found))
     return None
 
 

@@ -85,6 +85,12 @@ def _has(key: str, word: str) -> dict[str, Any]:
 
 
 def _validator(schema: Mapping[str, Any]) -> Validator:
+    made: Validator = _validator_class()(schema, format_checker=_formats())
+    return made
+
+
+@cache
+def _validator_class() -> Any:
     from jsonschema import Draft202012Validator, validators  # noqa: PLC0415  (90 ms that a good document saves)
 
     own = {
@@ -93,9 +99,7 @@ def _validator(schema: Mapping[str, Any]) -> Validator:
         "enum": _one_of,
     }
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
-    kind: Any = validators.extend(Draft202012Validator, own, type_checker=types)  # type: ignore[no-untyped-call]
-    made: Validator = kind(schema, format_checker=_formats())
-    return made
+    return validators.extend(Draft202012Validator, own, type_checker=types)  # type: ignore[no-untyped-call]
 
 
 def _is_integer(_checker: object, value: object) -> bool:
@@ -124,6 +128,7 @@ def _one_of(_validator: object, options: list[Any], value: object, _schema: obje
         yield ValidationError(f"{value!r} is none of {options!r}")
 
 
+@cache
 def _formats() -> FormatChecker:
     from jsonschema import FormatChecker  # noqa: PLC0415
 
