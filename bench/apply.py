@@ -92,9 +92,8 @@ def main() -> None:
         clean(count)
     ip, ours, again = (statistics.median(found[name]) for name in ("ip", "nncp", "again"))
     print(f"kernel {os.uname().release}, {count} VLANs + {count} bridges, median of {rounds}")
-    print(
-        f"ip -batch {ip:.2f} s; nncp apply, verified {ours:.2f} s = {ours / ip:.2f} x; again, no change {again:.2f} s"
-    )
+    print(f"ip -batch {ip:.2f} s; nncp apply, verified {ours:.2f} s = {ours / ip:.2f} x")
+    print(f"nncp apply again, no change {again:.2f} s")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,11 @@ def hosts(draw: Any) -> Host:
     if draw(st.booleans()):
         mode = draw(st.sampled_from(["802.3ad", "active-backup"]))
         rows.append(Row(("link", "bond0"), {"type": "bond", "mode": mode}))
-    for bridge in ("br0", "br1"):
-        if draw(st.booleans()):
-            rows.append(Row(("link", bridge), {"type": "linux-bridge", "stp.enabled": draw(st.booleans())}))
+    rows += [
+        Row(("link", bridge), {"type": "linux-bridge", "stp.enabled": draw(st.booleans())})
+        for bridge in ("br0", "br1")
+        if draw(st.booleans())
+    ]
     if draw(st.booleans()):
         base = draw(st.sampled_from([row.name for row in rows]))
         rows.append(
