@@ -1,7 +1,7 @@
 """What the schema has a word for and the kernel backend no answer yet: refused by name, never dropped.
 
 A property whose value asks for nothing (`dhcp: false`, an empty list) is no reason to refuse a document,
-since `show` of other tools prints it. Whoever implements a property takes its line out of `NOT_YET`.
+since `show` of other tools prints it. Whoever implements a property takes its line out of the table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ NOTHING: tuple[Any, ...] = (None, False, "false", "no", "off", "", [], {})
 # Of an interface, with what may be said all the same, besides NOTHING.
 INTERFACE: Mapping[str, tuple[Any, ...]] = {
     "identifier": ("name",),
-    "copy-mac-from": (),
     "accept-all-mac-addresses": (),
     "wait-ip": ("any",),
     "alt-names": (),
@@ -59,9 +58,12 @@ def unsupported(
     document: Mapping[str, tuple[Any, ...]] = DOCUMENT,
 ) -> list[Error]:
     """Return an error for each property of a document that asks for what is not supported yet."""
+    if not isinstance(node.value, dict):
+        return []
     found = list(_asked(node, (), document))
-    for at, data in enumerate(node.value.get("interfaces") or ()):
-        if data.get("state") not in {"absent", "ignore"}:
+    interfaces = node.value.get("interfaces")
+    for at, data in enumerate(interfaces if isinstance(interfaces, list) else ()):
+        if isinstance(data, dict) and data.get("state") not in {"absent", "ignore"}:
             found += _asked(node, ("interfaces", at), interface)
     return found
 

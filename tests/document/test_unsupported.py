@@ -56,3 +56,8 @@ def test_what_asks_for_nothing_is_no_reason_to_refuse(node: Parse, text: str) ->
 def test_the_tables_name_properties_of_the_schema() -> None:
     fields = {*Interface.__struct_encode_fields__, *State.__struct_encode_fields__}
     assert {name if name == "802.1x" else name.split(".")[0] for name in (*INTERFACE, *DOCUMENT)} <= fields
+
+
+@pytest.mark.parametrize("text", ["- a\n", "interfaces: 5\n", "interfaces:\n- 5\n- {name: a}\n", "a: 1\n"])
+def test_a_document_of_the_wrong_shape_is_not_its_business(node: Parse, text: str) -> None:
+    assert unsupported(node(text)) == []
