@@ -14,6 +14,7 @@ import binascii
 import io
 import ipaddress
 import json
+import os
 import re
 import uuid
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     Where: TypeAlias = "tuple[Step, ...]"
 
 LIMIT = 2048  # bytes of inline data: they travel in the VirtualMachine object itself
+PADDED = 1 << 20  # bytes that the ISO has at least
 SPEC = ("spec", "template", "spec")
 # pkg/virt-controller: the namespace in which a VM's name becomes its firmware UUID when it has none.
 FIRMWARE_NAMESPACE = uuid.UUID("6a1a24a1-4061-4607-8bf4-a3963d0c5895")
@@ -113,6 +115,8 @@ def write_seed(seed: Seed, path: Path) -> None:
     staging = path.with_name(f".{path.name}.staging")
     iso.write(str(staging))
     iso.close()
+    # Whoever looks for the label asks for every other file system too, and gives up at a read beyond the end.
+    os.truncate(staging, max(staging.stat().st_size, PADDED))
     staging.rename(path)
 
 

@@ -57,7 +57,7 @@ link set eth0 up
 
 
 def _pod_network(node: Node, number: int) -> None:
-    """Give a node its part of the Pod network: a bridge with an address, and the CNI configuration for Pods."""
+    """Give a node its part of the Pod network: a bridge with an address, and the Pods' CNI configuration."""
     text = json.dumps(conflist(number), indent=2)
     node.run("sh", "-ec", 'mkdir -p "${0%/*}"; cat > "$0"', CONFLIST, stdin=text)
     pods = f"link add pods type bridge\naddress add {gateway(number)}/16 dev pods\nlink set pods up\n"

@@ -73,7 +73,7 @@ class Node(Struct, frozen=True):
         except OSError:
             return ""
 
-    def received(self, device: str) -> int:
+    def counted(self, device: str) -> int:
         """Return how many bytes a device has received and sent."""
         for line in self.read("/proc/net/dev").splitlines():
             name, _, counters = line.partition(":")
@@ -150,11 +150,23 @@ def checked(argv: Sequence[str], *, stdin: str = "", env: Mapping[str, str] | No
         env=None if env is None else {**os.environ, **env},
     )
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
-        raise Error(f"{_program(argv)} failed: {said[-1]}", kind=ErrorKind.FAILED)
+        raise failure(argv, done.returncode, done.stderr or done.stdout)
     return done.stdout
 
 
+def failure(argv: Sequence[str], code: int, said: str) -> Error:
+    """Return the error of a command that failed, in its own words; ours say them as `error:` and `hint:`."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or [f"status {code}"]
+    message = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
+    hint = next((line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")), "")
+    return Error(f"{_program(argv)}: {message}", kind=ErrorKind.FAILED, hint=hint)
+
+
 def _program(argv: Sequence[str]) -> str:
-    rest = argv[list(argv).index("--") + 1 :] if "--" in argv else argv
-    return " ".join(rest[:4])
+    """Return the command without how its node was entered and how Python was called."""
+    words = list(argv)
+    while "--" in words and words[0] == "nsenter":
+        words = words[words.index("--") + 1 :]
+    if words[1:2] == ["-m"]:
+        words = [words[2].partition(".")[0], *words[3:]]
+    return " ".join(words[:2])

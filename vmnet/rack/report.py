@@ -103,7 +103,7 @@ class Report(Struct):
     def faults(self) -> list[str]:
         """Return in sentences why the demo has not shown what it should; empty when it has."""
         told = [f"{name}: {NOT_YET}" for name in self._missing()]
-        if self.preflight and self.preflight.verdict != "pass":
+        if self.preflight and self.preflight.verdict != "ok":
             told.append(f"preflight: {self.preflight.verdict}")
         told += [f"migration: {fault}" for fault in (self.migration.faults() if self.migration else ())]
         if self.negative and (self.negative.migrated or self.negative.verdict != "refused"):
@@ -143,8 +143,15 @@ def _preflight(preflight: Preflight | None) -> list[str]:
 
 
 def _pair(pair: dict[str, Any]) -> str:
-    words = [f"{key} {value}" for key, value in pair.items() if value not in (None, "", [], {})]
-    return "  ".join(words)
+    left, right = pair["members"]
+    sizes = ("small", "full", "over")
+    there, back = ("/".join(_word(pair[way][size]["arrived"]) for size in sizes) for way in ("there", "back"))
+    told = f"{left} to {right} {there}, back {back} (small/full/MTU+1)"
+    return f"{pair['bridge']} VLAN {pair['vlan']} MTU {pair['mtu']}: {told}"
+
+
+def _word(arrived: bool | None) -> str:
+    return {True: "passes", False: "lost"}.get(arrived, "-") if arrived is not None else "-"
 
 
 def _vm(vm: Vm | None) -> list[str]:

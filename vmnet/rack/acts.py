@@ -1,0 +1,230 @@
+"""What the demo does on the rack, one function an act; each runs the same commands that a person would type.
+
+`nncp`, `vmnet` and `launcher` run in the nodes by their command lines, so nothing here knows their insides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from nncp.document.source import load
+from nncp.errors import Error, ErrorKind
+from nncp.netns import entered
+from vmnet.rack import images, report, switch
+from vmnet.rack.cabling import NODES, PROBER_ADDRESS
+from vmnet.rack.nodes import DISKS, Node, checked, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmnet.rack.nodes import Rack
+
+SCENARIO = Path(str(files("vmnet.rack"))) / "scenario"
+NAD = SCENARIO / "nad.yaml"
+POLICIES = Path(__file__).parents[2] / "policies" / "vm-bridge"
+CLAIM = "vm-disk"  # as the VirtualMachine names it
+GUEST, MASQUERADED = "172.17.33.250", "10.0.2.2"
+ECHO, VERDICT = 7, 8
+VLAN = 33
+CLAIMS, IMAGES = DISKS / "claims", DISKS / "images"
+FIRST_ANSWER_S = 120.0
+SETTLE_S = 2.0  # of probing before and after a migration, so that what is at rest shows too
+MAX_DOWNTIME_MS = 50
+
+
+def policy(name: str) -> Path:
+    """Return the file of a node's policy."""
+    path = POLICIES / f"{name}.yaml"
+    if not path.exists():
+        raise Error(f"{path} is not there", kind=ErrorKind.USAGE, hint="the demo runs in a checkout")
+    return path
+
+
+def manifest(guest: str) -> Path:
+    """Return the file of the VirtualMachine that boots this guest image."""
+    return SCENARIO / f"vm-{guest}.yaml"
+
+
+def apply(node: Node, file: Path) -> tuple[float, str]:
+    """Apply a policy on a node; return the seconds that took and the plan as the command printed it."""
+    began = time.monotonic()
+    plan = node.run(*_ours("nncp"), "apply", str(file))
+    return time.monotonic() - began, plan
+
+
+def wait_for_links(rack: Rack) -> None:
+    """Wait until LACP is up on both sides of all bonds and the bridges' ports forward."""
+    switch.wait_for_lacp([(rack[name], "bond0") for name in NODES])
+    switch.wait_for_lacp([(rack["tor"], f"to-{name}") for name in NODES])
+    for name in NODES:
+        switch.wait_for_forwarding(rack[name], "bond0")
+
+
+def bond(node: Node) -> report.Bond:
+    """Return what the kernel says of a node's bond."""
+    found = switch.bond_of(node, "bond0")
+    return report.Bond(found.mode, found.partner_mac, sum(port.up for port in found.ports))
+
+
+def preflight(rack: Rack) -> tuple[report.Preflight, str]:
+    """Check the NADs' bridges between the nodes and the prober; return the verdict and its reason."""
+    members = {**{name: rack[name] for name in NODES}, "prober:eth0": rack["prober"]}
+    given = [f"--member={name}={shlex.join(node.command([]))}" for name, node in members.items()]
+    argv = [*_ours("vmnet.cli"), "preflight", str(NAD), *given, "-o", "json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode not in {0, 1}:
+        raise failure(argv, done.returncode, done.stderr)
+    answer = json.loads(done.stdout)
+    return report.Preflight(answer["verdict"], answer["pairs"]), answer["reason"]
+
+
+class Pod(Struct, frozen=True):
+    """A launcher Pod of the guest, where it is and by which address."""
+
+    name: str
+    node: Node
+    address: str
+    image: str
+
+    def launcher(self, verb: str, *words: str) -> dict[str, Any]:
+        """Run a launcher command on this Pod and return its answer."""
+        argv = [*_ours("launcher"), verb, "--pod", self.name, *words, "-o", "json"]
+        return dict(json.loads(self.node.run(*argv)))
+
+    def beginning(self) -> list[str]:
+        """Return the words that `start` and `prepare` have in common."""
+        words = [str(manifest(self.image)), f"--claims={CLAIMS}", f"--images={IMAGES}"]
+        tree = images.qemu_tree()
+        return [*words, f"--qemu={tree}"] if tree else words
+
+
+def lay_out_disk(image: str) -> None:
+    """Put a fresh disk of the guest into the folder that both nodes share, and its kernel beside it."""
+    folder = images.find(image)
+    if folder is None:
+        raise Error(f"there is no {image} image", kind=ErrorKind.FAILED, hint=f"vmnet rack images {image}")
+    (CLAIMS / CLAIM).mkdir(parents=True, exist_ok=True)
+    IMAGES.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (IMAGES / image).symlink_to(folder)
+    checked(["cp", "--sparse=always", str(folder / "disk.img"), str(CLAIMS / CLAIM / "disk.img")])
+
+
+def attach(node: Node, *, number: int, image: str) -> Pod:
+    """Make a launcher Pod on a node and attach it to the VM's networks."""
+    name = f"virt-launcher-vm-{number}"
+    files_ = [str(manifest(image)), str(NAD)]
+    record = json.loads(node.run(*_ours("vmnet.cli"), "attach", name, *files_, "-o", "json"))
+    own = next(status for status in record["network-status"] if status.get("default"))
+    return Pod(name, node, own["ips"][0].partition("/")[0], image)
+
+
+def start(rack: Rack, pod: Pod) -> report.Vm:
+    """Start the guest, and return when it answers on its static address and holds its lease."""
+    pod.launcher("start", *pod.beginning())
+    began = time.monotonic()
+    _wait_for_echo(rack["prober"], deadline=began + FIRST_ANSWER_S)
+    first = time.monotonic() - began
+    pod.node.run("ip", "netns", "exec", pod.name, "ping", "-c", "1", "-w", "20", MASQUERADED)
+    addresses = {"eth0": f"{MASQUERADED}/24", "eth1": f"{GUEST}/24"}
+    name = load(manifest(pod.image).read_text(encoding="utf-8"), file="vm")[0].value["metadata"]["name"]
+    return report.Vm(name, addresses, round(first, 2))
+
+
+class Refused(Exception):
+    """A migration that was not begun, and why in one sentence."""
+
+
+def move(rack: Rack, source: Pod, target: Node) -> tuple[Pod, report.Migration]:
+    """Move the guest to another node, watched by the prober.
+
+    Raises:
+        Refused: preflight found that the guest would not answer there; nothing was touched.
+
+    """
+    checked_, reason = preflight(rack)
+    if checked_.verdict != "ok":
+        raise Refused(reason)
+    pod = attach(target, number=int(source.name[-1]) + 1, image=source.image)
+    pod.launcher("prepare", *pod.beginning(), f"--from={source.address}")
+    before = source.node.counted("enp1s0")
+    with probing(rack["prober"]) as seen:
+        time.sleep(SETTLE_S)
+        answer = source.launcher("migrate", f"--to={pod.address}", f"--max-downtime={MAX_DOWNTIME_MS}")
+        time.sleep(SETTLE_S)
+    moved = report.Migration(
+        from_node=source.node.name,
+        to_node=target.name,
+        total_s=answer["total_s"],
+        downtime_ms=answer["downtime_ms"],
+        pings_sent=seen["pings_sent"],
+        pings_lost=seen["pings_lost"],
+        longest_gap_ms=seen["longest_gap_ms"],
+        prober_jitter_ms=seen["prober_jitter_ms"],
+        tcp_survived=seen["tcp_survived"],
+        pod_address_changed=pod.address != source.address,
+        bytes_on_management=source.node.counted("enp1s0") - before,
+    )
+    return pod, moved
+
+
+@contextlib.contextmanager
+def probing(prober: Node) -> Iterator[dict[str, Any]]:
+    """Ping the guest and talk to it over TCP meanwhile; what came of it is in the dictionary afterwards."""
+    seen: dict[str, Any] = {}
+    argv = prober.command([*_ours("launcher"), "probe", GUEST, "-o", "json"])
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield seen
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode:
+        raise failure(argv, process.returncode, errors)
+    seen.update(json.loads(out))
+
+
+def verdict(prober: Node) -> str:
+    """Ask the guest how its memory and its disk are: "sound N", or what is wrong."""
+    with entered(f"/proc/{prober.pid}/ns/net"), socket.create_connection((GUEST, VERDICT), 5) as line:
+        return line.makefile("r").readline().strip()
+
+
+def _wait_for_echo(prober: Node, *, deadline: float) -> None:
+    with entered(f"/proc/{prober.pid}/ns/net"):
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection((GUEST, ECHO), 0.2):
+                return
+            time.sleep(0.02)
+    seconds = f"{FIRST_ANSWER_S:.0f} s"
+    raise Error(f"{GUEST} gave no answer to {PROBER_ADDRESS} within {seconds}", kind=ErrorKind.FAILED)
+
+
+def console(pod: Pod) -> str:
+    """Return the last lines of the guest's console, for when it does not answer."""
+    return "\n".join(pod.node.read(f"/run/bridgehead/pods/{pod.name}/console.log").splitlines()[-5:])
+
+
+def _ours(module: str) -> list[str]:
+    return [sys.executable, "-m", module]
+
+
+def programs_missing() -> list[str]:
+    """Return which programs of the distribution the demo lacks."""
+    names = ("ip", "bridge", "nft", "nsenter", "unshare", "ping", "qemu-system-x86_64")
+    return [name for name in names if shutil.which(name) is None]
