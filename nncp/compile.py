@@ -42,13 +42,17 @@ class _Desk(Struct):
     kinds: Kinds
     out: Compiled
     named: dict[str, tuple[int, Interface]]
+    freed: set[Key]
 
     def add(self, row: Row, path: Path, *, implied: bool = False) -> None:
         """Take a row in; an implied one never contradicts what the document says outright."""
         have = self.out.rows.get(row.key)
-        if have is None:
+        freed = have is not None and have.absent and row.key in self.freed
+        if have is None or (freed and not row.absent):
+            # A port that one list lets go and another takes moves; lists may come in any order.
             self.out.rows[row.key] = row
             self.out.origins[row.key] = path
+            self.freed.update([row.key] if implied and row.absent else [])
         elif have.absent == row.absent:
             attrs = {**row.attrs, **have.attrs} if implied else {**have.attrs, **row.attrs}
             self.out.rows[row.key] = Row(row.key, attrs, (), row.absent)
@@ -87,7 +91,7 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
 
     """
     named = {interface.name: (i, interface) for i, interface in interfaces.items()}
-    desk = _Desk(host, kinds, Compiled({}, {}, []), named)
+    desk = _Desk(host, kinds, Compiled({}, {}, []), named, set())
     for i, interface in interfaces.items():
         _interface(desk, i, interface)
     _links_together(desk)

@@ -202,6 +202,8 @@ def _target(book: _Book, gone: set[Key]) -> dict[Key, Mapping[str, Any]]:
 def _merged(have: Mapping[str, Any], row: Row) -> Mapping[str, Any]:
     if row.key[0] == "link" and row.attrs.get("type", have.get("type")) != have.get("type"):
         return row.attrs
+    if row.key[0] == "port" and row.attrs["controller"] != have.get("controller"):
+        return row.attrs  # what a port was to another controller says nothing here
     return {**have, **row.attrs}
 
 
@@ -297,10 +299,14 @@ def _ordered(keys: list[Key], target: State, kinds: Kinds) -> Iterator[Key]:
     """Sort `keys` over `needs`; among equals, by table and then as they were written (Kahn's algorithm)."""
     pending = set(keys)
     place = {key: (RANK[key[0]], i, key) for i, key in enumerate(keys)}
+    ports = _ports_by_controller(keys, target)
     waits: dict[Key, int] = {}
     frees: dict[Key, list[Key]] = {}
     for key in keys:
         found = {need for need in needs(key, target, kinds) if need in pending and need != key}
+        if key[0] == "link":
+            # A VLAN takes its MAC address from below when it is made, and a bridge has its from its ports.
+            found |= ports.get(target[key].get("base-iface", ""), set())
         waits[key] = len(found)
         for need in found:
             frees.setdefault(need, []).append(key)
@@ -317,6 +323,14 @@ def _ordered(keys: list[Key], target: State, kinds: Kinds) -> Iterator[Key]:
                 heapq.heappush(ready, place[other])
     if count < len(keys):
         _refuse_cycle([key for key in keys if waits[key]], target)
+
+
+def _ports_by_controller(keys: Iterable[Key], target: State) -> dict[str, set[Key]]:
+    found: dict[str, set[Key]] = {}
+    for key in keys:
+        if key[0] == "port":
+            found.setdefault(target[key]["controller"], set()).add(key)
+    return found
 
 
 def _refuse_cycle(keys: list[Key], target: State) -> None:
@@ -336,7 +350,13 @@ def _creation(row: Row, target: State, book: _Book, *, asked: bool) -> Iterator[
     if row.key[0] == "port":
         kind = attrs["type"] = target[("link", attrs["controller"])]["type"]
     table = attrs_of(row.key, kind, book.kinds) if row.key[0] in {"link", "port"} else {}
-    attrs = _known_in_mode(attrs, table, _mode(row, target))
+    wish = book.want.get(row.key)
+    asked_for = wish.attrs if wish else {}
+    attrs = {
+        name: value
+        for name, value in _known_in_mode(attrs, table, _mode(row, target)).items()
+        if name in asked_for or name not in table or not table[name].volatile
+    }
     if row.key[0] == "link":
         peer = target.get(("link", attrs.get("peer", "")))
         if peer and "index" in peer:

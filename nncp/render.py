@@ -77,6 +77,8 @@ def _line(op: Op, again: set[Key]) -> str:
         return f"~ {name:<15} renamed from {op.old['name']}"
     if op.verb == "remove" and op.key[0] == "link":
         return f"- {name:<15} {op.type}"
+    if op.verb == "remove" and op.key[0] == "port":
+        return f"- {name:<15} port of {op.old['controller']}"
     attrs = op.old if op.verb == "remove" else op.attrs
     return f"{mark} {name:<15} {_what(op.key, attrs)}" if name else f"{mark} {_what(op.key, attrs)}"
 

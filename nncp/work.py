@@ -13,8 +13,10 @@ from nncp.document.emit import dump
 from nncp.document.policy import Policy, read_policies
 from nncp.document.read import by_place, read_partly, read_state
 from nncp.document.source import Node, load
+from nncp.document.unsupported import unsupported
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.kinds import KINDS
+from nncp.kinds.tap import TAP
 from nncp.netlink.carry import Refused
 from nncp.render import render_plan
 from nncp.show import show_state
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nncp.host import Host, Op, Row
+
+
+WRITTEN = {name: kind for name, kind in KINDS.by_type.items() if name != TAP.type}
+"""The types that a document may name: a tap is made for a guest, and goes with it."""
 
 
 class Document(Struct, frozen=True):
@@ -66,13 +72,14 @@ class Wish:
 
         """
         types = {row.name: str(row.attrs["type"]) for row in host.table("link")}
-        errors: list[Error] = []
+        errors = list(_twice(self.documents))
         self.compiled = []
         for document in self.documents:
-            found = read_partly(document.node, KINDS.by_type, types=types)
+            found = read_partly(document.node, WRITTEN, types=types)
             compiled = compile_state(found.state, found.interfaces, host, KINDS)
             self.compiled.append(compiled)
             errors += found.errors
+            errors += unsupported(document.node)
             for subject, fault in compiled.faults:
                 error = document.node.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
                 if not found.tells_of(error.path):
@@ -94,6 +101,22 @@ class Wish:
                 error.where, error.path = placed.where, placed.path
                 return error
         return error
+
+
+def _twice(found: Sequence[Document]) -> Iterator[Error]:
+    """Yield interfaces that more than one document is about: nobody knows which would count."""
+    first: dict[object, int] = {}
+    for number, document in enumerate(found):
+        interfaces = document.node.value.get("interfaces") if isinstance(document.node.value, dict) else None
+        for at, interface in enumerate(interfaces if isinstance(interfaces, list) else ()):
+            name = interface.get("name") if isinstance(interface, dict) else None
+            if isinstance(name, str) and first.setdefault(name, number) != number:
+                other = found[first[name]].node
+                yield document.node.error(
+                    f"interface {name} is in another document too, {other.place()}",
+                    *("interfaces", at, "name"),
+                    hint="write all that concerns an interface in one place",
+                )
 
 
 def _deeper(node: Node, path: tuple[str | int, ...], error: Error) -> tuple[str | int, ...]:
@@ -202,7 +225,7 @@ def formatted(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for _, nodes in files:
         try:
             for policy in read_policies(nodes):
-                read_state(policy.state, KINDS.by_type)
+                read_state(policy.state, WRITTEN)
         except Error as error:
             errors.append(error)
     raise_all(errors)

@@ -61,11 +61,9 @@ def addresses(ns: Namespace, name: str) -> set[str]:
 
 
 def vlans(ns: Namespace, name: str) -> list[dict[str, Any]]:
-    return next(
-        entry["vlans"]
-        for entry in ns.json("bridge", "-compressvlans", "-j", "vlan")
-        if entry["ifname"] == name
-    )
+    found = {entry["ifname"]: entry["vlans"] for entry in ns.json("bridge", "-compressvlans", "-j", "vlan")}
+    # An empty list of flags says nothing.
+    return [{key: value for key, value in entry.items() if value != []} for entry in found[name]]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ STACKED = [
     "link set eth0.5 up",
     "link add mac0 link eth0.5 type macvlan mode bridge",
     "link set mac0 up",
-    "link add br0 type bridge",
+    # With a MAC of its own: a link-local address that its link's MAC does not explain comes back beside the
+    # one that the kernel then makes, at a time of the kernel's choosing.
+    "link add br0 address 02:00:00:00:00:b0 type bridge",
     "link set br0 up",
     "link set mac0 master br0",
     "addr add 2001:db8:1::1/64 dev br0",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from model import after
 
+from nncp.errors import Error
 from nncp.host import Host, Row
 from nncp.kinds import KINDS
 from nncp.plan import plan
@@ -80,7 +81,10 @@ def test_any_host_can_be_led_to_any_other_in_an_order_that_works(host: Host, wis
 @given(hosts(), hosts())
 def test_the_way_back_leads_to_where_it_began(host: Host, wish: Host) -> None:
     want = list(wish)
-    ops = plan(host, want, KINDS)
+    try:
+        ops = plan(host, want, KINDS)
+    except Error:
+        reject()  # together with what stays, the wish is a loop, which no kernel takes either
     done = after(host, ops)
     undone = after(done, plan(done, before(host, ops, KINDS), KINDS))
     assert {row.key: dict(row.attrs) for row in undone} == {row.key: dict(row.attrs) for row in host}
