@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +26,7 @@ from nncp.errors import Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 HOST, LAB, GUEST = "host", "lab kernel", "guest"
 # More skipped tests than this fail the run (`--places`): a suite must not become green by running less.
@@ -37,7 +37,9 @@ QUIET = 20.0  # seconds of one test after which we say that it still runs
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--places", action="store_true", help="fail when more tests are skipped than committed")
-    parser.addoption("--lab-reports", type=int, metavar="FD", help="(inside the lab kernel) write reports there")
+    parser.addoption(
+        "--lab-reports", type=int, metavar="FD", help="(inside the lab kernel) write reports there"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -252,7 +254,9 @@ class Places:
         if self.config.getoption("--places"):
             for place in self._too_many_skips():
                 most = MOST_SKIPS[place]
-                terminalreporter.write_line(f"too many skips on {place}: at most {most} are committed", red=True)
+                terminalreporter.write_line(
+                    f"too many skips on {place}: at most {most} are committed", red=True
+                )
 
 
 def _no_lab() -> str:

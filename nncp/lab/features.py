@@ -66,7 +66,3 @@ def _replace(path: Path, text: str) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
-
-
-if __name__ == "__main__":
-    print(*missing(), sep="\n")  # noqa: T201  for the trial of a kernel

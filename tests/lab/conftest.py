@@ -18,6 +18,10 @@ from nncp.lab.build import kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    Processes = Callable[[], dict[int, str]]
+    Nothing = Callable[[], None]
+    Running = Callable[..., subprocess.Popen[bytes]]
+
 RUN = [sys.executable, "-m", "nncp.lab", "run", "--memory", "512M", "--"]
 
 
@@ -33,7 +37,9 @@ def built() -> Path:
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Session]:
     """A kernel that the tests of a module share."""
-    with lab.start(folder=tmp_path_factory.mktemp("lab") / "kernel", memory="512M", lifetime=120.0) as running:
+    with lab.start(
+        folder=tmp_path_factory.mktemp("lab") / "kernel", memory="512M", lifetime=120.0
+    ) as running:
         yield running
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,12 +15,24 @@ from tests.lab.conftest import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.lab.conftest import Nothing, Processes, Running
+
+    Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
 
 @pytest.fixture
-def run(environment: dict[str, str], tmp_path: Path, nothing_left: Callable[[], None]):
+def run(environment: dict[str, str], tmp_path: Path, nothing_left: Nothing) -> Run:
     def once(*argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         done = subprocess.run(
-            [*RUN, *argv], input=stdin, capture_output=True, cwd=tmp_path, env=environment, timeout=60, check=False
+            [*RUN, *argv],
+            input=stdin,
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment,
+            timeout=60,
+            check=False,
         )
         nothing_left()
         return done
@@ -29,31 +40,36 @@ def run(environment: dict[str, str], tmp_path: Path, nothing_left: Callable[[], 
     return once
 
 
-def test_it_has_what_the_host_may_lack(run) -> None:
+def test_it_has_what_the_host_may_lack(run: Run) -> None:
     done = run("sh", "-c", "ip link add b0 type bond && ip -d link show b0")
     assert done.returncode == 0, done.stderr
     assert b"bond mode balance-rr" in done.stdout
 
 
-def test_output_errors_input_and_exit_status_are_kept_apart(run) -> None:
+def test_output_errors_input_and_exit_status_are_kept_apart(run: Run) -> None:
     done = run("sh", "-c", "cat; echo broken >&2; exit 7", stdin=b"\0\xffbytes\r\n\x03\x04")
     assert (done.returncode, done.stdout, done.stderr) == (7, b"\0\xffbytes\r\n\x03\x04", b"broken\n")
 
 
-def test_a_command_that_a_signal_ends_has_the_shells_status(run) -> None:
+def test_a_command_that_a_signal_ends_has_the_shells_status(run: Run) -> None:
     assert run("sh", "-c", "kill -9 $$").returncode == 128 + signal.SIGKILL
 
 
-def test_a_command_that_is_not_there_has_the_shells_status(run) -> None:
+def test_a_command_that_is_not_there_has_the_shells_status(run: Run) -> None:
     done = run("no-such-command")
     assert done.returncode == 127
     assert b"no-such-command" in done.stderr
 
 
-def test_the_folder_it_starts_in_is_writable_and_the_rest_of_the_host_is_not_touched(run, tmp_path: Path) -> None:
+def test_the_folder_it_starts_in_is_writable_and_the_rest_of_the_host_is_not_touched(
+    run: Run, tmp_path: Path
+) -> None:
     outside = tmp_path.parent / "outside"
     outside.write_text("host")
-    assert run("sh", "-c", f"echo new > made; echo lab > {outside}; cat {outside}; rm {outside}").stdout == b"lab\n"
+    assert (
+        run("sh", "-c", f"echo new > made; echo lab > {outside}; cat {outside}; rm {outside}").stdout
+        == b"lab\n"
+    )
     assert (tmp_path / "made").read_text() == "new\n"
     assert outside.read_text() == "host"
 
@@ -66,12 +82,12 @@ def test_the_folder_may_have_any_name(environment: dict[str, str], tmp_path: Pat
     assert (folder / "made").exists()
 
 
-def test_the_environment_is_passed_on(run, environment: dict[str, str]) -> None:
+def test_the_environment_is_passed_on(run: Run, environment: dict[str, str]) -> None:
     assert run("printenv", "LAB_TEST").stdout.decode().strip() == environment["LAB_TEST"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_signals_reach_the_command(running, number: signal.Signals) -> None:
+def test_signals_reach_the_command(running: Running, number: signal.Signals) -> None:
     word = number.name.removeprefix("SIG")
     process = running(f"trap 'echo {word}; exit 5' {word}; echo ready; while :; do sleep 0.05; done")
     process.send_signal(number)
@@ -79,14 +95,16 @@ def test_signals_reach_the_command(running, number: signal.Signals) -> None:
     assert (process.returncode, output.decode().strip()) == (5, word)
 
 
-def test_an_interrupted_command_ends_the_run(running) -> None:
+def test_an_interrupted_command_ends_the_run(running: Running) -> None:
     process = running("echo ready; exec sleep 100")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGINT
 
 
-def test_each_process_may_be_killed_and_nothing_stays(running, processes, nothing_left) -> None:
+def test_each_process_may_be_killed_and_nothing_stays(
+    running: Running, processes: Processes, nothing_left: Nothing
+) -> None:
     """The run itself, its keeper, the sweeper, the kernel and each of the kernel's own processes, in turn."""
     for turn in range(12):
         process = running("echo ready; sleep 100 & exec sleep 100")
@@ -103,7 +121,9 @@ def test_each_process_may_be_killed_and_nothing_stays(running, processes, nothin
             break
 
 
-def test_it_may_be_interrupted_at_any_moment_of_its_start(environment: dict[str, str], nothing_left) -> None:
+def test_it_may_be_interrupted_at_any_moment_of_its_start(
+    environment: dict[str, str], nothing_left: Nothing
+) -> None:
     for delay in (0.02, 0.1, 0.2, 0.3, 0.5):
         for number in (signal.SIGINT, signal.SIGKILL):
             process = subprocess.Popen([*RUN, "true"], env=environment, stderr=subprocess.DEVNULL)
@@ -113,7 +133,7 @@ def test_it_may_be_interrupted_at_any_moment_of_its_start(environment: dict[str,
             nothing_left()
 
 
-def test_a_terminal_is_passed_through(environment: dict[str, str], nothing_left) -> None:
+def test_a_terminal_is_passed_through(environment: dict[str, str], nothing_left: Nothing) -> None:
     import pty
 
     pid, terminal = pty.fork()

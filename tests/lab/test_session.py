@@ -11,21 +11,31 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nncp import lab
 from nncp.errors import Error
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.lab.conftest import Nothing, Processes
+
 
 def test_the_kernel_lacks_nothing(session: lab.Session) -> None:
-    found = session.output([sys.executable, "-m", "nncp.lab.features"], env={**os.environ, "PYTHONPATH": _root()})
+    code = "from nncp import lab; print(*lab.missing())"
+    found = session.output([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": _root()})
     assert (found.status, found.stdout.strip(), found.stderr) == (0, "", "")
 
 
 def test_the_process_knows_where_it_is(session: lab.Session) -> None:
     code = "from nncp import lab; print(lab.inside())"
-    assert session.output([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": _root()}).stdout == "True\n"
+    assert (
+        session.output([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": _root()}).stdout
+        == "True\n"
+    )
     assert not lab.inside()
 
 
@@ -34,7 +44,9 @@ def test_a_new_namespace_has_no_fallback_tunnels(session: lab.Session) -> None:
 
 
 def test_setns_into_a_mount_namespace_sees_the_view(session: lab.Session) -> None:
-    done = session.output(["nsenter", "--target", "1", "--mount", "sh", "-c", "touch /root/seen && ls /proc/1/comm"])
+    done = session.output(
+        ["nsenter", "--target", "1", "--mount", "sh", "-c", "touch /root/seen && ls /proc/1/comm"]
+    )
     assert done.status == 0, done.stderr
 
 
@@ -63,7 +75,9 @@ def test_a_command_that_nobody_reads_from_does_not_hold_up_another(session: lab.
         held.set()
         go.wait(30)
 
-    thread = threading.Thread(target=session.run, args=(["sh", "-c", "yes | head -c 2000000"],), kwargs={"stdout": wait})
+    thread = threading.Thread(
+        target=session.run, args=(["sh", "-c", "yes | head -c 2000000"],), kwargs={"stdout": wait}
+    )
     thread.start()
     try:
         assert held.wait(20)
@@ -76,7 +90,9 @@ def test_a_command_that_nobody_reads_from_does_not_hold_up_another(session: lab.
 def test_many_commands_run_at_the_same_time(session: lab.Session) -> None:
     done: list[str] = []
     threads = [
-        threading.Thread(target=lambda n=n: done.append(session.output(["sh", "-c", f"sleep 0.5; echo {n}"]).stdout))
+        threading.Thread(
+            target=lambda n=n: done.append(session.output(["sh", "-c", f"sleep 0.5; echo {n}"]).stdout)
+        )
         for n in range(8)
     ]
     before = time.monotonic()
@@ -127,7 +143,7 @@ def test_nothing_to_attach_to_is_said(tmp_path: Path) -> None:
 
 
 def test_a_detached_kernel_outlives_its_starter_until_it_is_stopped(
-    environment: dict[str, str], tmp_path: Path, processes, nothing_left
+    environment: dict[str, str], nothing_left: Nothing
 ) -> None:
     folder = Path(environment["TMPDIR"]) / "detached"
     _start_detached(folder, environment, lifetime=60)
@@ -137,14 +153,14 @@ def test_a_detached_kernel_outlives_its_starter_until_it_is_stopped(
     nothing_left()
 
 
-def test_a_lifetime_ends_a_kernel(environment: dict[str, str], nothing_left) -> None:
+def test_a_lifetime_ends_a_kernel(environment: dict[str, str], nothing_left: Nothing) -> None:
     _start_detached(Path(environment["TMPDIR"]) / "short", environment, lifetime=1)
     nothing_left()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_keeper_that_is_killed_leaves_nothing(
-    environment: dict[str, str], processes, nothing_left, number: signal.Signals
+    environment: dict[str, str], processes: Processes, nothing_left: Nothing, number: signal.Signals
 ) -> None:
     _start_detached(Path(environment["TMPDIR"]) / "kept", environment, lifetime=60)
     keeper = min(pid for pid, what in processes().items() if "nncp.lab.keeper" in what)
@@ -183,10 +199,12 @@ def _start_detached(folder: Path, environment: dict[str, str], *, lifetime: floa
         "import sys, pathlib; from nncp import lab;"
         "lab.start(folder=pathlib.Path(sys.argv[1]), memory='256M', lifetime=float(sys.argv[2]), detached=True)"
     )
-    subprocess.run([sys.executable, "-c", code, str(folder), str(lifetime)], env=environment, check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(lifetime)], env=environment, check=True, timeout=60
+    )
 
 
-def _until(true) -> None:
+def _until(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not true():
         assert time.monotonic() < deadline
