@@ -1,7 +1,12 @@
 """Declarative node networking: desired state, plan, apply, verify, commit or roll back."""
 
+from typing import TYPE_CHECKING
+
 from nncp.errors import Error, ErrorKind, Place, raise_all, together
 from nncp.host import Cost, Host, Key, Op, Row
+
+if TYPE_CHECKING:
+    from nncp.engine import apply_rows, plan_rows, rollback, snapshot
 
 __version__ = "0.1.0"
 

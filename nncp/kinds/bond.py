@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -66,7 +65,7 @@ ATTRS = (
     Attr("downdelay", 5, codec.U32),
     Attr("use_carrier", 6, BOOL8),
     Attr("arp_interval", 7, codec.U32, only=ARP_MONITOR),
-    Attr("arp_ip_target", 8, address_list(socket.AF_INET)),
+    Attr("arp_ip_target", 8, address_list(4)),
     Attr(
         "arp_validate",
         9,

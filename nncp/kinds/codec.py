@@ -6,7 +6,7 @@ reads, in host order unless said otherwise (Documentation/userspace-api/netlink/
 
 from __future__ import annotations
 
-import socket
+import ipaddress
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -93,17 +93,17 @@ def bit16(flag: int, *, inverse: bool = False) -> Codec:
     )
 
 
-def address_list(family: socket.AddressFamily) -> Codec:
+def address_list(version: int) -> Codec:
     """Code addresses, separated by commas in a document, as a nest of numbered attributes (arp_ip_target)."""
-    size = 4 if family == socket.AF_INET else 16
+    size = 4 if version == 4 else 16
+    step = 4 + size
 
     def pack(text: str) -> bytes:
-        packed = [socket.inet_pton(family, word.strip()) for word in text.split(",") if word.strip()]
-        return b"".join(struct.pack("=HH", 4 + size, i) + data for i, data in enumerate(packed))
+        packed = [ipaddress.ip_address(word.strip()).packed for word in text.split(",") if word.strip()]
+        return b"".join(struct.pack("=HH", step, i) + data for i, data in enumerate(packed))
 
     def unpack(data: bytes) -> str:
-        step = 4 + size
         found = (data[at + 4 : at + step] for at in range(0, len(data) - step + 1, step))
-        return ",".join(socket.inet_ntop(family, one) for one in found if any(one))
+        return ",".join(str(ipaddress.ip_address(one)) for one in found if any(one))
 
     return Codec(pack=pack, unpack=unpack)
