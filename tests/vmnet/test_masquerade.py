@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,3 +205,19 @@ def test_every_error_of_bad_manifests_is_told_with_its_place(pod_network: Node) 
            |             ^
           hint: say bridge: {} or masquerade: {}
     """)
+
+
+def test_an_attach_that_is_interrupted_takes_everything_back(pod_network: Node) -> None:
+    node = pod_network
+    node.sh("mkdir /run/slow; printf '#!/bin/sh\\nsleep 5\\n' > /run/slow/bridge; chmod +x /run/slow/bridge")
+    words = ("attach", "pod-1", VM, "--cni-conf-dir", "/run/net.d", "--cni-path", "/run/slow:/usr/lib/cni")
+    process = subprocess.Popen(
+        [*node.command, sys.executable, "-m", "vmnet.cli", *words], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 20
+    while not node.sh("ls /run/netns") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said.strip()) == (130, "vmnet: interrupted")
+    assert node.sh("ls /run/netns; ls /run/bridgehead/pods") == ""

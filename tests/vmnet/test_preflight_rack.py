@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,10 +59,8 @@ class Rack:
 
     def state(self) -> str:
         places = ("node-1", "node-2", "tor", "prober")
-        return "".join(
-            self.node.sh(f"ip -n {n} -j addr; ip -n {n} route; bridge -n {n} -j vlan; bridge -n {n} -j link")
-            for n in places
-        )
+        parts = ("ip -n {} -4 -j addr", "ip -n {} -j link", "ip -n {} route", "bridge -n {} -j vlan")
+        return "".join(self.node.sh(part.format(place)) for place in places for part in parts)
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +203,18 @@ def test_a_serving_member_speaks_json_lines(rack: Rack) -> None:
     first, second = map(json.loads, done.stdout.splitlines())
     assert first["facts"]["uplink"]["name"] == "bond0"
     assert second == {"error": "unknown question nothing"}
+
+
+def test_a_preflight_that_is_killed_leaves_no_member_behind(rack: Rack) -> None:
+    given = [f"--member={n}=ip netns exec {n}" for n in ("node-1", "node-2")]
+    argv = [*rack.node.command, sys.executable, "-m", "vmnet.cli", "preflight", "--bridge=br1", *given]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    members = "ip netns pids node-1; ip netns pids node-2"
+    deadline = time.monotonic() + 20
+    while len(rack.node.sh(members).split()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    while rack.node.sh(members) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert rack.node.sh(members) == ""
