@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 DISKS = Path("/srv")
 STATE = Path("/srv/.rack.json")  # beside the disks: inside the room, and in every node
-# $1 is the name. An overlay of /etc and /var costs nothing until something is written.
+# $1 is the name. An overlay of /etc and /var costs nothing until something is written. There is no name server
+# in the rack: who asked for one, as libvirt does for its own name amid a migration, would wait 5 s each time.
 HOLD = """
 hostname "$1"
 mount -t tmpfs -o mode=755 run /run
@@ -34,6 +35,10 @@ for folder in etc var; do
   mount -t overlay -o lowerdir=/$folder,upperdir=$own/upper,workdir=$own/work own /$folder
 done
 echo "$1" > /etc/hostname
+echo "127.0.1.1 $1" >> /etc/hosts
+rm -f /etc/resolv.conf
+: > /etc/resolv.conf
+echo "hosts: files" > /etc/nsswitch.conf
 ip link set lo up
 echo ready
 exec sleep infinity >/dev/null
