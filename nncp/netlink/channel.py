@@ -166,6 +166,8 @@ class Events:
 
     def __init__(self) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+        # Unbound it has the kernel's own port id, 0, and the kernel does not tell itself (do_one_broadcast).
+        self.socket.bind((0, 0))
         for group in self.GROUPS:
             self.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
         self.socket.setblocking(False)
