@@ -11,6 +11,6 @@ TAP = Kind(
     attrs=(
         Attr("owner", 1, U32, create=True),
         Attr("group", 2, U32, create=True),
-        Attr("multi-queue", 6, BOOL8, create=True),
+        Attr("multi-queue", 7, BOOL8, create=True),
     ),
 )
