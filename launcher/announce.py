@@ -40,7 +40,7 @@ def rarp(mac: str) -> bytes:
 
 def state_request(index: int, state: int) -> bytes:
     """Return the request that sets the state of a bridge port, by its interface index."""
-    body = wire.IFINFO.pack(AF_BRIDGE, index, 0, 0, 0)
+    body = wire.IFINFO.pack(AF_BRIDGE, 0, index, 0, 0)
     body += wire.nest(IFLA_PROTINFO, wire.attr(IFLA_BRPORT_STATE, bytes([state])))
     return bytes(wire.message(wire.RTM_SETLINK, wire.NLM_F_ACK, body))
 
