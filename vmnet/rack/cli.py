@@ -6,6 +6,7 @@ themselves again in there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -33,13 +34,20 @@ def rack() -> None:
 
 
 @rack.command()
-@click.argument("names", nargs=-1, type=click.Choice(["tiny", "debian", "qemu"]))
-def images(names: tuple[str, ...]) -> None:
-    """Build guest images, and the QEMU they need without KVM, from the newest Debian packages."""
-    from vmnet.rack.images import IMAGES, refresh  # noqa: PLC0415  the other commands do without
+@click.argument("names", nargs=-1, metavar="[tiny] [debian] [qemu]")
+@click.option("--newest", is_flag=True, help="Build again where Debian has newer packages.")
+def images(names: tuple[str, ...], newest: bool) -> None:
+    """Build the guest images, and the QEMU they need without KVM, from Debian packages; print where they are.
 
+    What has been built is kept until its recipe changes; all of it when nothing is named.
+    """
+    from vmnet.rack.images import IMAGES, ensure, refresh  # noqa: PLC0415  the other commands do without
+
+    for name in names:
+        if name not in IMAGES:
+            raise click.UsageError(f"there is no image {name}: {', '.join(IMAGES)}")
     for name in names or IMAGES:
-        click.echo(refresh(name))
+        click.echo(refresh(name) if newest else ensure(name))
 
 
 @rack.command()
@@ -74,7 +82,7 @@ def execute(node: str, command: tuple[str, ...]) -> None:
     command = command[1:] if command[0] == "--" else command
     if _needs_lab():
         terminal = os.isatty(0) and os.isatty(1)
-        session = lab.attach(_session())
+        session = _standing()
         sys.exit(session.run(_again("exec", node, "--", *command), stdin=0, forward=True, terminal=terminal))
     from vmnet.rack import nodes  # noqa: PLC0415
 
@@ -86,7 +94,7 @@ def execute(node: str, command: tuple[str, ...]) -> None:
 def status() -> None:
     """Show what stands in the rack and how its links are."""
     if _needs_lab():
-        sys.exit(lab.attach(_session()).run(_again("status")))
+        sys.exit(_standing().run(_again("status")))
     if IN_ROOM not in os.environ:
         os.environ[IN_ROOM] = "1"
         argv = _room().command(_again("status"))
@@ -104,11 +112,10 @@ def down() -> None:
     from vmnet.rack import room  # noqa: PLC0415
 
     if _needs_lab():
-        lab.attach(_session()).stop()
+        with contextlib.suppress(Error):  # what is down already is down
+            lab.attach(_session()).stop()
         return
-    kept = room.find()
-    if kept is not None:
-        kept.end()
+    room.clear()
 
 
 @rack.command()
@@ -155,6 +162,18 @@ def _session() -> Path:
     return cache.folder() / "rack"
 
 
+def _standing() -> lab.Session:
+    """Return the lab kernel that the rack stands in."""
+    try:
+        return lab.attach(_session())
+    except Error:
+        raise _no_rack() from None
+
+
+def _no_rack() -> Error:
+    return Error("no rack stands here", kind=ErrorKind.FAILED, hint="vmnet rack up")
+
+
 def _writable(*more: Path) -> list[Path]:
     return [path for path in dict.fromkeys([Path.cwd(), *more]) if path != Path("/")]
 
@@ -173,7 +192,7 @@ def _room() -> Kept:
 
     kept = room.find()
     if kept is None:
-        raise Error("no rack stands here", kind=ErrorKind.FAILED, hint="vmnet rack up")
+        raise _no_rack()
     return kept
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 DISKS = Path("/srv")
 STATE = Path("/srv/.rack.json")  # beside the disks: inside the room, and in every node
-# $1 is the name. An overlay of /etc and /var costs nothing until something is written. There is no name server
-# in the rack: who asked for one, as libvirt does for its own name amid a migration, would wait 5 s each time.
+# $1 is the name. An overlay of /etc and /var costs nothing until something is written. There is no name
+# server in the rack: libvirt, which asks for its own name amid a migration, would wait 5 s for it.
 HOLD = """
 hostname "$1"
 mount -t tmpfs -o mode=755 run /run

@@ -96,7 +96,6 @@ class Kept(NamedTuple):
             os.kill(self.first, signal.SIGKILL)
             select.select([maker], [], [], 30)
             os.close(maker)
-        NOTE.unlink(missing_ok=True)
 
 
 def find() -> Kept | None:
@@ -113,6 +112,16 @@ def find() -> Kept | None:
     finally:
         os.close(lock)
     return None
+
+
+def clear() -> None:
+    """End the room that is kept here, if there is one, and forget it."""
+    kept = find()
+    if kept is not None:
+        kept.end()
+    NOTE.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # others keep something there, or it never was
+        NOTE.parent.rmdir()
 
 
 def _unshared(argv: Sequence[str], first: str) -> list[str]:

@@ -1,0 +1,129 @@
+"""The rack itself, in whatever kernel has bonds: its cabling, its switch, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vmnet.rack import room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.kernel
+
+ROOT = Path(__file__).parents[2]
+ME = [sys.executable, "-m", "vmnet.rack"]
+
+
+def run(*words: str, code: int = 0) -> str:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*ME, *words], capture_output=True, text=True, check=False, env=env, timeout=90)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + (done.stderr if code else "")
+
+
+def on(node: str, *command: str, code: int = 0) -> str:
+    return run("exec", node, "--", *command, code=code)
+
+
+def left() -> dict[str, str]:
+    """What a rack could leave behind."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+    links = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
+    pids = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"sleep\0infinity" in _read(path)]
+    names = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    note = str(room.NOTE.exists())
+    return {"mounts": mounts, "links": links, "sleepers": str(sorted(pids)), "netns": names, "note": note}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("who", ["maker", "first"])
+def test_a_room_whose_process_is_killed_is_gone(who: str) -> None:
+    """Its maker, and its first process: of the others, none holds anything by itself."""
+    before = left()
+    run("up")
+    try:
+        kept = room.find()
+        assert kept is not None
+        os.kill(getattr(kept, who), signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while room.find() is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        run("down")
+    assert left() == before
+
+
+@pytest.fixture(scope="module")
+def rack() -> Iterator[None]:
+    before = left()
+    run("up")
+    yield
+    run("down")
+    assert left() == before
+
+
+def test_a_second_rack_is_refused(rack: None) -> None:
+    assert "a rack already stands here" in run("up", code=75)
+
+
+def test_nodes_have_names_files_and_interfaces_of_their_own(rack: None) -> None:
+    for node in ("node-1", "node-2"):
+        assert on(node, "hostname").strip() == node
+        on(node, "sh", "-c", "hostname > /run/mine; hostname > /etc/mine; hostname > /var/lib/mine")
+        names = {link["ifname"] for link in json.loads(on(node, "ip", "-j", "link"))}
+        assert {"ens1f0", "ens1f1", "enp1s0"} <= names
+        assert {path.name for path in Path("/").iterdir()} == set(on(node, "ls", "-A", "/").split())
+    for node in ("node-1", "node-2"):
+        assert on(node, "cat", "/run/mine", "/etc/mine", "/var/lib/mine").split() == [node] * 3
+    assert not Path("/etc/mine").exists()
+
+
+def test_the_disk_folder_is_the_same_everywhere(rack: None) -> None:
+    on("node-1", "sh", "-c", "echo shared > /srv/file")
+    assert on("node-2", "cat", "/srv/file") == "shared\n"
+
+
+def test_the_management_network_leads_from_node_to_node(rack: None) -> None:
+    on("node-1", "ping", "-c", "1", "-w", "5", "10.244.2.1")
+
+
+def test_exit_codes_and_folders_pass_through(rack: None) -> None:
+    on("tor", "sh", "-c", "exit 7", code=7)
+    assert on("tor", "pwd").strip() == str(Path.cwd())
+    assert "the rack has no node-3" in on("node-3", "true", code=64)
+
+
+def test_the_policies_bring_bonds_up_and_bridges_together(rack: None) -> None:
+    for node in ("node-1", "node-2"):
+        on(node, sys.executable, "-m", "nncp", "apply", str(ROOT / "policies" / "vm-bridge" / f"{node}.yaml"))
+    deadline = time.monotonic() + 30
+    while run("status").count(" passes") < 8 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    told = run("status")
+    assert told.count(" passes") == 8, told
+    on("node-1", "ping", "-c", "1", "-w", "20", "172.16.1.22")
+
+
+def test_the_switch_carries_what_the_scenario_says(rack: None) -> None:
+    ports = {port["ifname"]: port["vlans"] for port in json.loads(on("tor", "bridge", "-j", "vlan"))}
+    for bond in ("to-node-1", "to-node-2"):
+        assert [vlan["vlan"] for vlan in ports[bond]] == [1, 33]
+        assert ports[bond][0]["flags"] == ["PVID", "Egress Untagged"]
+        assert "flags" not in ports[bond][1]
+    assert ports["prober"] == [{"vlan": 33, "flags": ["PVID", "Egress Untagged"]}]
