@@ -85,6 +85,7 @@ class Machine:
         self.arrival: Arrival | None = None
         self.timing: Timing | None = None
         self._is_measured = False
+        self._is_stopping = False
         self.connection: virConnect | None = None
         self.facts = Facts()
         self._daemons: list[subprocess.Popen[bytes]] = []
@@ -265,7 +266,7 @@ class Machine:
             self.talk.say(word, **more)
 
     def _guest_gone(self) -> None:
-        if self.departure is None:
+        if self.departure is None and not self._is_stopping:
             self.end()  # nobody waits for an answer
 
     def _lift(self) -> None:
@@ -403,6 +404,7 @@ class Machine:
             control.reply(line, {"pod": self.job.record.name, "stopped": True})
             self.end()
 
+        self._is_stopping = True
         if grace <= 0 or self.phase is not Phase.RUNNING:
             ended()
             return
