@@ -1,0 +1,69 @@
+"""The gate and the announcements, on a real bridge; and the frame as scapy reads it."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from scapy.layers.l2 import ARP, Ether
+
+from launcher.announce import Gate, Voice, rarp
+from nncp import netns as namespaces
+
+if TYPE_CHECKING:
+    from tests.conftest import Netns
+
+MAC = "02:fb:f0:13:44:86"
+
+
+def plumbed(netns: Netns) -> None:
+    netns.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+    netns.ip("link", "add", "k6t-x", "type", "bridge")
+    netns.ip("link", "add", "x-nic", "type", "veth", "peer", "name", "far")
+    netns.ip("link", "set", "x-nic", "master", "k6t-x")
+    for name in ("k6t-x", "x-nic", "far"):
+        netns.ip("link", "set", name, "up")
+
+
+def test_a_gate_closes_opens_and_stays(netns: Netns) -> None:
+    plumbed(netns)
+    with namespaces.entered(netns.path):
+        gate = Gate(["x-nic"])
+        for is_open, state in ((False, "disabled"), (True, "forwarding"), (False, "disabled")):
+            gate.set(is_open=is_open)
+            assert f"state {state}" in netns.run("bridge", "link", "show", "dev", "x-nic")
+        netns.ip("link", "add", "tapx", "type", "veth", "peer", "name", "guest")
+        netns.ip("link", "set", "tapx", "up", "master", "k6t-x")
+        netns.ip("link", "set", "guest", "up")
+        assert "state disabled" in netns.run("bridge", "link", "show", "dev", "x-nic")
+        gate.close()
+
+
+def test_an_announcement_passes_a_closed_gate_and_teaches_the_pods_bridge_nothing(netns: Netns) -> None:
+    plumbed(netns)
+    with namespaces.entered(netns.path):
+        gate = Gate(["x-nic"])
+        gate.set(is_open=False)
+        far = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x8035))
+        far.bind(("far", 0x8035))
+        far.settimeout(2)
+        voice = Voice([("x-nic", MAC)])
+        voice.plan([10.0, 10.05])
+        assert voice.speak(9.9) == 0
+        assert voice.speak(10.0) == 1
+        assert far.recv(100) == rarp(MAC)
+        assert voice.next == 10.05
+        voice.mute()
+        assert voice.speak(11.0) == 0
+        assert MAC not in netns.run("bridge", "fdb", "show", "br", "k6t-x")
+        voice.close()
+        far.close()
+        gate.close()
+
+
+def test_the_frame_is_a_reverse_request_of_the_guest_about_itself() -> None:
+    frame = Ether(rarp(MAC))
+    assert (frame.dst, frame.src, frame.type) == ("ff:ff:ff:ff:ff:ff", MAC, 0x8035)
+    body = ARP(bytes(frame.payload))
+    assert (body.op, body.hwsrc, body.hwdst, body.psrc) == (3, MAC, MAC, "0.0.0.0")
+    assert len(rarp(MAC)) == 60

@@ -1,0 +1,133 @@
+"""The launcher's smaller parts: the prober's report, QEMU's words, disks, the KVM trial, the command line."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from launcher import control, daemon, kvm, qmp, storage
+from launcher.prober import Log, checksum, ping, pong, report
+from nncp.errors import Error, ErrorKind
+
+if TYPE_CHECKING:
+    from tests.conftest import Netns
+
+ROOT = Path(__file__).parents[2]
+
+
+def launcher(*argv: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "launcher", *argv]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_report_counts_what_was_lost_and_how_long_it_was_silent() -> None:
+    sent = {n: n * 0.01 for n in range(100)}
+    answered = {n: t + 0.001 for n, t in sent.items() if n not in {40, 41}}
+    said = report(
+        Log(sent=sent, answered=answered, echoes={0: 0.0, 1: 0.05}, echoed={0: 0.002, 1: 0.06}, late=0.0004)
+    )
+    assert (said["pings_sent"], said["pings_lost"]) == (100, 2)
+    assert said["longest_gap_ms"] == said["longest_unanswered_ms"] == 30.0
+    assert (said["prober_jitter_ms"], said["tcp_survived"], said["tcp_longest_wait_ms"]) == (0.4, True, 10.0)
+
+
+@pytest.mark.parametrize(
+    "log", [Log(), Log(echoes={0: 1.0}), Log(echoes={0: 1.0}, echoed={0: 1.1}, broken="reset")]
+)
+def test_a_session_that_is_not_whole_has_not_survived(log: Log) -> None:
+    assert report(log)["tcp_survived"] is False
+
+
+def test_pings_are_known_again_by_number_beyond_the_headers_16_bits() -> None:
+    packet = ping(7, 70_000)
+    assert checksum(packet) == 0
+    answer = bytes([0x45]) + bytes(19) + b"\0" + packet[1:]
+    assert pong(answer, 7) == 70_000
+    assert pong(answer, 8) is None
+
+
+def test_the_prober_measures_a_host_that_always_answers(netns: Netns) -> None:
+    echo = "import socket as s; l = s.create_server(('127.0.0.1', 7)); c = l.accept()[0]\nwhile d := c.recv(99): c.send(d)"
+    server = subprocess.Popen(["ip", "netns", "exec", netns.name, sys.executable, "-c", echo])
+    try:
+        time.sleep(0.5)
+        argv = [sys.executable, "-m", "launcher", "probe", "127.0.0.1", "--seconds", "1", "-o", "json"]
+        said = json.loads(netns.run("env", f"PYTHONPATH={ROOT}", *argv))
+    finally:
+        server.kill()
+        server.wait()
+    assert said["pings_lost"] == 0
+    assert 50 <= said["pings_sent"] <= 101
+    assert said["tcp_survived"]
+
+
+def test_qemus_events_are_read_and_its_answers_passed_over() -> None:
+    stamp = b'"timestamp": {"seconds": 5, "microseconds": 250000}'
+    lines = [b'{"QMP": {}}', b'{"return": {}}', b'{"event": "STOP", ' + stamp + b"}"]
+    assert [(e.name, e.stamp) for e in qmp.events(lines)] == [("STOP", 5.25)]
+
+
+def test_versions_are_read_from_what_qemu_says_of_itself() -> None:
+    assert daemon.parse_version("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright") == (
+        10,
+        0,
+        2,
+    )
+    assert daemon.parse_version("QEMU emulator version 9.1\n") == (9, 1, 0)
+
+
+def test_a_disk_in_use_is_told_by_qemus_lock(tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(4096))
+    assert not storage.is_held(image)
+    with image.open("r+b") as holder:  # as QEMU does: a shared lock on one byte, of its open file description
+        lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 101, 1, 0)
+        fcntl.fcntl(holder, 37, lock)  # F_OFD_SETLK
+        assert storage.is_held(image)
+    assert not storage.is_held(image)
+
+
+def test_kvm_that_is_not_there_does_not_work(tmp_path: Path) -> None:
+    assert not kvm.works(tmp_path / "kvm")
+
+
+def test_a_trial_of_kvm_ends_in_time(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    os.mkfifo(device)  # opening hangs, as a broken device may
+    began = time.monotonic()
+    assert not kvm.works(device, deadline=0.2) or os.geteuid()
+    assert time.monotonic() - began < 2
+
+
+def test_errors_of_a_pod_come_home_whole() -> None:
+    error = Error("no", kind=ErrorKind.UNSUPPORTED, hint="try", subject="x")
+    back = control.unpacked(control.packed(error))
+    assert (back.message, back.kind, back.hint, back.subject) == ("no", ErrorKind.UNSUPPORTED, "try", "x")
+
+
+def test_a_pod_that_was_never_attached_is_named_with_what_to_do(tmp_path: Path) -> None:
+    done = launcher("status", "--pod", "nobody", "--run-dir", str(tmp_path))
+    assert done.returncode == ErrorKind.FAILED.exit_code
+    assert "error: Pod nobody has no launcher" in done.stderr
+    assert "hint: launcher start --pod nobody" in done.stderr
+
+
+def test_stopping_what_has_ended_succeeds(tmp_path: Path) -> None:
+    done = launcher("stop", "--pod", "nobody", "--run-dir", str(tmp_path), "-o", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"pod": "nobody", "stopped": False})
+
+
+def test_a_manifest_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
+    done = launcher("start", "--pod", "x", "--run-dir", str(tmp_path), str(tmp_path / "none.yaml"))
+    assert done.returncode == ErrorKind.USAGE.exit_code
+    assert "cannot be read" in done.stderr
