@@ -239,8 +239,9 @@ def _stands(key: Key, target: State, book: _Book) -> bool:
         return other is not None and other.get("peer", key[1]) == key[1]
     if key[0] == "route" and not all(need in target for need in needs(key, book.now, book.kinds)):
         return False  # its source address goes for good
-    if key[0] == "vlans" and ("port", key[1]) in book.now and ("port", key[1]) not in target:
-        return False
+    if key[0] == "vlans" and (port := book.now.get(("port", key[1]))):
+        # Membership of another controller, or of none, has VLANs of its own.
+        return bool(target.get(("port", key[1]), {}).get("controller") == port["controller"])
     return all(need in target for need in needs(key, target, book.kinds))
 
 

@@ -61,17 +61,24 @@ def unsupported(
     if not isinstance(node.value, dict):
         return []
     found = list(_asked(node, (), document))
+    first = {_steps(name)[0] for name in interface}
     interfaces = node.value.get("interfaces")
     for at, data in enumerate(interfaces if isinstance(interfaces, list) else ()):
-        if isinstance(data, dict) and data.get("state") not in {"absent", "ignore"}:
+        if not isinstance(data, dict) or data.get("state") in {"absent", "ignore"}:
+            continue
+        if not data.keys().isdisjoint(first):
             found += _asked(node, ("interfaces", at), interface)
     return found
+
+
+def _steps(name: str) -> list[str]:
+    return name.split(".") if name != "802.1x" else [name]
 
 
 def _asked(node: Node, path: tuple[Step, ...], table: Mapping[str, tuple[Any, ...]]) -> Iterator[Error]:
     start = node.at(*path).value
     for name, harmless in table.items():
-        steps = name.split(".") if name != "802.1x" else [name]
+        steps = _steps(name)
         value = start
         for step in steps:
             value = value.get(step) if isinstance(value, dict) else None

@@ -110,10 +110,9 @@ def _by_number(attrs: Iterable[Attr]) -> dict[int, list[Attr]]:
 
 
 def _decode(given: dict[int, bytes], table: dict[int, list[Attr]], into: dict[str, Any]) -> None:
-    for number, attrs in table.items():
-        data = given.get(number)
-        if data:
-            for attr in attrs:
+    for number, data in given.items():
+        if data and number in table:
+            for attr in table[number]:
                 into[attr.name] = attr.codec.unpack(data)
 
 

@@ -55,20 +55,31 @@ def number(request: bytearray, sequence: int) -> None:
     struct.pack_into("=I", request, 8, sequence)
 
 
-def attrs(data: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, bytes]]:
+def attrs(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield (number, value) of the attributes that follow `start`, flags of the number removed."""
     end = len(data)
     while start + 4 <= end:
         size, kind = ATTR.unpack_from(data, start)
         if size < 4:
             return
-        yield kind & NLA_TYPE_MASK, bytes(data[start + 4 : start + size])
+        yield kind & NLA_TYPE_MASK, data[start + 4 : start + size]
         start += (size + 3) & ~3
 
 
-def table(data: bytes | memoryview, start: int = 0) -> dict[int, bytes]:
-    """Return the attributes that follow `start`, by number; the last of a repeated number wins."""
-    return dict(attrs(data, start))
+def table(data: bytes, start: int = 0) -> dict[int, bytes]:
+    """Return the attributes that follow `start`, by number; the last of a repeated number wins.
+
+    The inner loop of every dump, hence written out.
+    """
+    found: dict[int, bytes] = {}
+    unpack, end = ATTR.unpack_from, len(data) - 4
+    while start <= end:
+        size, kind = unpack(data, start)
+        if size < 4:
+            break
+        found[kind & NLA_TYPE_MASK] = data[start + 4 : start + size]
+        start += (size + 3) & ~3
+    return found
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
