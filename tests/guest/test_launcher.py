@@ -1,0 +1,158 @@
+"""The launcher with a real libvirt, QEMU and guest, between Pods of one node."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nncp.errors import ErrorKind
+from tests.guest.conftest import GUEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.guest.conftest import Node, Pod
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+
+class Probing:
+    """A prober of the guest, whose report is read once."""
+
+    def __init__(self, node: Node) -> None:
+        self.process = node.spawn("launcher", "probe", GUEST, "-o", "json")
+
+    def report(self) -> dict[str, object]:
+        # nsenter waits for its child in another pid namespace: the signal has to reach the child itself.
+        children = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True
+        )
+        os.kill(int(children.stdout.split()[0]), signal.SIGTERM)
+        said, _ = self.process.communicate(timeout=30)
+        return dict(json.loads(said))
+
+
+@pytest.fixture
+def running(node: Node, make_pod: Callable[[str], Pod]) -> Pod:
+    pod = make_pod("pod-1")
+    status = pod.start()
+    assert (status["phase"], status["gate"]) == ("running", "open")
+    node.wait_for_guest()
+    return pod
+
+
+def kill(pod: Pod, word: str, number: signal.Signals = signal.SIGKILL) -> None:
+    pids = [pid for pid, command in pod.processes().items() if word in command]
+    assert pids, f"no {word} among {pod.processes()}"
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def test_a_guest_moves_to_a_new_pod_and_keeps_answering(
+    node: Node, running: Pod, make_pod: Callable[[str], Pod]
+) -> None:
+    target = make_pod("pod-2")
+    status = target.prepare(running)
+    assert (status["phase"], status["gate"]) == ("waiting", "closed")
+    rules = subprocess.run(
+        [*node.command, "ip", "netns", "exec", "pod-2", "nft", "list", "ruleset"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert running.address in rules
+    probing = Probing(node)
+    time.sleep(1)
+    answer = json.loads(running.migrate(target).stdout)
+    time.sleep(1.5)
+    report = probing.report()
+    assert answer["downtime_by"] == "clock"
+    assert report["tcp_survived"], report
+    # Without the gate all that was sent while the guest stood still would be lost; the figures are the demo's.
+    assert int(str(report["pings_lost"])) * 10 <= 30 + answer["downtime_ms"] / 3, (report, answer)
+    assert target.status()["phase"] == "running"
+    assert running.ended(), running.processes()
+    assert target.wait("lifted")["error"] == ""
+
+
+def test_a_guest_whose_target_dies_after_stop_is_back_and_the_target_closes(
+    node: Node, running: Pod, make_pod: Callable[[str], Pod]
+) -> None:
+    """The source's libvirtd is held before the switchover, so that the target surely dies between STOP and RESUME."""
+    target = make_pod("pod-2")
+    target.prepare(running)
+    probing = Probing(node)
+    time.sleep(0.5)
+    migration = node.spawn("launcher", "migrate", "--pod", "pod-1", "--to", target.address, "-o", "json")
+    running.wait("qemu MIGRATION_PASS")
+    kill(running, "libvirtd", signal.SIGSTOP)
+    running.wait("stop")
+    target.wait("heard stopped")
+    assert target.status()["gate"] == "open"
+    kill(target, "qemu-system")
+    target.wait("lost")
+    kill(running, "libvirtd", signal.SIGCONT)
+    said, _ = migration.communicate(timeout=60)
+    assert migration.returncode == ErrorKind.FAILED.exit_code, said
+    assert "the guest runs on in its Pod" in said
+    assert (target.status()["phase"], target.status()["gate"]) == ("abandoned", "closed")
+    assert running.status()["phase"] == "running"
+    assert running.wait("resume")["actions"] == ["announce", "say back"]
+    node.wait_for_guest(patience=5)
+    time.sleep(1)
+    assert probing.report()["tcp_survived"]
+
+
+@pytest.mark.parametrize("victim", ["libvirtd", "launcher", "qemu-system"])
+def test_a_pod_of_which_one_process_is_killed_leaves_nothing(running: Pod, victim: str) -> None:
+    kill(running, victim)
+    assert running.ended(), running.processes()
+
+
+def test_a_target_without_the_bridge_is_refused_at_the_interfaces_place(
+    node: Node, running: Pod, make_pod: Callable[[str], Pod]
+) -> None:
+    make_pod("pod-2")
+    subprocess.run([*node.command, "ip", "link", "set", "br1", "down"], check=True)
+    subprocess.run([*node.command, "ip", "link", "set", "br1", "name", "other"], check=True)
+    argv = ("prepare", "--pod", "pod-2", "--from", running.address, *node.storage)
+    done = node.call("launcher", *argv, check=False)
+    assert done.returncode == ErrorKind.DOCUMENT.exit_code
+    assert "bridge br1 of network" in done.stderr
+    assert "is not there on this node" in done.stderr
+    assert "interfaces[1].name" in done.stderr
+
+
+def test_a_disk_that_is_not_there_or_not_shared_is_named(node: Node, make_pod: Callable[[str], Pod]) -> None:
+    pod = make_pod("pod-1")
+    argv = ("--pod", "pod-1", *node.storage)
+    done = node.call("launcher", "prepare", "--from", "10.244.9.9", *argv, check=False)
+    assert (done.returncode, "nobody holds" in done.stderr) == (ErrorKind.DOCUMENT.exit_code, True)
+    (node.vm.parent / "claims" / "vm-disk" / "disk.img").unlink()
+    text = node.vm.read_text().replace("eth1:", "eth7:")
+    node.vm.write_text(text)
+    done = node.call("launcher", "start", *argv, check=False)
+    assert done.returncode == ErrorKind.DOCUMENT.exit_code
+    assert "the disk of rootdisk is not there: claim vm-disk has no disk.img" in done.stderr
+    assert "the VM has no NIC eth7" in done.stderr
+    assert done.stderr.count("-->") == 2
+    assert not pod.processes()
+
+
+def test_a_migration_to_nobody_is_refused_and_the_guest_untouched(node: Node, running: Pod) -> None:
+    done = node.call("launcher", "migrate", "--pod", "pod-1", "--to", "10.244.9.9", check=False)
+    assert done.returncode == ErrorKind.FAILED.exit_code
+    assert "no target is ready at 10.244.9.9" in done.stderr
+    assert running.status()["phase"] == "running"
+
+
+def test_stopping_gives_the_guest_time_to_shut_down(node: Node, running: Pod) -> None:
+    said = json.loads(node.run("launcher", "stop", "--pod", "pod-1", "--grace", "15", "-o", "json"))
+    assert said == {"pod": "pod-1", "stopped": True}
+    assert running.ended()
