@@ -97,8 +97,9 @@ def begin(wish: Wish, *, say: Callable[[str], None], ready: Callable[[dict[str, 
     """
     checked = check(wish)
     listener = control.listen(wish.folder)
-    say("waiting for the node's ports to forward")
-    readiness.wait_forwarding(checked.vm, checked.record)
+    readiness.check_bridges(checked.vm, checked.record)
+    if wish.source:
+        _wait_for_ports(checked, say)
     say("trying KVM")
     has_kvm = kvm.works()
     if checked.seed is not None:
@@ -110,9 +111,29 @@ def begin(wish: Wish, *, say: Callable[[str], None], ready: Callable[[dict[str, 
     init = house.move_in(_house(wish, checked, has_kvm=has_kvm), main, log=log, lasting=wish.lasting)
     os.close(writer)
     listener.close()
-    ready(_answer(reader, init, log))
+    with _or_end(init):
+        status = _answer(reader, log)
+        if not wish.source:
+            _wait_for_ports(checked, say)  # a guest takes longer to boot than STP to listen
+    ready(status)
     if not wish.lasting:
         os.wait()  # for the mover, which ends with the Pod
+
+
+def _wait_for_ports(checked: Checked, say: Callable[[str], None]) -> None:
+    say("waiting for the node's ports to forward")
+    readiness.wait_forwarding(checked.vm, checked.record)
+
+
+@contextlib.contextmanager
+def _or_end(init: int) -> Iterator[None]:
+    """Take the Pod away again when what follows fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(init, signal.SIGKILL)
+        raise
 
 
 def _job(wish: Wish, checked: Checked, *, has_kvm: bool) -> machine.Job:
@@ -148,15 +169,10 @@ def _folder(path: Path) -> Path | None:
     return path if path.is_dir() else None
 
 
-def _answer(reader: int, init: int, log: Path) -> dict[str, Any]:
-    """Wait for the launcher's word; an interrupted wait takes the Pod away again."""
-    try:
-        with os.fdopen(reader, "rb", closefd=False) as pipe:
-            said = pipe.readline()
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(init, signal.SIGKILL)
-        raise
+def _answer(reader: int, log: Path) -> dict[str, Any]:
+    """Wait for the launcher's word."""
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.readline()
     if not said:
         raise Error("the launcher ended before it was ready", kind=ErrorKind.FAILED, hint=f"see {log}")
     answer = json.loads(said)

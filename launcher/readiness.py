@@ -50,6 +50,11 @@ def mismatches(vm: VirtualMachine, record: Record) -> Iterator[Error]:
         )
 
 
+def check_bridges(vm: VirtualMachine, record: Record) -> None:
+    """Raise when a node bridge, or the Pod's port of it, is not there; it need not forward yet."""
+    nncp.raise_all(error for error in unready(vm, record, nncp.snapshot()) if not error.kind.retry_helps)
+
+
 def wait_forwarding(vm: VirtualMachine, record: Record, *, patience: float = STP_PATIENCE) -> None:
     """Return when the node's ports of all bridged interfaces forward.
 
