@@ -1,14 +1,15 @@
 """Where tests run, and what the summary says about it.
 
 A test marked `kernel` needs bonding, 802.1Q, vlan_filtering, VRFs and root. Where this kernel has them it
-runs here. Elsewhere one pytest in a lab kernel runs all of them, while this one runs the rest; its reports
-come here as they are made, so there is one run, one progress, one closing line.
+runs here. Elsewhere a pytest in a lab kernel on each CPU runs its share of them, while this one runs the rest; the
+reports come here as they are made, so there is one run, one progress, one closing line.
 
 A test marked `guest` has the machine to itself: it measures.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    Events = queue.Queue[tuple["Lab", dict[str, Any]]]
+
 HOST, LAB, GUEST = "host", "lab kernel", "guest"
 # More skipped tests than this fail the run (`--places`): a suite must not become green by running less.
 MOST_SKIPS = {HOST: 0, LAB: 0, GUEST: 0}
+MOST_LABS = 2
 LIFETIME = 1500.0  # seconds: no lab kernel outlives a run that hangs
 QUIET = 20.0  # seconds of one test after which we say that it still runs
 
@@ -87,25 +91,26 @@ class Inside:
 
 
 class Lab(threading.Thread):
-    """A lab kernel with a pytest in it."""
+    """A lab kernel with a pytest in it; what that says goes to `events`, with the lab that said it."""
 
-    def __init__(self, items: list[pytest.Item], root: Path) -> None:
+    def __init__(self, items: list[pytest.Item], *, root: Path, events: Events) -> None:
         super().__init__(daemon=True)
-        self.nodes = [item.nodeid for item in items]
+        self.left = {item.nodeid: item for item in items}
         self.root = root
-        self.events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.events = events
         self.rest = b""
         self.said = bytearray()  # by pytest itself: shown when it fails
         self.session: lab.Session | None = None
+        self.running = ("", 0.0)  # a test, and since when
 
     def take(self, data: bytes) -> None:
         *lines, self.rest = (self.rest + data).split(b"\n")
         for line in lines:
-            self.events.put(json.loads(line))
+            self.events.put((self, json.loads(line)))
 
     def run(self) -> None:
         # The reports have a descriptor of their own: what tests print goes to the ones that pytest captures.
-        inner = [sys.executable, "-m", "pytest", "--lab-reports=9", "-p", "no:cacheprovider", *self.nodes]
+        inner = [sys.executable, "-m", "pytest", "--lab-reports=9", "-p", "no:cacheprovider", *self.left]
         try:
             self.session = lab.start(name="tests", lifetime=LIFETIME)
             with self.session as session:
@@ -117,7 +122,7 @@ class Lab(threading.Thread):
                 )
         except Error as error:
             self.said += error.message.encode()
-        self.events.put({"ended": True})
+        self.events.put((self, {"ended": True}))
 
 
 class Places:
@@ -125,19 +130,20 @@ class Places:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.lab: Lab | None = None
+        self.labs: list[Lab] = []
+        self.events: Events = queue.Queue()
         self.kernels = {HOST: platform.release()}
         self.counts: dict[str, Counter[str]] = {HOST: Counter(), LAB: Counter(), GUEST: Counter()}
         self.skips: list[tuple[str, str, str]] = []
         self.remote: dict[str, pytest.Item] = {}
         self.guests: set[str] = set()
-        self.running: dict[str, tuple[str, float]] = {}
+        self.running = ("", 0.0)
         self.ended = threading.Event()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         remote = [item for item in items if needs_lab(item)]
-        why = _no_lab() if remote else ""
+        why = _no_lab() if remote and not self.config.option.collectonly else ""
         if why:
             for item in remote:
                 item.add_marker(pytest.mark.skip(why))
@@ -148,28 +154,35 @@ class Places:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
         every = session.items
-        if self.remote and not session.config.option.collectonly:
+        if not self.config.option.collectonly:
             session.items = [item for item in every if item.nodeid not in self.remote]
-            self.lab = Lab([*self.remote.values()], self.config.rootpath)
-            self.lab.start()
+            self._start([item for item in self.remote.values() if not is_guest(item)])
         threading.Thread(target=self._tell, daemon=True).start()
         try:
             result = yield
-            self._hear_out()
+            self._hear_out(session)
         finally:
             session.items = every
             self.ended.set()
-            if self.lab and self.lab.session:
-                self.lab.session.stop()
+            for each in self.labs:
+                if each.session:
+                    each.session.stop()
         return result
+
+    def _start(self, items: list[pytest.Item], *, kernels: int | None = None) -> None:
+        """Share tests out to lab kernels, one a CPU; neighbours take about as long as each other."""
+        kernels = kernels or min(len(os.sched_getaffinity(0)), MOST_LABS)
+        for share in filter(None, (items[first::kernels] for first in range(kernels))):
+            self.labs.append(Lab(share, root=self.config.rootpath, events=self.events))
+            self.labs[-1].start()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[object]:
         if is_guest(item):
-            self._hear_out()
-        self.running[HOST] = (item.nodeid, time.monotonic())
+            self._hear_out(item.session)
+        self.running = (item.nodeid, time.monotonic())
         result = yield
-        self.running.pop(HOST, None)
+        self.running = ("", 0.0)
         self._hear()
         return result
 
@@ -187,50 +200,56 @@ class Places:
         return LAB if nodeid in self.remote else HOST
 
     def _hear(self, *, seconds: float = 0.0) -> None:
-        """Take what the lab kernel has said; wait so long for the first word."""
-        if self.lab is None:
-            return
-        try:
-            self._act(self.lab.events.get(timeout=seconds) if seconds else self.lab.events.get_nowait())
+        """Take what the lab kernels have said; wait so long for the first word."""
+        with contextlib.suppress(queue.Empty):
+            self._act(*self.events.get(block=seconds > 0, timeout=seconds or None))
             while True:
-                self._act(self.lab.events.get_nowait())
-        except (queue.Empty, AttributeError):
-            return
+                self._act(*self.events.get_nowait())
 
-    def _hear_out(self) -> None:
-        while self.lab is not None:
+    def _hear_out(self, session: pytest.Session) -> None:
+        """Wait until every test in lab kernels is through: first the others, then those with guests."""
+        guests = [item for item in self.remote.values() if is_guest(item)]
+        while self.labs or guests:
+            if not self.labs:
+                self._start(guests, kernels=1)
+                guests = []
             self._hear(seconds=1.0)
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+        self.remote = {nodeid: item for nodeid, item in self.remote.items() if not is_guest(item)}
 
-    def _act(self, event: dict[str, Any]) -> None:
+    def _act(self, one: Lab, event: dict[str, Any]) -> None:
         hook = self.config.hook
         if "kernel" in event:
-            self.kernels[LAB] = event["kernel"]
+            self.kernels[GUEST if self.guests.issuperset(one.left) else LAB] = event["kernel"]
         elif "started" in event:
-            self.running[LAB] = (event["started"], time.monotonic())
+            one.running = (event["started"], time.monotonic())
         elif "report" in event:
             report = hook.pytest_report_from_serializable(config=self.config, data=event["report"])
-            hook.pytest_runtest_logreport(report=report)
+            if isinstance(report.longrepr, list):  # a skip's place and reason, through JSON
+                report.longrepr = tuple(report.longrepr)
             if report.when == "teardown":
-                self.remote[report.nodeid] = None  # type: ignore[assignment]
+                one.left.pop(report.nodeid, None)
+            hook.pytest_runtest_logreport(report=report)
         elif "ended" in event:
-            self._lab_ended()
+            self._lab_ended(one)
 
-    def _lab_ended(self) -> None:
+    def _lab_ended(self, one: Lab) -> None:
         """See that every test that went there came back; the others failed, with what was said at the end."""
-        assert self.lab
-        last = self.running.pop(LAB, ("", 0.0))[0]
-        said = bytes(self.lab.said[-4000:]).decode(errors="replace")
-        self.lab = None
-        for item in filter(None, self.remote.values()):
-            text = f"the lab kernel ended before this test did; the last to start was {last}\n{said}"
+        self.labs.remove(one)
+        said = bytes(one.said[-4000:]).decode(errors="replace")
+        for item in one.left.values():
+            text = (
+                f"the lab kernel ended before this test did; the last to start was {one.running[0]}\n{said}"
+            )
             self.config.hook.pytest_runtest_logreport(report=_failed(item, text))
 
     def _tell(self) -> None:
         """Say which test takes long."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         while not self.ended.wait(QUIET):
-            for place, (nodeid, since) in list(self.running.items()):
-                if time.monotonic() - since >= QUIET and reporter:
+            for place, (nodeid, since) in [(HOST, self.running), *((LAB, one.running) for one in self.labs)]:
+                if nodeid and time.monotonic() - since >= QUIET and reporter:
                     reporter.ensure_newline()
                     reporter.write_line(f"{place}: {nodeid} runs for {time.monotonic() - since:.0f} s")
 
