@@ -117,12 +117,14 @@ class Machine:
         """Bring up what the guest needs; then start it, or make ready to take it in."""
         job = self.job
         dhcp.serve(job.record.leases)
+        self.note("serves leases", leases=len(job.record.leases))
         version = daemon.qemu_version(EMULATOR)
         if job.source and job.accelerator == "tcg" and (said := unsafe(version)):
             raise Error(said, kind=ErrorKind.UNSUPPORTED, hint="give --qemu a tree of a newer QEMU")
         log = house.POD / "libvirt.log"
         self._daemons = daemon.start(address=job.record.address, host_uuid=job.record.uid, log=log)
         self.connection = daemon.connect(self._daemons, log=log)
+        self.note("libvirt answers")
         for process in self._daemons:
             self._watch_end(process)
         self.facts = Facts(
