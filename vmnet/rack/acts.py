@@ -40,7 +40,10 @@ GUEST, MASQUERADED = "172.17.33.250", "10.0.2.2"
 ECHO, VERDICT = 7, 8
 VLAN = 33
 CLAIMS, IMAGES = DISKS / "claims", DISKS / "images"
-FIRST_ANSWER_S = 120.0
+FIRST_ANSWER_S = 240.0
+# What a guest's console says when its start is over: until then it writes memory faster than it is copied.
+BOOTED = {"tiny": "guest up:", "debian": " finished at "}
+BOOTED_S = 180.0
 SETTLE_S = 2.0  # of probing before and after a migration, so that what is at rest shows too
 MAX_DOWNTIME_MS = 50
 
@@ -215,9 +218,18 @@ def _wait_for_echo(prober: Node, *, deadline: float) -> None:
     raise Error(f"{GUEST} gave no answer to {PROBER_ADDRESS} within {seconds}", kind=ErrorKind.FAILED)
 
 
+def wait_until_booted(pod: Pod) -> None:
+    """Wait until the guest's console says that its start is over."""
+    deadline = time.monotonic() + BOOTED_S
+    while BOOTED[pod.image] not in console(pod):
+        if time.monotonic() > deadline:
+            raise Error(f"the guest has not finished its start in {BOOTED_S:.0f} s", kind=ErrorKind.FAILED)
+        time.sleep(0.2)
+
+
 def console(pod: Pod) -> str:
-    """Return the last lines of the guest's console, for when it does not answer."""
-    return "\n".join(pod.node.read(f"/run/bridgehead/pods/{pod.name}/console.log").splitlines()[-5:])
+    """Return what the guest has said on its console."""
+    return pod.node.read(f"/run/bridgehead/pods/{pod.name}/console.log")
 
 
 def _ours(module: str) -> list[str]:

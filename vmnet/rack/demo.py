@@ -73,8 +73,11 @@ class Demo:
         try:
             self.report.vm = acts.start(rack, pod)
         except Error as error:
-            error.hint = error.hint or f"its console ends: {acts.console(pod)}"
+            said = acts.console(pod).splitlines() or ["nothing"]
+            error.hint = error.hint or f"its console ends: {' / '.join(said[-3:])}"
             raise
+        self.say(f"it answers after {self.report.vm.first_answer_s:.1f} s; waits until it has booted")
+        acts.wait_until_booted(pod)
         return pod
 
     def move(self, rack: Rack, pod: acts.Pod) -> acts.Pod:

@@ -1,0 +1,190 @@
+"""The demo as a newcomer sees it, run on the host: what it reports, and that it leaves nothing, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nncp import lab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [pytest.mark.guest, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 240.0
+
+
+class Demo:
+    """A demo that runs, in a session of its own so that a signal reaches only it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "report.json"
+        self.errors = folder / "errors"
+        argv = [sys.executable, "-m", "vmnet.rack", "demo", "--report", str(self.file)]
+        with self.errors.open("wb") as errors, (folder / "output").open("wb") as output:
+            self.process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "BRIDGEHEAD_DEMO": str(folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self.errors.read_text(errors="replace")
+
+    def wait_for(self, words: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while words not in self.said():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < end, self.said()
+            time.sleep(0.1)
+
+    def wait(self) -> int:
+        return self.process.wait(PATIENCE)
+
+    def processes(self) -> dict[int, str]:
+        """What belongs to this demo on this host, by its environment: pid to a name that stays the same."""
+        found = {}
+        mark = f"BRIDGEHEAD_DEMO={self.folder}".encode()
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (path / "environ").read_bytes().split(b"\0"):
+                    found[int(path.name)] = named((path / "cmdline").read_bytes())
+        return found
+
+
+def named(cmdline: bytes) -> str:
+    words = cmdline.decode(errors="replace").split("\0")
+    module = re.search(r"-m\0([\w.]+)", "\0".join(words))
+    return module[1] if module else Path(words[0]).name
+
+
+def left() -> dict[str, str]:
+    """What a demo could leave behind on this host."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+    links = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    folders = sorted(path.name for path in Path(tempfile.gettempdir()).glob("bridgehead-demo-*"))
+    return {"mounts": mounts, "links": links, "netns": names, "folders": str(folders)}
+
+
+def assert_nothing_is_left(demo: Demo, before: dict[str, str]) -> None:
+    end = time.monotonic() + 20
+    while (demo.processes() or left() != before) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert demo.processes() == {}
+    assert left() == before
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    before = left()
+    demo = Demo(tmp_path_factory.mktemp("demo"))
+    code = demo.wait()
+    assert code == 0, demo.said() + (demo.folder / "output").read_text()
+    assert_nothing_is_left(demo, before)
+    return demo
+
+
+def test_the_report_tells_what_the_scenario_promises(shown: Demo) -> None:
+    said = json.loads(shown.file.read_bytes())
+    assert [node["name"] for node in said["nodes"]] == ["node-1", "node-2"]
+    for node in said["nodes"]:
+        assert node["policy"] == f"vm-bridge/{node['name']}.yaml"
+        assert (node["bond"]["mode"], node["bond"]["ports_up"]) == ("802.3ad", 2)
+        assert re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", node["bond"]["partner_mac"])
+    assert said["preflight"]["verdict"] == "ok"
+    members = [pair["members"] for pair in said["preflight"]["pairs"]]
+    assert members == [["node-1", "node-2"], ["node-1", "prober"], ["node-2", "prober"]]
+    assert said["vm"]["addresses"] == {"eth0": "10.0.2.2/24", "eth1": "172.17.33.250/24"}
+
+
+def test_the_migration_is_within_its_bounds(shown: Demo) -> None:
+    moved = json.loads(shown.file.read_bytes())["migration"]
+    assert (moved["from"], moved["to"]) == ("node-1", "node-2")
+    assert moved["pings_lost"] <= 3
+    assert moved["longest_gap_ms"] - moved["downtime_ms"] <= 150
+    assert moved["tcp_survived"]
+    assert moved["pod_address_changed"]
+    # Its memory is 128 MiB, of which a good part is zero; a ping a 10 ms over enp1s0 would be 100 kB.
+    assert moved["bytes_on_management"] > 20_000_000
+
+
+def test_the_way_back_is_refused_in_one_sentence(shown: Demo) -> None:
+    negative = json.loads(shown.file.read_bytes())["negative"]
+    assert (negative["verdict"], negative["migrated"]) == ("refused", False)
+    assert "node-1" in negative["reason"]
+    assert "VLAN 33" in negative["reason"]
+
+
+def test_what_a_person_reads_has_the_plans_and_no_not_yet(shown: Demo) -> None:
+    output = (shown.folder / "output").read_text()
+    assert output.count("Plan: 11 to add, 1 to change, 0 to remove.") == 2
+    assert "not yet" not in output
+    assert "bytes" not in output
+
+
+def interrupted(demo: Demo) -> None:
+    os.killpg(demo.process.pid, signal.SIGINT)
+
+
+def killed(name: str) -> Callable[[Demo], None]:
+    def kill(demo: Demo) -> None:
+        pids = [pid for pid, theirs in demo.processes().items() if theirs.startswith(name)]
+        assert pids, demo.processes()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    return kill
+
+
+def killed_in_the_lab(name: str) -> Callable[[Demo], None]:
+    def kill(_demo: Demo) -> None:
+        (folder,) = Path(tempfile.gettempdir()).glob("bridgehead-demo-*")
+        assert lab.attach(folder).output(["pkill", "-9", "-f", name]).status == 0
+
+    return kill
+
+
+# How a demo can end, and how far it has come by then.
+ENDS: dict[str, tuple[str, Callable[[Demo], None]]] = {
+    "Ctrl-C": ("preflight", interrupted),
+    "its own process killed": ("preflight", killed("vmnet.rack")),
+    "the lab's keeper killed": ("preflight", killed("nncp.lab.keeper")),
+    "the lab's kernel killed": ("preflight", killed("linux")),
+    "a node's holder killed in the lab": ("applies", killed_in_the_lab("sleep infinity")),
+    "QEMU killed in the lab": ("moves the guest", killed_in_the_lab("qemu-system-x86_64 -name")),
+    "libvirt killed in the lab": ("moves the guest", killed_in_the_lab("libvirtd|virtqemud")),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_nothing_is_left_after(how: str, tmp_path: Path) -> None:
+    when, act = ENDS[how]
+    before = left()
+    demo = Demo(tmp_path)
+    try:
+        demo.wait_for(when)
+        act(demo)
+        assert demo.wait() != 0
+    finally:
+        demo.process.kill()
+    assert_nothing_is_left(demo, before)
