@@ -55,7 +55,8 @@ LIFT_AFTER = (
     1.0  # seconds after the guest runs here: loading nft's rules forks, and the guest has to catch up first
 )
 EXPIRES = 600.0  # seconds that a target is kept ready for a source that never comes
-STATS_AFTER, STATS_TRIES = 0.3, 20
+LINGER = 1.0  # seconds that an empty Pod stays: taking it down would slow a guest that resumes next door
+STATS_AFTER, STATS_TRIES = 0.5, 12
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -397,7 +398,7 @@ class Machine:
         self.timing = None
         control.reply(line, answer)
         if self.phase in {Phase.GONE, Phase.ENDED}:
-            self.end()
+            self.later(LINGER, self.end)
 
     def _stop(self, line: socket.socket, grace: float) -> None:
         """Ask the guest to shut down, give it `grace` seconds, and end the Pod."""
