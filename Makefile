@@ -78,8 +78,11 @@ venv: packages
 	mkdir -p '$(CACHE)'
 	exec 9>'$(VENV).lock'; flock 9
 	[ ! -e '$(VENV)/ready' ] || exit 0
+	# What this checkout used before its pins changed is of no use to anybody.
+	grep -lsxF '$(ROOT)' '$(CACHE)'/venv-*/checkout | xargs -r dirname | xargs -r rm -rf || true
 	rm -rf '$(VENV)'
 	"$$python" -m venv '$(VENV)'
+	echo '$(ROOT)' >'$(VENV)/checkout'
 	pip="$(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --no-build-isolation --require-hashes"
 	# What builds packages comes first: libvirt-python is built here, against the libvirt that is here.
 	awk '/^(packaging|setuptools|wheel)==/ {on=1} on {print} !/\\$$/ {on=0}' '$(ROOT)/requirements.txt' >'$(VENV)/build.txt'
