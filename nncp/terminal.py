@@ -24,6 +24,7 @@ def run(command: click.Command, name: str, argv: Sequence[str] | None = None) ->
         code = command.main(
             args=list(argv) if argv is not None else None, prog_name=name, standalone_mode=False
         )
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except Error as error:
         for one in error:

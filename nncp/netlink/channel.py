@@ -110,7 +110,10 @@ class Channel:
     def send(
         self, requests: Sequence[bytearray], acknowledged: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Send acknowledged requests in batches; stop at the first batch that has a refusal.
+        """Send requests in batches, each acknowledged by its last; stop at the first batch with a refusal.
+
+        The kernel works a datagram off in order before `send` returns (netlink_rcv_skb), and a refusal is
+        always answered: so one acknowledgement a batch says that all others were carried out.
 
         Args:
             requests: packed with NLM_F_ACK; numbered here.
@@ -122,25 +125,29 @@ class Channel:
         """
         for start in range(0, len(requests), self.batch):
             part = requests[start : start + self.batch]
+            for request in part[:-1]:
+                wire.unacknowledged(request)
             numbers = {self._next(request): start + i for i, request in enumerate(part)}
             self.socket.send(b"".join(part))
             self.writes += len(part)
             self._await(numbers, acknowledged)
 
     def _await(self, numbers: dict[int, int], acknowledged: Callable[[int], None]) -> None:
-        waiting = dict(numbers)
-        refused: list[Refusal] = []
-        while waiting:
+        last = max(numbers)
+        refused: dict[int, Refusal] = {}
+        heard = False
+        while not heard:
             for answer, flags, sequence, data in wire.messages(self.socket.recv(RECEIVE_BUFFER)):
-                index = waiting.pop(sequence, None) if answer == wire.NLMSG_ERROR else None
-                if index is None:
+                if answer != wire.NLMSG_ERROR or sequence not in numbers:
                     continue
+                heard |= sequence == last
                 if struct.unpack_from("=i", data)[0]:
-                    refused.append(_refusal(flags, data, index))
-                else:
-                    acknowledged(index)
+                    refused[sequence] = _refusal(flags, data, numbers[sequence])
+        for sequence, index in numbers.items():
+            if sequence not in refused:
+                acknowledged(index)
         if refused:
-            raise min(refused, key=lambda refusal: refusal.index)
+            raise refused[min(refused)]
 
 
 def _refusal(flags: int, data: bytes, index: int) -> Refusal:

@@ -55,6 +55,11 @@ def number(request: bytearray, sequence: int) -> None:
     struct.pack_into("=I", request, 8, sequence)
 
 
+def unacknowledged(request: bytearray) -> None:
+    """Take the wish for an acknowledgement out of a packed request: only its refusal is answered."""
+    request[6] &= ~NLM_F_ACK & 0xFF
+
+
 def attrs(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield (number, value) of the attributes that follow `start`, flags of the number removed."""
     end = len(data)

@@ -107,8 +107,9 @@ def find() -> Kept | None:
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        maker = int(json.loads(NOTE.read_text(encoding="ascii"))["maker"])
-        return Kept(maker, _child(maker))
+        with contextlib.suppress(FileNotFoundError, IndexError):  # it is ending while we look
+            maker = int(json.loads(NOTE.read_text(encoding="ascii"))["maker"])
+            return Kept(maker, _child(maker))
     finally:
         os.close(lock)
     return None
