@@ -7,6 +7,7 @@ nothing waits: sockets are open and messages packed.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import json
@@ -57,6 +58,7 @@ LIFT_AFTER = (
 EXPIRES = 600.0  # seconds that a target is kept ready for a source that never comes
 LINGER = 1.0  # seconds that an empty Pod stays: taking it down would slow a guest that resumes next door
 STATS_AFTER, STATS_TRIES = 0.5, 12
+PRIORITY = 10  # below the prober's
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -183,6 +185,7 @@ class Machine:
 
     def run(self) -> int:
         """Serve until there is nothing left to do; return the Pod's exit code."""
+        _hurry()
         while self._ending is None:
             for key, _ in self._selector.select(self._wait()):
                 key.data()
@@ -420,6 +423,17 @@ class Machine:
         end = time.monotonic() + grace
         while time.monotonic() < end and domain.isActive():
             time.sleep(0.1)
+
+
+def _hurry() -> None:
+    """Let this thread go first, where that is allowed: it sleeps until it has a word to pass on.
+
+    At STOP every process around the guest wakes, and on a busy CPU the gate was up to 50 ms late. Threads and
+    children start as usual (SCHED_RESET_ON_FORK).
+    """
+    with contextlib.suppress(PermissionError):
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(PRIORITY))
 
 
 def serve(job: Job, listener: socket.socket, report: int) -> int:
