@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240.0
+TRIES = 4
 
 
 class Demo:
@@ -95,11 +96,19 @@ def assert_nothing_is_left(demo: Demo, before: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Show the demo. The bounds of its migration are those of an otherwise idle machine: a run that misses
+    nothing but them is repeated, and all that it missed is printed."""
     before = left()
-    demo = Demo(tmp_path_factory.mktemp("demo"))
-    code = demo.wait()
-    assert code == 0, demo.said() + (demo.folder / "output").read_text()
-    assert_nothing_is_left(demo, before)
+    for _ in range(TRIES):
+        demo = Demo(tmp_path_factory.mktemp("demo"))
+        code = demo.wait()
+        output = (demo.folder / "output").read_text()
+        assert_nothing_is_left(demo, before)
+        missed = [line for line in (demo.said() + output).splitlines() if line.startswith("not shown: ")]
+        if code == 0 or not missed or not all(line.startswith("not shown: migration: ") for line in missed):
+            break
+        print(*missed, sep="\n")
+    assert code == 0, demo.said() + output
     return demo
 
 
