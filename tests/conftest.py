@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parents[1]))
 pytest_plugins = ["tests.places"]
 
+# A run that was started in the background is deaf to Ctrl-C, and so would be all that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PREFIX = "bhtest"
 _numbers = itertools.count()
 
