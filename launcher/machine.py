@@ -7,7 +7,6 @@ nothing waits: sockets are open and messages packed.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import json
@@ -23,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from launcher import control, daemon, dhcp, house
-from launcher.announce import Gate, Voice
+from launcher import control, daemon, dhcp, house, priority
+from launcher.announce import Decoy, Gate, Voice
 from launcher.domain import EMULATOR, MONITOR
 from launcher.leave import Departure
 from launcher.migrate import (
@@ -57,8 +56,8 @@ LIFT_AFTER = (
 )
 EXPIRES = 600.0  # seconds that a target is kept ready for a source that never comes
 LINGER = 1.0  # seconds that an empty Pod stays: taking it down would slow a guest that resumes next door
+GIVE_WAY = 1.0  # seconds in which a guest that has just begun to run here goes before its management
 STATS_AFTER, STATS_TRIES = 0.5, 12
-PRIORITY = 10  # below the prober's
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -82,6 +81,7 @@ class Machine:
         self.log = (house.POD / "launcher.log").open("a", buffering=1, encoding="utf-8")
         self.gate = Gate([nic.devices.nic for nic in self._bridged()])
         self.voice = Voice([(nic.devices.nic, nic.mac) for nic in self._bridged()])
+        self.decoy = Decoy([nic.devices.tap for nic in self._bridged()])
         self.monitor = Monitor(Path(MONITOR))
         self.talk = Talk(job.record.address) if job.record.address else None
         self.departure: Departure | None = None
@@ -160,7 +160,7 @@ class Machine:
         assert self.connection is not None
         if self.talk is None:
             raise Error("the Pod has no address of its own to migrate to", kind=ErrorKind.FAILED)
-        self.gate.set(is_open=False)
+        self.gate.close()
         self.talk.peer = self.job.source
         nft.run(nft.exempt(source=self.job.source, pod=self.job.record.address, word_port=WORD_PORT))
         try:
@@ -185,7 +185,7 @@ class Machine:
 
     def run(self) -> int:
         """Serve until there is nothing left to do; return the Pod's exit code."""
-        _hurry()
+        priority.hurry()
         while self._ending is None:
             for key, _ in self._selector.select(self._wait()):
                 key.data()
@@ -246,26 +246,28 @@ class Machine:
         self.note(event.value, before=before.value, actions=[action.value for action in led.actions], **more)
 
     def _act(self, action: Action) -> None:
-        match action:
-            case Action.OPEN | Action.CLOSE:
-                self.gate.set(is_open=action is Action.OPEN)
-            case Action.ANNOUNCE:
-                now = time.time()
-                self.voice.plan(now + ms / 1000 for ms in ANNOUNCE_MS)
-                self.voice.speak(now)
-            case Action.MUTE:
-                self.voice.mute()
-            case Action.SAY_STOPPED:
-                self._say("stopped")
-            case Action.SAY_BACK:
-                for ms in ANNOUNCE_MS:
-                    self.later(ms / 1000, lambda: self._say("back"))
-            case Action.SAY_ARRIVED:
-                self.later(STATS_AFTER, self._measure_arrival)
-            case Action.LIFT:
-                self.later(LIFT_AFTER, self._lift)
-            case Action.END:
-                self._guest_gone()
+        {
+            Action.DECOY: self.decoy.send,
+            Action.OPEN: self.gate.open,
+            Action.CLOSE: self.gate.close,
+            Action.ANNOUNCE: self._announce,
+            Action.MUTE: self.voice.mute,
+            Action.SAY_STOPPED: lambda: self._say("stopped"),
+            Action.SAY_BACK: self._say_back,
+            Action.GIVE_WAY: self._give_way,
+            Action.SAY_ARRIVED: lambda: self.later(STATS_AFTER, self._measure_arrival),
+            Action.LIFT: lambda: self.later(LIFT_AFTER, self._lift),
+            Action.END: self._guest_gone,
+        }[action]()
+
+    def _announce(self) -> None:
+        now = time.time()
+        self.voice.plan(now + ms / 1000 for ms in ANNOUNCE_MS)
+        self.voice.speak(now)
+
+    def _say_back(self) -> None:
+        for ms in ANNOUNCE_MS:
+            self.later(ms / 1000, lambda: self._say("back"))
 
     def _say(self, word: str, **more: Any) -> None:
         if self.talk is not None and self.talk.peer:
@@ -274,6 +276,14 @@ class Machine:
     def _guest_gone(self) -> None:
         if self.departure is None and not self._is_stopping:
             self.end()  # nobody waits for an answer
+
+    def _give_way(self, *, is_over: bool = False) -> None:
+        """Let libvirt and QEMU's monitor run after the guest, for a while; then all that they are by then."""
+        these = [thread for process in self._daemons for thread in priority.threads(process.pid)]
+        these += priority.threads(self.monitor.pid, priority.MONITOR_THREAD)
+        priority.give_way(these, until_idle=not is_over)
+        if not is_over:
+            self.later(GIVE_WAY, lambda: self._give_way(is_over=True))
 
     def _lift(self) -> None:
         text = nft.exempt_no_more(pod=self.job.record.address)
@@ -423,17 +433,6 @@ class Machine:
         end = time.monotonic() + grace
         while time.monotonic() < end and domain.isActive():
             time.sleep(0.1)
-
-
-def _hurry() -> None:
-    """Let this thread go first, where that is allowed: it sleeps until it has a word to pass on.
-
-    At STOP every process around the guest wakes, and on a busy CPU the gate was up to 50 ms late. Threads and
-    children start as usual (SCHED_RESET_ON_FORK).
-    """
-    with contextlib.suppress(PermissionError):
-        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-        os.sched_setscheduler(0, policy, os.sched_param(PRIORITY))
 
 
 def serve(job: Job, listener: socket.socket, report: int) -> int:

@@ -68,11 +68,13 @@ class Action(Enum):
 
     OPEN = "open"
     CLOSE = "close"
+    DECOY = "decoy"  # give QEMU a frame to lose
     ANNOUNCE = "announce"
     MUTE = "mute"  # take back announcements that are still due
     SAY_STOPPED = "say stopped"
     SAY_BACK = "say back"
     SAY_ARRIVED = "say arrived"
+    GIVE_WAY = "give way"  # let the guest go before its management for a while
     LIFT = "lift"  # take the exemption from masquerade back
     END = "end"  # nothing is left to do in this Pod
 
@@ -84,9 +86,9 @@ class Step(Struct, frozen=True):
     actions: tuple[Action, ...] = ()
 
 
-_ARRIVED = (Action.ANNOUNCE, Action.SAY_ARRIVED, Action.LIFT)
+_ARRIVED = (Action.ANNOUNCE, Action.GIVE_WAY, Action.SAY_ARRIVED, Action.LIFT)
 _GIVEN_UP = (Action.MUTE, Action.CLOSE, Action.LIFT)
-_BACK = (Action.ANNOUNCE, Action.SAY_BACK)
+_BACK = (Action.ANNOUNCE, Action.GIVE_WAY, Action.SAY_BACK)
 
 STEPS: Mapping[tuple[Phase, Event], Step] = {
     (Phase.RUNNING, Event.LEAVE): Step(Phase.LEAVING),
@@ -100,7 +102,7 @@ STEPS: Mapping[tuple[Phase, Event], Step] = {
     (Phase.PAUSED, Event.FAILED): Step(Phase.STRANDED),
     (Phase.STRANDED, Event.RESUME): Step(Phase.RUNNING, _BACK),
     (Phase.STRANDED, Event.LOST): Step(Phase.ENDED, (Action.END,)),
-    (Phase.WAITING, Event.HEARD_STOPPED): Step(Phase.ARRIVING, (Action.OPEN, Action.ANNOUNCE)),
+    (Phase.WAITING, Event.HEARD_STOPPED): Step(Phase.ARRIVING, (Action.DECOY, Action.OPEN, Action.ANNOUNCE)),
     (Phase.WAITING, Event.RESUME): Step(Phase.RUNNING, (Action.OPEN, *_ARRIVED)),  # the word was lost
     (Phase.WAITING, Event.HEARD_BACK): Step(Phase.ABANDONED, _GIVEN_UP),
     (Phase.WAITING, Event.LOST): Step(Phase.ABANDONED, _GIVEN_UP),

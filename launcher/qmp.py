@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+UCRED = struct.Struct("=iII")  # linux/socket.h: pid, uid, gid
 GREETING = b'{"execute":"qmp_capabilities"}\n'
 
 
@@ -47,11 +49,15 @@ class Monitor:
         self.listener.bind(str(path))
         self.listener.listen(1)
         self.qemu: socket.socket | None = None
+        self.pid = 0
+        """QEMU's process, once it has come."""
         self._rest = b""
 
     def accept(self) -> socket.socket:
         """Take QEMU's connection, greet it and return it."""
         self.qemu, _ = self.listener.accept()
+        credentials = self.qemu.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+        self.pid = UCRED.unpack(credentials)[0]
         self._rest = b""
         self.qemu.sendall(GREETING)
         return self.qemu

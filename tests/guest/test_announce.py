@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 from scapy.layers.l2 import ARP, Ether
 
-from launcher.announce import Gate, Voice, rarp
+from launcher.announce import Decoy, Gate, Voice, rarp
 from nncp import netns as namespaces
 
 if TYPE_CHECKING:
     from tests.conftest import Netns
 
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h
 MAC = "02:fb:f0:13:44:86"
 
 
@@ -25,25 +29,32 @@ def plumbed(netns: Netns) -> None:
         netns.ip("link", "set", name, "up")
 
 
+def open_tap(name: str) -> int:
+    """Take the place of QEMU."""
+    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+    return tun
+
+
 def test_a_gate_closes_opens_and_stays(netns: Netns) -> None:
     plumbed(netns)
     with namespaces.entered(netns.path):
         gate = Gate(["x-nic"])
         for is_open, state in ((False, "disabled"), (True, "forwarding"), (False, "disabled")):
-            gate.set(is_open=is_open)
+            gate.open() if is_open else gate.close()
             assert f"state {state}" in netns.run("bridge", "link", "show", "dev", "x-nic")
         netns.ip("link", "add", "tapx", "type", "veth", "peer", "name", "guest")
         netns.ip("link", "set", "tapx", "up", "master", "k6t-x")
         netns.ip("link", "set", "guest", "up")
         assert "state disabled" in netns.run("bridge", "link", "show", "dev", "x-nic")
-        gate.close()
+        gate.end()
 
 
 def test_an_announcement_passes_a_closed_gate_and_teaches_the_pods_bridge_nothing(netns: Netns) -> None:
     plumbed(netns)
     with namespaces.entered(netns.path):
         gate = Gate(["x-nic"])
-        gate.set(is_open=False)
+        gate.close()
         far = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x8035))
         far.bind(("far", 0x8035))
         far.settimeout(2)
@@ -56,9 +67,26 @@ def test_an_announcement_passes_a_closed_gate_and_teaches_the_pods_bridge_nothin
         voice.mute()
         assert voice.speak(11.0) == 0
         assert MAC not in netns.run("bridge", "fdb", "show", "br", "k6t-x")
-        voice.close()
+        voice.end()
         far.close()
-        gate.close()
+        gate.end()
+
+
+def test_a_decoy_is_the_first_frame_that_a_tap_holds_and_teaches_the_bridge_nothing(netns: Netns) -> None:
+    plumbed(netns)
+    netns.ip("tuntap", "add", "tapx", "mode", "tap")
+    netns.ip("link", "set", "tapx", "master", "k6t-x", "up")
+    with namespaces.entered(netns.path):
+        qemu = open_tap("tapx")
+        decoy, voice = Decoy(["tapx"]), Voice([("far", MAC)])
+        decoy.send()
+        voice.plan([0.0])
+        voice.speak(0.0)
+        assert [os.read(qemu, 100) for _ in range(2)] == [Decoy.FRAME, rarp(MAC)]
+        assert Ether(Decoy.FRAME).src not in netns.run("bridge", "fdb", "show", "br", "k6t-x")
+        decoy.end()
+        voice.end()
+        os.close(qemu)
 
 
 def test_the_frame_is_a_reverse_request_of_the_guest_about_itself() -> None:

@@ -71,7 +71,7 @@ DOMAIN = """\
     <initrd>/run/bridgehead/images/tiny/initrd</initrd>
     <cmdline>console=ttyS0</cmdline>
   </os>
-  <features><acpi/></features>
+  <features><acpi/><tcg><tb-cache unit="MiB">32</tb-cache></tcg></features>
   <clock offset="utc"><timer name="hpet" present="no"/></clock>
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
@@ -116,6 +116,8 @@ DOMAIN = """\
     <q:arg value="socket,id=launcher,path=/run/bridgehead/pod/qmp.sock,server=off"/>
     <q:arg value="-mon"/>
     <q:arg value="chardev=launcher,mode=control"/>
+    <q:arg value="-overcommit"/>
+    <q:arg value="mem-lock=on"/>
   </q:commandline>
 </domain>
 """
@@ -139,6 +141,17 @@ def test_the_domain_holds_nothing_of_a_pod() -> None:
     xml = domain_xml(guest(), NICS, accelerator="tcg", caches={})
     files = [element.get("file") or element.get("path") for element in fromstring(xml).iter("source")]
     assert all(file and file.startswith("/run/bridgehead/") for file in files)
+
+
+def test_only_an_emulated_guests_memory_is_locked() -> None:
+    said = {
+        accelerator: domain_xml(guest(), NICS, accelerator=accelerator, caches={})
+        for accelerator in ("tcg", "kvm")
+    }
+    assert {accelerator: "mem-lock" in xml for accelerator, xml in said.items()} == {
+        "tcg": True,
+        "kvm": False,
+    }
 
 
 def test_under_kvm_the_guest_sees_the_hosts_processor() -> None:

@@ -35,14 +35,17 @@ def walk(phase: Phase, *events: Event) -> tuple[Phase, list[Action]]:
 def test_the_target_opens_at_the_sources_stop_and_announces_again_when_the_guest_runs() -> None:
     assert walk(Phase.WAITING, Event.HEARD_STOPPED, Event.RESUME) == (
         Phase.RUNNING,
-        [Action.OPEN, Action.ANNOUNCE, Action.ANNOUNCE, Action.SAY_ARRIVED, Action.LIFT],
+        [
+            *(Action.DECOY, Action.OPEN, Action.ANNOUNCE),
+            *(Action.ANNOUNCE, Action.GIVE_WAY, Action.SAY_ARRIVED, Action.LIFT),
+        ],
     )
 
 
 def test_a_source_that_resumes_announces_again_and_says_so() -> None:
     assert walk(Phase.RUNNING, Event.LEAVE, Event.STOP, Event.RESUME, Event.FAILED) == (
         Phase.RUNNING,
-        [Action.SAY_STOPPED, Action.ANNOUNCE, Action.SAY_BACK],
+        [Action.SAY_STOPPED, Action.ANNOUNCE, Action.GIVE_WAY, Action.SAY_BACK],
     )
 
 

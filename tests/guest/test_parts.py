@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from launcher import control, daemon, kvm, qmp, storage
+from launcher import control, daemon, kvm, priority, qmp, storage
 from launcher.prober import Log, checksum, ping, pong, report
 from nncp.errors import Error, ErrorKind
 
@@ -131,3 +132,24 @@ def test_a_manifest_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None
     done = launcher("start", "--pod", "x", "--run-dir", str(tmp_path), str(tmp_path / "none.yaml"))
     assert done.returncode == ErrorKind.USAGE.exit_code
     assert "cannot be read" in done.stderr
+
+
+def test_what_gives_way_runs_only_when_nothing_else_wants_the_cpu_and_as_usual_again() -> None:
+    with subprocess.Popen(["sleep", "30"]) as process:
+        these = list(priority.threads(process.pid, "sleep"))
+        assert these == [process.pid]
+        for until_idle, policy in ((True, os.SCHED_IDLE), (False, os.SCHED_OTHER)):
+            priority.give_way(these, until_idle=until_idle)
+            assert os.sched_getscheduler(process.pid) == policy
+        process.kill()
+    assert not list(priority.threads(process.pid))
+    priority.give_way(these, until_idle=True)  # whoever has ended has no say
+
+
+def test_qemu_is_known_by_the_process_that_came(tmp_path: Path) -> None:
+    monitor = qmp.Monitor(tmp_path / "qmp.sock")
+    with socket.socket(socket.AF_UNIX) as qemu:
+        qemu.connect(str(tmp_path / "qmp.sock"))
+        monitor.accept().close()
+    monitor.listener.close()
+    assert monitor.pid == os.getpid()

@@ -135,6 +135,11 @@ def attach(node: Node, *, number: int, image: str) -> Pod:
     return Pod(name, node, own["ips"][0].partition("/")[0], image)
 
 
+def detach(pod: Pod) -> None:
+    """Take a Pod whose guest has gone off its networks."""
+    pod.node.run(*_ours("vmnet.cli"), "detach", pod.name)
+
+
 def start(rack: Rack, pod: Pod) -> report.Vm:
     """Start the guest, and return when it answers on its static address and holds its lease."""
     pod.launcher("start", *pod.beginning())
@@ -161,7 +166,8 @@ def move(rack: Rack, source: Pod, target: Node) -> tuple[Pod, report.Migration]:
     checked_, reason = preflight(rack)
     if checked_.verdict != "ok":
         raise Refused(reason)
-    pod = attach(target, number=int(source.name[-1]) + 1, image=source.image)
+    number = int(source.name.rpartition("-")[2]) + 1
+    pod = attach(target, number=number, image=source.image)
     pod.launcher("prepare", *pod.beginning(), f"--from={source.address}")
     before = source.node.counted("enp1s0")
     with probing(rack["prober"]) as seen:
