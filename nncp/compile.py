@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
-from nncp.kinds.flat import given
+from nncp.kinds.flat import is_given
 from nncp.kinds.kind import Fault, Kind, Kinds
 from nncp.needs import is_kernels_own, is_v6
 from nncp.routes import route_rows
@@ -67,7 +67,9 @@ class _Desk(Struct):
     def kind_of(self, interface: Interface) -> Kind | None:
         """Return the kind of an interface: what the document says, or else what the host has."""
         type_name = (
-            interface.type if given(interface.type) else self.host.attr("link", interface.name, name="type")
+            interface.type
+            if is_given(interface.type)
+            else self.host.attr("link", interface.name, name="type")
         )
         return self.kinds.by_type.get(str(type_name))
 
@@ -95,9 +97,9 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     for i, interface in interfaces.items():
         _interface(desk, i, interface)
     _links_together(desk)
-    routes = state.routes.config if given(state.routes) and state.routes else ()
+    routes = state.routes.config if is_given(state.routes) and state.routes else ()
     for row, index in route_rows(
-        tuple(routes or ()) if given(routes) else (), host, desk.will_be, desk.fault
+        tuple(routes or ()) if is_given(routes) else (), host, desk.will_be, desk.fault
     ):
         desk.add(row, ("routes", "config", index))
     return desk.out
@@ -124,7 +126,7 @@ def _interface(desk: _Desk, index: int, interface: Interface) -> None:
 def _unknown_type(desk: _Desk, path: Path, interface: Interface) -> None:
     if interface.state == "absent":
         return
-    if not given(interface.type):
+    if not is_given(interface.type):
         desk.fault(
             interface.name,
             (*path, "name"),
@@ -176,12 +178,12 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
             ("mac", interface.mac_address),
             ("alias", interface.description),
         )
-        if given(value)
+        if is_given(value)
     }
-    if given(interface.copy_mac_from):
+    if is_given(interface.copy_mac_from):
         attrs["mac"] = _copied_mac(desk, path, interface)
     config = interface.config
-    if config is None or not given(config):
+    if config is None or not is_given(config):
         config = kind.config() if kind.config else None
     for fault in kind.check(config, name, host):
         desk.fault(
@@ -221,7 +223,7 @@ def _port_path(path: Path, kind: Kind, config: Any, port: str) -> Path:
 
 
 def _controller(desk: _Desk, path: Path, interface: Interface) -> None:
-    if not given(interface.controller):
+    if not is_given(interface.controller):
         return
     name, controller = interface.name, str(interface.controller)
     if not controller:
@@ -233,7 +235,7 @@ def _controller(desk: _Desk, path: Path, interface: Interface) -> None:
 def _addresses(desk: _Desk, path: Path, interface: Interface) -> None:
     families: tuple[tuple[int, Any], ...] = ((4, interface.ipv4), (6, interface.ipv6))
     for version, ip in families:
-        if not given(ip):
+        if not is_given(ip):
             continue
         where: Path = (*path, f"ipv{version}")
         if ip.enabled is False or ip.enabled is None:
@@ -248,7 +250,7 @@ def _addresses(desk: _Desk, path: Path, interface: Interface) -> None:
 
 
 def _static(name: str, ip: Any, version: int, host: Host) -> Iterator[Row]:
-    if not given(ip.address):
+    if not is_given(ip.address):
         return
     wanted = {f"{entry.ip}/{entry.prefix_length}" for entry in ip.address if not _is_link_local(entry.ip)}
     for row in host.table("address"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nncp.host import Host, Key, Row
-from nncp.kinds.flat import given
+from nncp.kinds.flat import is_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,9 +67,9 @@ def _take_away(book: _Book, route: Route, index: int, host: Host) -> None:
 def _put(book: _Book, route: Route, index: int) -> None:
     key = _key(route)
     book.origin[key] = index
-    kind = str(route.route_type) if given(route.route_type) else "unicast"
+    kind = str(route.route_type) if is_given(route.route_type) else "unicast"
     attrs = book.attrs.setdefault(key, {"type": kind})
-    if given(route.source):
+    if is_given(route.source):
         attrs["source"] = str(route.source)
     hops = book.hops.setdefault(key, [])
     if kind == "unicast" and (hop := _hop(route)) not in hops:
@@ -82,7 +82,7 @@ def _is_sound(
     will_be: Callable[[str], bool],
     fault: Callable[[str, tuple[str | int, ...], str, str], None],
 ) -> bool:
-    name = str(route.next_hop_interface) if given(route.next_hop_interface) else ""
+    name = str(route.next_hop_interface) if is_given(route.next_hop_interface) else ""
     if name and not will_be(name):
         path = ("routes", "config", index, "next-hop-interface")
         fault(name, path, f"the route to {route.destination} leaves by {name}, which is not there", "")
@@ -101,7 +101,7 @@ def _key(route: Route) -> Key:
 
 
 def _hop(route: Route) -> tuple[str, str, int, bool]:
-    via = str(route.next_hop_address) if given(route.next_hop_address) else ""
+    via = str(route.next_hop_address) if is_given(route.next_hop_address) else ""
     weight = int(route.weight) if isinstance(route.weight, int) else 1
     return (str(route.next_hop_interface), "" if via in NO_HOP else via, weight, False)
 
@@ -113,11 +113,11 @@ def _matching(route: Route, host: Host) -> Iterator[Row]:
         hops = row.attrs.get("nexthops", ())
         kind = row.attrs.get("type", "unicast")
         if (
-            (not given(route.destination) or str(route.destination) == network)
-            and (not given(route.table_id) or not route.table_id or str(route.table_id) == table)
+            (not is_given(route.destination) or str(route.destination) == network)
+            and (not is_given(route.table_id) or not route.table_id or str(route.table_id) == table)
             and (not isinstance(route.metric, int) or route.metric < 0 or str(int(route.metric)) == metric)
-            and (not given(route.route_type) or route.route_type == kind)
-            and (not given(route.source) or route.source == row.attrs.get("source"))
+            and (not is_given(route.route_type) or route.route_type == kind)
+            and (not is_given(route.source) or route.source == row.attrs.get("source"))
             and (not hops or any(_matches_hop(route, hop) for hop in hops))
         ):
             yield row
@@ -125,9 +125,9 @@ def _matching(route: Route, host: Host) -> Iterator[Row]:
 
 def _matches_hop(route: Route, hop: tuple[str, str, int, bool]) -> bool:
     name, via, weight, _ = hop
-    wanted = str(route.next_hop_address) if given(route.next_hop_address) else None
+    wanted = str(route.next_hop_address) if is_given(route.next_hop_address) else None
     return (
-        (not given(route.next_hop_interface) or route.next_hop_interface == name)
+        (not is_given(route.next_hop_interface) or route.next_hop_interface == name)
         and (wanted is None or ("" if wanted in NO_HOP else wanted) == via)
         and (not isinstance(route.weight, int) or route.weight == weight)
     )

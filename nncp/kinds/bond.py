@@ -21,7 +21,7 @@ from nncp.document.section import Section
 from nncp.host import Attrs, Cost, Host, Row, Value
 from nncp.kinds import codec
 from nncp.kinds.codec import BOOL8, LINK, MAC, S32, address_list, enum
-from nncp.kinds.flat import flat, given, nested
+from nncp.kinds.flat import flat, is_given, nested
 from nncp.kinds.kind import Attr, Fault, Kind
 from nncp.kinds.ports import port_rows, ports_of
 
@@ -242,7 +242,7 @@ class BondConfig(Section, frozen=True):
 def _settings(bond: BondConfig, name: str, host: Host) -> Mapping[str, Value]:
     """Return mode and options; a new bond with a mode that needs it watches its links every 100 ms."""
     attrs = flat(bond.options)
-    if given(bond.mode):
+    if is_given(bond.mode):
         attrs["mode"] = bond.mode
     if ("link", name) not in host and not {"miimon", "arp_interval"} & attrs.keys():
         attrs["miimon"] = (
@@ -253,7 +253,7 @@ def _settings(bond: BondConfig, name: str, host: Host) -> Mapping[str, Value]:
 
 def _rows(bond: BondConfig, name: str, host: Host) -> Iterator[Row]:
     own: dict[str, Attrs] = (
-        {port.name: flat(port) for port in bond.ports_config or ()} if given(bond.ports_config) else {}
+        {port.name: flat(port) for port in bond.ports_config or ()} if is_given(bond.ports_config) else {}
     )
     listed = bond.port if isinstance(bond.port, tuple) else tuple(own) or None
     ports = None
@@ -265,7 +265,7 @@ def _rows(bond: BondConfig, name: str, host: Host) -> Iterator[Row]:
 
 
 def _check(bond: BondConfig, name: str, host: Host) -> Iterator[Fault]:
-    mode = bond.mode if given(bond.mode) else host.attr("link", name, name="mode")
+    mode = bond.mode if is_given(bond.mode) else host.attr("link", name, name="mode")
     if mode is None:
         hint = f"use one of {', '.join(MODES)}"
         yield Fault((), f"link-aggregation.mode is missing: {name} does not exist yet", hint)
@@ -289,12 +289,12 @@ def _check(bond: BondConfig, name: str, host: Host) -> Iterator[Fault]:
 
 
 def _check_ports(bond: BondConfig) -> Iterator[Fault]:
-    if not given(bond.ports_config):
+    if not is_given(bond.ports_config):
         return
     configured = [port.name for port in bond.ports_config or ()]
-    if given(bond.port) and set(bond.port or ()) != set(configured):
+    if is_given(bond.port) and set(bond.port or ()) != set(configured):
         yield Fault(("ports-config",), "port and ports-config must name the same ports")
-    queues = [port.queue_id for port in bond.ports_config or () if given(port.queue_id) and port.queue_id]
+    queues = [port.queue_id for port in bond.ports_config or () if is_given(port.queue_id) and port.queue_id]
     if len(set(queues)) < len(queues):
         yield Fault(("ports-config",), "two ports have the same queue-id")
 

@@ -43,6 +43,6 @@ def nested(attrs: Mapping[str, Value], names: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def given(value: Any) -> bool:
+def is_given(value: Any) -> bool:
     """Whether a document mentions a property with a value: neither absent nor null."""
     return value is not UNSET and value is not None

@@ -13,7 +13,7 @@ from nncp.document.port_vlan import PortVlan
 from nncp.document.section import Section
 from nncp.host import Attrs, Host, Row, Value
 from nncp.kinds.codec import BE16, BOOL8, BOOL32, MAC, U8, U16, U32, U64, Codec, enum, scaled
-from nncp.kinds.flat import flat, given, nested
+from nncp.kinds.flat import flat, is_given, nested
 from nncp.kinds.kind import Attr, Fault, Kind
 from nncp.kinds.ports import port_rows, ports_of
 
@@ -190,12 +190,12 @@ class BridgeConfig(Section, frozen=True):
 
 
 def _listed(bridge: BridgeConfig) -> tuple[BridgePort, ...]:
-    return tuple(bridge.port or ()) if given(bridge.port) else ()
+    return tuple(bridge.port or ()) if is_given(bridge.port) else ()
 
 
 def _settings(bridge: BridgeConfig, name: str, host: Host) -> Mapping[str, Value]:  # noqa: ARG001
     attrs = flat(bridge.options)
-    vlans = [port.vlan for port in _listed(bridge) if given(port.vlan)]
+    vlans = [port.vlan for port in _listed(bridge) if is_given(port.vlan)]
     if vlans:
         attrs["vlan-filtering"] = any(vlan != PortVlan() for vlan in vlans)
     return attrs
@@ -211,7 +211,7 @@ def _pvid(bridge: BridgeConfig, name: str, host: Host) -> int:
 
 
 def _rows(bridge: BridgeConfig, name: str, host: Host) -> Iterator[Row]:
-    if not given(bridge.port):
+    if not is_given(bridge.port):
         return
     ports: dict[str, Attrs] = {port.name: _port_attrs(port) for port in _listed(bridge)}
     yield from port_rows(name, ports, host)
@@ -243,7 +243,7 @@ def vids(vlan: PortVlan, pvid: int) -> tuple[tuple[int, int, str], ...]:
 
 
 def _ranges(vlan: PortVlan) -> Iterator[tuple[int, int]]:
-    for tag in vlan.trunk_tags or () if given(vlan.trunk_tags) else ():
+    for tag in vlan.trunk_tags or () if is_given(vlan.trunk_tags) else ():
         if tag.ends:
             yield tag.ends
 
@@ -268,7 +268,7 @@ def merged(ranges: Iterable[tuple[int, int, str]]) -> tuple[tuple[int, int, str]
 def _check(bridge: BridgeConfig, name: str, host: Host) -> Iterator[Fault]:
     pvid = flat(bridge.options).get("vlan-default-pvid")
     filters = host.attr("link", name, name="vlan-filtering") or any(
-        given(port.vlan) for port in _listed(bridge)
+        is_given(port.vlan) for port in _listed(bridge)
     )
     if pvid not in {None, DEFAULT_PVID} and not filters:
         message = "vlan-default-pvid has no effect while no port has a vlan"

@@ -11,7 +11,7 @@ from nncp.document.lax import LaxBool, LaxEnum, Maybe
 from nncp.document.section import Section
 from nncp.host import Cost, Host, Value
 from nncp.kinds.codec import U32, bit16, enum
-from nncp.kinds.flat import given, nested
+from nncp.kinds.flat import is_given, nested
 from nncp.kinds.kind import Attr, Fault, Kind
 
 MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8, "source": 16}
@@ -57,17 +57,17 @@ class MacVlanConfig(Section, frozen=True):
 
 def _check(section: MacVlanConfig, name: str, host: Host) -> Iterator[Fault]:
     if ("link", name) not in host:
-        if not given(section.base_iface):
+        if not is_given(section.base_iface):
             yield Fault(
                 (),
                 f"mac-vlan.base-iface is missing: {name} does not exist yet",
                 "name the interface below it",
             )
-        if not given(section.mode):
+        if not is_given(section.mode):
             yield Fault(
                 (), f"mac-vlan.mode is missing: {name} does not exist yet", f"use one of {', '.join(MODES)}"
             )
-    mode = section.mode if given(section.mode) else host.attr("link", name, name="mode")
+    mode = section.mode if is_given(section.mode) else host.attr("link", name, name="mode")
     if section.promiscuous is False and mode != "passthru":
         yield Fault(("promiscuous",), "promiscuous: false is possible in mode passthru only")
 

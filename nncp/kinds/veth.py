@@ -10,7 +10,7 @@ from nncp.document.lax import Maybe
 from nncp.document.section import Section
 from nncp.host import Host, Row
 from nncp.kinds.codec import TEXT
-from nncp.kinds.flat import given
+from nncp.kinds.flat import is_given
 from nncp.kinds.kind import Attr, Fault, Kind
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class VethConfig(Section, frozen=True, forbid_unknown_fields=False):
 
 def _rows(veth: VethConfig, name: str, host: Host) -> Iterator[Row]:
     """Yield the other end, which comes and goes with this one."""
-    if given(veth.peer) and host.attr("link", name, name="peer") != veth.peer:
+    if is_given(veth.peer) and host.attr("link", name, name="peer") != veth.peer:
         yield Row(("link", str(veth.peer)), {"type": "veth", "peer": name})
         yield Row(("up", str(veth.peer)))
 
 
 def _check(veth: VethConfig, name: str, host: Host) -> Iterator[Fault]:
-    if ("link", name) not in host and not given(veth.peer):
+    if ("link", name) not in host and not is_given(veth.peer):
         yield Fault(
             (),
             f"veth.peer is missing: {name} does not exist yet",

@@ -10,7 +10,7 @@ from nncp.document.lax import LaxBool, LaxEnum, Maybe, VlanId, VlanProtocol
 from nncp.document.section import Section
 from nncp.host import Cost, Host, Row
 from nncp.kinds.codec import BE16, U16, bits, enum
-from nncp.kinds.flat import given, nested
+from nncp.kinds.flat import is_given, nested
 from nncp.kinds.kind import Attr, Fault, Kind
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class VlanConfig(Section, frozen=True):
 
 def _rows(vlan: VlanConfig, name: str, host: Host) -> Iterator[Row]:
     """Yield that the link below is up: a VLAN over one that is down cannot be (vlan_dev_open)."""
-    base = vlan.base_iface if given(vlan.base_iface) else host.attr("link", name, name="base-iface")
+    base = vlan.base_iface if is_given(vlan.base_iface) else host.attr("link", name, name="base-iface")
     if base:
         yield Row(("up", str(base)))
 
@@ -64,11 +64,11 @@ def _rows(vlan: VlanConfig, name: str, host: Host) -> Iterator[Row]:
 def _check(vlan: VlanConfig, name: str, host: Host) -> Iterator[Fault]:
     if ("link", name) in host:
         return
-    if not given(vlan.base_iface):
+    if not is_given(vlan.base_iface):
         yield Fault(
             (), f"vlan.base-iface is missing: {name} does not exist yet", "name the interface below it"
         )
-    if not given(vlan.id):
+    if not is_given(vlan.id):
         yield Fault(
             (), f"vlan.id is missing: {name} does not exist yet", "give it the VLAN's number, 1 to 4094"
         )

@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING
 
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.lab import cache
-from nncp.lab.debian import Suite
+from nncp.lab.debian import NEWEST, Archive
 from nncp.lab.sweep import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SUITE = "forky"
 OLDEST = (7, 2)
 CONFIG = Path(__file__).with_name("kernel.config")
 CHECKOUT = Path(__file__).parents[2]
@@ -76,14 +75,14 @@ def build() -> Path:
     home = cache.folder("kernel")
     with cache.locked(home / "lock", waiting=lambda: say("another build is running; waiting for it")):
         say("looking for the newest kernel source")
-        suite = Suite(SUITE)
-        suite.update()
-        package = suite.show("linux-source", "Depends").split(" ")[0]
-        target = home / f"{suite.show(package, 'Version')}-{_configuration()}" / "linux"
+        debian = Archive(NEWEST)
+        debian.update()
+        package = debian.resolve("linux-source")
+        target = home / f"{debian.show(package, 'Version')}-{_configuration()}" / "linux"
         if not target.exists():
             for stale in home.glob("work-*"):  # of a build that was killed
                 shutil.rmtree(stale)
-            _make(suite, package, target)
+            _make(debian, package, target)
         return target
 
 
@@ -102,11 +101,11 @@ def _built() -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _make(suite: Suite, package: str, target: Path) -> None:
+def _make(debian: Archive, package: str, target: Path) -> None:
     """Fetch, unpack, configure, compile; the executable appears whole or not at all."""
     started = time.monotonic()
-    say(f"fetching {package} ({int(suite.show(package, 'Size')) >> 20} MiB)")
-    archive = suite.download([package])[0]
+    say(f"fetching {package} ({int(debian.show(package, 'Size')) >> 20} MiB)")
+    archive = debian.download(package)
     work = Path(tempfile.mkdtemp(prefix="work-", dir=target.parents[1]))
     bench = Bench(work)
     try:
@@ -120,7 +119,7 @@ def _make(suite: Suite, package: str, target: Path) -> None:
         (work / package / "linux").rename(target)
     finally:
         bench.sweeper.sweep()
-    suite.forget()
+    debian.forget()
     say(f"built {target.parent.name} in {time.monotonic() - started:.0f} s")
 
 

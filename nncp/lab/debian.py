@@ -1,7 +1,8 @@
-"""Packages of another Debian suite than the system's own, without touching the system's apt.
+"""Debian packages through apt, without touching the system's: for the lab kernel's source and guest images.
 
-A suite has its own sources list, lists, package cache and status under the cache folder. What it fetches
-is verified by the archive's keyring, and the mirror is the one that the system's apt is set up with.
+An archive has its own sources list, lists, package cache and status under the cache folder. What it fetches
+is verified by the archive's keyring; the mirror and its proxy are the ones that the system's apt is set up
+with.
 """
 
 from __future__ import annotations
@@ -16,48 +17,67 @@ from nncp.errors import Error, ErrorKind
 from nncp.lab import cache
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+BOOKWORM = "bookworm"
+STABLE = (BOOKWORM, f"{BOOKWORM}-updates", f"{BOOKWORM}-security")
+BACKPORTS = (f"{BOOKWORM}-backports",)
+NEWEST = ("forky",)
+"""Where the lab kernel's source is from."""
 
 
-class Suite:
-    """One suite of the archive, such as forky or bookworm-backports."""
+class Archive:
+    """Some suites of Debian's archive, named by the first of them."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.folder = cache.folder("apt", name)
+    def __init__(self, suites: tuple[str, ...]) -> None:
+        self.suites = suites
+        self.folder = cache.folder("apt", suites[0])
         self.archives = self.folder / "archives"
 
     def update(self) -> None:
         """Fetch the index.
 
         Raises:
-            Error: there is no mirror, or it does not have the suite, or the signature is not good.
+            Error: there is no mirror, or it does not have the suites, or the signature is not good.
 
         """
         for folder in (self.folder / "lists" / "partial", self.archives / "partial"):
             folder.mkdir(parents=True, exist_ok=True)
-        line = f"deb [signed-by={KEYRING}] {mirror()} {self.name} main\n"
-        (self.folder / "sources.list").write_text(line, encoding="utf-8")
+        lines = "".join(f"{line}\n" for line in sources(self.suites))
+        (self.folder / "sources.list").write_text(lines, encoding="utf-8")
         self._apt("apt-get", "update", "--error-on=any")
 
     def show(self, package: str, field: str) -> str:
-        """Return one field of a package's newest version, "" when it has none."""
+        """Return one field of a package's newest version, "" when it has none.
+
+        Raises:
+            Error: there is no such package.
+
+        """
         text = self._apt("apt-cache", "show", "--no-all-versions", package)
         prefix = f"{field}: "
         found = (line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix))
         return next(found, "")
 
-    def download(self, packages: Sequence[str]) -> list[Path]:
-        """Fetch packages, without what they depend on, and return their files, in order.
+    def resolve(self, package: str) -> str:
+        """Return the package that a meta package stands for: its first dependency."""
+        return self.show(package, "Depends").split(",")[0].split()[0]
+
+    def download(self, package: str) -> Path:
+        """Fetch a package, without what it depends on, and return its file.
 
         What an earlier, interrupted call has fetched is verified and used.
         """
-        self._apt("apt-get", "download", *packages, cwd=self.archives)
-        # Names are PACKAGE_VERSION_ARCHITECTURE.deb with the version's epoch quoted; the newest is the one.
-        found = ([*self.archives.glob(f"{package}_*.deb")] for package in packages)
-        return [max(files, key=lambda file: file.stat().st_ctime) for files in found]
+        self._apt("apt-get", "download", package, cwd=self.archives)
+        # The name is PACKAGE_VERSION_ARCHITECTURE.deb, the version's epoch quoted; the newest is the one.
+        return max(self.archives.glob(f"{package}_*.deb"), key=lambda file: file.stat().st_ctime)
+
+    def unpack(self, package: str, into: Path) -> None:
+        """Fetch a package and unpack it below `into`; nothing of it is run, and its file is not kept."""
+        file = self.download(package)
+        _run(["dpkg-deb", "-x", str(file), str(into)], what=f"unpacking {package}")
+        file.unlink()
 
     def forget(self) -> None:
         """Remove the packages that were fetched."""
@@ -77,55 +97,49 @@ class Suite:
             "Acquire::Languages": "none",
         }
         settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-        command = [tool, "-q", *settings, *arguments]
-        try:
-            done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            raise Error(f"{tool} is not installed", kind=ErrorKind.UNSUPPORTED) from None
-        if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))] or [
-                done.stderr
-            ]
-            raise Error(
-                f"{tool} {arguments[0]} for Debian {self.name}: {said[0]}", kind=ErrorKind.UNSUPPORTED
-            )
-        return done.stdout
+        what = f"{tool} {arguments[0]} for Debian {self.suites[0]}"
+        return _run([tool, "-q", *settings, *arguments], what=what, cwd=cwd)
 
 
-def mirror() -> str:
-    """Return the archive that the system's apt fetches Debian itself from.
+def sources(suites: Iterable[str]) -> list[str]:
+    """Return one-line sources for `suites`, on the mirrors that the system's apt uses.
 
     Raises:
-        Error: its sources name none.
+        Error: the system's apt has no Debian mirror.
 
     """
-    codename = _codename()
-    done = subprocess.run(
-        [
-            "apt-get",
-            "indextargets",
-            "--format",
-            "$(REPO_URI) $(RELEASE) $(COMPONENT)",
-            "Created-By: Packages",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    for line in done.stdout.splitlines():
-        uri, release, component = line.split()
-        if release in {codename, "stable"} and component == "main":
-            return uri
-    raise Error(
-        f"the system's apt sources name no archive for Debian {codename}",
-        kind=ErrorKind.UNSUPPORTED,
-        hint="add one, or put a linux.uml of version 7.2 or newer on PATH",
-    )
+    form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
+    command = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
+    return pick_sources(_run(command, what="apt-get indextargets").splitlines(), suites)
 
 
-def _codename() -> str:
-    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition("=")
-        if name == "VERSION_CODENAME":
-            return value.strip('"')
-    return "stable"
+def pick_sources(targets: Sequence[str], suites: Iterable[str]) -> list[str]:
+    """Choose for each suite the mirror among apt's targets: lines of "URI release component"."""
+    main = [(uri, release) for uri, release, component in map(str.split, targets) if component == "main"]
+    plain = next(
+        (uri for uri, release in main if release == BOOKWORM),
+        next((uri for uri, release in main if "-" not in release and "/debian" in uri), None),
+    )
+    if plain is None:
+        raise Error(
+            "apt on this machine has no Debian mirror",
+            kind=ErrorKind.UNSUPPORTED,
+            hint="the lab kernel and the guest images are made of Debian packages: see sources.list(5)",
+        )
+    security = next((uri for uri, release in main if release.endswith("-security")), None)
+    mirrors = {suite: security if suite.endswith("-security") else plain for suite in suites}
+    return [f"deb [signed-by={KEYRING}] {uri} {suite} main" for suite, uri in mirrors.items() if uri]
+
+
+def _run(argv: Sequence[str], *, what: str, cwd: Path | None = None) -> str:
+    """Run a program and return what it printed; its own words are the error."""
+    env = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, env=env, check=False)
+    except FileNotFoundError:
+        raise Error(f"{argv[0]} is not installed", kind=ErrorKind.UNSUPPORTED) from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        first = next((line for line in said if line.startswith(("E:", "W:"))), said[-1])
+        raise Error(f"{what}: {first}", kind=ErrorKind.UNSUPPORTED)
+    return done.stdout

@@ -11,14 +11,14 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from nncp.errors import Error, ErrorKind
+from nncp.lab.debian import BOOKWORM, STABLE, sources
 from vmnet.rack import cpio, tiny
-from vmnet.rack.apt import STABLE, SUITE, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from vmnet.rack.apt import Apt
+    from nncp.lab.debian import Archive
 
 SUITES = STABLE
 INCLUDE = ("busybox-static", "cloud-init", "dbus", "iproute2", "iputils-ping", "kmod", "systemd-sysv", "udev")
@@ -98,11 +98,11 @@ def recipe() -> bytes:
     return repr((INCLUDE, SIZE, FILES, MASKED, INIT, _customize.__code__.co_code)).encode() + tiny.recipe()
 
 
-def build(apt: Apt, folder: Path, say: Callable[[str], None]) -> None:
+def build(archive: Archive, folder: Path, say: Callable[[str], None]) -> None:
     """Put `vmlinuz`, `initrd`, `cmdline` and `disk.img` into `folder`."""
     work = folder.parent
     say("unpacks its kernel")
-    apt.unpack(apt.resolve("linux-image-cloud-amd64"), work / "kernel")
+    archive.unpack(archive.resolve("linux-image-cloud-amd64"), work / "kernel")
     say(f"installs {len(INCLUDE)} packages and what they need into a root (about 45 s)")
     root = work / "root"
     _mmdebstrap(root)
@@ -117,7 +117,7 @@ def build(apt: Apt, folder: Path, say: Callable[[str], None]) -> None:
 def _mmdebstrap(root: Path) -> None:
     lean = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "info", "locale", "man")]
     include = f"--include={','.join(INCLUDE)}"
-    _run(["mmdebstrap", "--quiet", "--variant=apt", *lean, include, SUITE, str(root), *sources(SUITES)])
+    _run(["mmdebstrap", "--quiet", "--variant=apt", *lean, include, BOOKWORM, str(root), *sources(SUITES)])
 
 
 def _customize(root: Path, kernel: Path) -> None:

@@ -23,8 +23,8 @@ from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from nncp.lab import cache
+from nncp.lab.debian import Archive
 from vmnet.rack import debian, qemu, tiny
-from vmnet.rack.apt import Apt
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -36,7 +36,7 @@ class Image(Struct, frozen=True):
     suites: tuple[str, ...]
     packages: tuple[str, ...]
     recipe: Callable[[], bytes]
-    build: Callable[[Apt, Path, Say], None]
+    build: Callable[[Archive, Path, Say], None]
 
 
 IMAGES = {
@@ -70,13 +70,13 @@ def refresh(name: str, *, say: Say | None = None) -> Path:
     """
     image, say = IMAGES[name], say or _to_stderr(name)
     with cache.locked(_root() / f"{name}.lock", waiting=lambda: say("waits for another build of it")):
-        apt = Apt(suites=image.suites)
+        archive = Archive(image.suites)
         say("reads the package index")
-        apt.update()
-        versions = "\n".join(f"{package} {apt.version(package)}" for package in image.packages)
+        archive.update()
+        versions = "\n".join(f"{package} {archive.show(package, 'Version')}" for package in image.packages)
         folder = _root() / f"{name}-{_digest(image.recipe())}-{_digest(versions.encode())}"
         if not folder.is_dir():
-            _build(image, apt, folder, versions, say)
+            _build(image, archive, folder, versions, say)
         return folder
 
 
@@ -86,14 +86,14 @@ def qemu_tree() -> Path | None:
     return folder and folder / "tree"
 
 
-def _build(image: Image, apt: Apt, folder: Path, versions: str, say: Say) -> None:
+def _build(image: Image, archive: Archive, folder: Path, versions: str, say: Say) -> None:
     began = time.monotonic()
     for leftover in _root().glob(f".{image.name}-*"):  # of builds that were killed: we hold the lock
         shutil.rmtree(leftover)
     work = Path(tempfile.mkdtemp(prefix=f".{image.name}-", dir=_root()))
     try:
         (work / "image").mkdir()
-        image.build(apt, work / "image", say)
+        image.build(archive, work / "image", say)
         (work / "image" / "versions").write_text(versions + "\n", encoding="utf-8")
         older = [path for path in _root().glob(f"{image.name}-*-*") if path.is_dir()]
         (work / "image").rename(folder)

@@ -10,13 +10,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from nncp.errors import Error, ErrorKind
-from vmnet.rack.apt import BACKPORTS
+from nncp.lab.debian import BACKPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from vmnet.rack.apt import Apt
+    from nncp.lab.debian import Archive
 
 SUITES = BACKPORTS
 # Shared libraries and the NICs' option ROMs are those of stable's qemu-system-x86, which is installed.
@@ -28,7 +28,7 @@ def recipe() -> bytes:
     return repr(PACKAGES).encode()
 
 
-def build(apt: Apt, folder: Path, say: Callable[[str], None]) -> None:
+def build(archive: Archive, folder: Path, say: Callable[[str], None]) -> None:
     """Put `tree/usr/...` into `folder`.
 
     Raises:
@@ -38,7 +38,7 @@ def build(apt: Apt, folder: Path, say: Callable[[str], None]) -> None:
     tree = folder / "tree"
     for package in PACKAGES:
         say(f"unpacks {package}")
-        apt.unpack(package, tree)
+        archive.unpack(package, tree)
     program = tree / "usr" / "bin" / "qemu-system-x86_64"
     linked = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
     lacking = [line.split()[0] for line in linked.splitlines() if "not found" in line]

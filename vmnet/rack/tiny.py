@@ -11,14 +11,14 @@ import subprocess
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from nncp.lab.debian import STABLE
 from vmnet.rack import cpio
-from vmnet.rack.apt import STABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from vmnet.rack.apt import Apt
+    from nncp.lab.debian import Archive
 
 SUITES = STABLE
 PACKAGES = ("linux-image-cloud-amd64", "busybox-static")
@@ -46,13 +46,13 @@ def recipe() -> bytes:
     return repr((MODULES, DISK, sorted(guest_files().items()))).encode()
 
 
-def build(apt: Apt, folder: Path, say: Callable[[str], None]) -> None:
+def build(archive: Archive, folder: Path, say: Callable[[str], None]) -> None:
     """Put `vmlinuz`, `initrd`, `cmdline` and `disk.img` into `folder`."""
-    kernel = apt.resolve("linux-image-cloud-amd64")
+    kernel = archive.resolve("linux-image-cloud-amd64")
     root = folder.parent / "root"
     for package in (kernel, "busybox-static"):
         say(f"unpacks {package}")
-        apt.unpack(package, root)
+        archive.unpack(package, root)
     (folder / "vmlinuz").write_bytes(next((root / "boot").glob("vmlinuz-*")).read_bytes())
     modules = {
         path.stem: path.read_bytes() for path in root.glob("lib/modules/**/*.ko") if path.stem in MODULES

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nncp.errors import Error
-from vmnet.rack.apt import BACKPORTS, STABLE, pick_sources
+from nncp.lab.debian import BACKPORTS, STABLE, pick_sources
 
 MIRROR, SECURITY = "http://mirror.test/debian/", "http://mirror.test/debian-security/"
 TARGETS = [
