@@ -10,7 +10,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := demo
-.PHONY: demo test check test-peers test-lab setup kernel images packages venv requirements clean distclean
+.PHONY: demo test check test-peers test-lab root setup kernel images packages venv requirements clean distclean
 
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 CACHE := $(or $(BRIDGEHEAD_CACHE),$(HOME)/.cache/bridgehead)
@@ -47,8 +47,15 @@ test-peers test-lab: setup
 	if [ -z "$$(find '$(ROOT)'/$$folder -name 'test_*.py' 2>/dev/null)" ]; then echo "$@: nothing here yet"; exit 0; fi
 	$(RUN) python -m pytest $$folder
 
+root:
+	@[ $$(id -u) = 0 ] || {
+	    echo 'error: the rack, its guests and most tests need root' >&2
+	    echo '  hint: sudo make $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))' >&2
+	    exit 77
+	}
+
 # The environment first, then the two long ones side by side.
-setup: venv
+setup: root venv
 	@$(MAKE) --no-print-directory -f '$(ROOT)/Makefile' -j2 kernel images
 
 # Where the host's kernel has all we need, no lab kernel is built; where none can be had, what needs it says so.

@@ -42,8 +42,19 @@ def run(command: click.Command, name: str, argv: Sequence[str] | None = None) ->
         # The reader has gone (`nncp show | head`); nothing more can be said, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except PermissionError as error:
+        return _forbidden(name, error) if os.geteuid() else _bug(name, error)
     except Exception as error:  # noqa: BLE001  (the last line of defence: no traceback reaches a user)
         return _bug(name, error)
+
+
+def _forbidden(name: str, error: PermissionError) -> int:
+    what = f" to {error.filename}" if error.filename else ""
+    told = Error(
+        f"{name} lacks the right{what}: {error.strerror}", kind=ErrorKind.PRIVILEGE, hint="run it as root"
+    )
+    click.echo(render_error(told), err=True)
+    return told.kind.exit_code
 
 
 def _bug(name: str, error: Exception) -> int:
