@@ -103,7 +103,7 @@ def test_a_guest_whose_target_dies_after_stop_is_back_and_the_target_closes(
     assert "the guest runs on in its Pod" in said
     assert (target.status()["phase"], target.status()["gate"]) == ("abandoned", "closed")
     assert running.status()["phase"] == "running"
-    assert running.wait("resume")["actions"] == ["announce", "say back"]
+    assert running.wait("resume")["actions"] == ["announce", "give way", "say back"]
     node.wait_for_guest(patience=5)
     time.sleep(1)
     assert probing.report()["tcp_survived"]

@@ -135,13 +135,18 @@ def test_a_manifest_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None
 
 
 def test_what_gives_way_runs_only_when_nothing_else_wants_the_cpu_and_as_usual_again() -> None:
-    with subprocess.Popen(["sleep", "30"]) as process:
-        these = list(priority.threads(process.pid, "sleep"))
+    # It has its name once it speaks; it ends when its input does, also after a failure.
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"here\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        these = list(priority.threads(process.pid, "cat"))
         assert these == [process.pid]
         for until_idle, policy in ((True, os.SCHED_IDLE), (False, os.SCHED_OTHER)):
             priority.give_way(these, until_idle=until_idle)
             assert os.sched_getscheduler(process.pid) == policy
-        process.kill()
     assert not list(priority.threads(process.pid))
     priority.give_way(these, until_idle=True)  # whoever has ended has no say
 
