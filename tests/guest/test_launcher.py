@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -51,7 +52,8 @@ def kill(pod: Pod, word: str, number: signal.Signals = signal.SIGKILL) -> None:
     pids = [pid for pid, command in pod.processes().items() if word in command]
     assert pids, f"no {word} among {pod.processes()}"
     for pid in pids:
-        os.kill(pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it went with the one before
+            os.kill(pid, number)
 
 
 def test_a_guest_moves_to_a_new_pod_and_keeps_answering(
