@@ -25,6 +25,7 @@ DISABLED, FORWARDING = 0, 3  # linux/if_bridge.h, BR_STATE_*
 IFLA_PROTINFO, IFLA_BRPORT_STATE = 12, 1
 ETH_P_RARP = 0x8035
 BROADCAST = b"\xff" * 6
+NOBODY = b"\x02" + bytes(5)  # a MAC of local administration that no interface bears
 MINIMUM_FRAME = 60  # without the checksum (IEEE 802.3, 4.4.2)
 
 
@@ -83,11 +84,7 @@ class Voice:
     """Announces a Pod's guest on its bridged NICs, at once and at times to come."""
 
     def __init__(self, nics: Iterable[tuple[str, str]]) -> None:
-        self._wires: list[tuple[socket.socket, bytes]] = []
-        for nic, mac in nics:
-            wire_ = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-            wire_.bind((nic, 0))  # protocol 0: it sends, and is never given a frame
-            self._wires.append((wire_, rarp(mac)))
+        self._wires = [(_wire(nic), rarp(mac)) for nic, mac in nics]
         self._due: list[float] = []
 
     @property
@@ -121,22 +118,15 @@ class Voice:
 class Decoy:
     """A frame for QEMU to lose, on the tap of each bridged NIC, before the guest's own frames come.
 
-    While the guest does not run, QEMU takes one frame off a tap and holds it, and that one is gone when the
-    guest's state is loaded (net/tap.c, tap_send; net/net.c, net_vm_change_state_handler). The rest waits in
-    the tap. So each migration cost the first frame after the gate opened, a ping in ten of our measurements.
-    A guest that gets it all the same drops it: its EtherType is one for experiments.
+    While the guest does not run, QEMU takes one frame off a tap and holds it (net/tap.c, tap_send), and that
+    one never reaches the guest; the rest waits in the tap. Without a decoy each migration lost the first frame
+    after the gate opened. A guest that gets it all the same drops it: its EtherType is one for experiments.
     """
 
-    FRAME = (b"\x02" + bytes(5) + b"\x02" + bytes(5) + struct.pack("!H", ETHERTYPE)).ljust(
-        MINIMUM_FRAME, b"\0"
-    )
+    FRAME = (2 * NOBODY + struct.pack("!H", ETHERTYPE)).ljust(MINIMUM_FRAME, b"\0")
 
     def __init__(self, taps: Iterable[str]) -> None:
-        self._wires = [
-            socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) for _ in taps
-        ]
-        for wire_, tap in zip(self._wires, taps, strict=True):
-            wire_.bind((tap, 0))
+        self._wires = [_wire(tap) for tap in taps]
 
     def send(self) -> None:
         """Put it before whatever comes."""
@@ -147,6 +137,12 @@ class Decoy:
         """Let go of the sockets."""
         for wire_ in self._wires:
             wire_.close()
+
+
+def _wire(device: str) -> socket.socket:
+    wire_ = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    wire_.bind((device, 0))  # protocol 0: it sends, and is never given a frame
+    return wire_
 
 
 def _sent(wire_: socket.socket, frame: bytes) -> bool:
