@@ -119,7 +119,7 @@ class Decoy:
     """A frame for QEMU to lose, on the tap of each bridged NIC, before the guest's own frames come.
 
     While the guest does not run, QEMU takes one frame off a tap and holds it (net/tap.c, tap_send), and that
-    one never reaches the guest; the rest waits in the tap. Without a decoy each migration lost the first frame
+    one never reaches the guest; the rest waits in the tap. Without a decoy a migration lost the first frame
     after the gate opened. A guest that gets it all the same drops it: its EtherType is one for experiments.
     """
 

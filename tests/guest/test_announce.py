@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING
 
 from scapy.layers.l2 import ARP, Ether
@@ -31,7 +32,7 @@ def plumbed(netns: Netns) -> None:
 
 def open_tap(name: str) -> int:
     """Take the place of QEMU."""
-    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
     return tun
 
@@ -78,6 +79,9 @@ def test_a_decoy_is_the_first_frame_that_a_tap_holds_and_teaches_the_bridge_noth
     netns.ip("link", "set", "tapx", "master", "k6t-x", "up")
     with namespaces.entered(netns.path):
         qemu = open_tap("tapx")
+        deadline = time.monotonic() + 5  # the bridge hears of the tap's carrier a moment later
+        while "state forwarding" not in netns.run("bridge", "link", "show", "dev", "tapx"):
+            assert time.monotonic() < deadline
         decoy, voice = Decoy(["tapx"]), Voice([("far", MAC)])
         decoy.send()
         voice.plan([0.0])
