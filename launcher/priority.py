@@ -1,8 +1,8 @@
 """Who goes first on a busy CPU around a switchover.
 
 The launcher does: it sleeps until it has a word to pass on. What goes last, for the guest's first second in a
-Pod, is its management: libvirt then tidies up in a hundred commands, and QEMU reads its monitor a byte at a
-time. On one emulated CPU that took as long as all that the guest itself did, and held back its first answers.
+Pod, is its management: libvirt then tidies up, and QEMU reads each of its commands a byte at a time. On one
+emulated CPU that took as long as all that the guest itself did, and held back its first answers.
 """
 
 from __future__ import annotations

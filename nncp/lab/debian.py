@@ -76,7 +76,7 @@ class Archive:
     def unpack(self, package: str, into: Path) -> None:
         """Fetch a package and unpack it below `into`; nothing of it is run, and its file is not kept."""
         file = self.download(package)
-        _run(["dpkg-deb", "-x", str(file), str(into)], what=f"unpacking {package}")
+        run(["dpkg-deb", "-x", str(file), str(into)], what=f"unpacking {package}")
         file.unlink()
 
     def forget(self) -> None:
@@ -98,7 +98,7 @@ class Archive:
         }
         settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         what = f"{tool} {arguments[0]} for Debian {self.suites[0]}"
-        return _run([tool, "-q", *settings, *arguments], what=what, cwd=cwd)
+        return run([tool, "-q", *settings, *arguments], what=what, cwd=cwd)
 
 
 def sources(suites: Iterable[str]) -> list[str]:
@@ -110,7 +110,7 @@ def sources(suites: Iterable[str]) -> list[str]:
     """
     form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     command = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
-    return pick_sources(_run(command, what="apt-get indextargets").splitlines(), suites)
+    return pick_sources(run(command).splitlines(), suites)
 
 
 def pick_sources(targets: Sequence[str], suites: Iterable[str]) -> list[str]:
@@ -124,15 +124,16 @@ def pick_sources(targets: Sequence[str], suites: Iterable[str]) -> list[str]:
         raise Error(
             "apt on this machine has no Debian mirror",
             kind=ErrorKind.UNSUPPORTED,
-            hint="the lab kernel and the guest images are made of Debian packages: see sources.list(5)",
+            hint="the lab kernel and the guest images are made of its packages: see sources.list(5); "
+            "a linux.uml of version 7.2 or newer on PATH spares the kernel",
         )
     security = next((uri for uri, release in main if release.endswith("-security")), None)
     mirrors = {suite: security if suite.endswith("-security") else plain for suite in suites}
     return [f"deb [signed-by={KEYRING}] {uri} {suite} main" for suite, uri in mirrors.items() if uri]
 
 
-def _run(argv: Sequence[str], *, what: str, cwd: Path | None = None) -> str:
-    """Run a program and return what it printed; its own words are the error."""
+def run(argv: Sequence[str], *, what: str = "", cwd: Path | None = None) -> str:
+    """Run a program of Debian's and return what it printed; its own words about `what` are the error."""
     env = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, env=env, check=False)
@@ -141,5 +142,5 @@ def _run(argv: Sequence[str], *, what: str, cwd: Path | None = None) -> str:
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
         first = next((line for line in said if line.startswith(("E:", "W:"))), said[-1])
-        raise Error(f"{what}: {first}", kind=ErrorKind.UNSUPPORTED)
+        raise Error(f"{what or argv[0]}: {first}", kind=ErrorKind.FAILED)
     return done.stdout

@@ -33,6 +33,11 @@ def test_a_system_without_a_security_mirror_goes_without() -> None:
     assert len(pick_sources(TARGETS[:3], STABLE)) == 2
 
 
+def test_the_mirror_of_the_release_is_known_whatever_its_address() -> None:
+    (line,) = pick_sources(["http://proxy.test/cache bookworm main", TARGETS[1]], BACKPORTS)
+    assert line.endswith("http://proxy.test/cache bookworm-backports main")
+
+
 def test_a_system_without_debian_is_told() -> None:
     with pytest.raises(Error, match="no Debian mirror"):
         pick_sources(TARGETS[:1], STABLE)

@@ -7,15 +7,13 @@ on the others, as the distributions' cloud images do. Names stay eth0, eth1: `ne
 from __future__ import annotations
 
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
-from nncp.errors import Error, ErrorKind
-from nncp.lab.debian import BOOKWORM, STABLE, sources
+from nncp.lab.debian import BOOKWORM, STABLE, run, sources
 from vmnet.rack import cpio, tiny
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from nncp.lab.debian import Archive
@@ -111,25 +109,25 @@ def build(archive: Archive, folder: Path, say: Callable[[str], None]) -> None:
     (folder / "initrd").write_bytes(_initrd(root, work / "kernel"))
     (folder / "cmdline").write_text("console=ttyS0 quiet net.ifnames=0", encoding="ascii")
     say("makes its disk")
-    _run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(root), str(folder / "disk.img"), SIZE])
+    run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(root), str(folder / "disk.img"), SIZE])
 
 
 def _mmdebstrap(root: Path) -> None:
     lean = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "info", "locale", "man")]
     include = f"--include={','.join(INCLUDE)}"
-    _run(["mmdebstrap", "--quiet", "--variant=apt", *lean, include, BOOKWORM, str(root), *sources(SUITES)])
+    run(["mmdebstrap", "--quiet", "--variant=apt", *lean, include, BOOKWORM, str(root), *sources(SUITES)])
 
 
 def _customize(root: Path, kernel: Path) -> None:
     shutil.copytree(kernel / "lib" / "modules", root / "lib" / "modules", symlinks=True)
-    _run(["chroot", str(root), "depmod", next((root / "lib" / "modules").iterdir()).name])
+    run(["chroot", str(root), "depmod", next((root / "lib" / "modules").iterdir()).name])
     for path, text in FILES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
     (root / "usr" / "local" / "lib" / "watch").write_bytes(tiny.guest_files()["watch"])
-    _run(["systemctl", f"--root={root}", "--quiet", "enable", "systemd-networkd", "watch"])
-    _run(["systemctl", f"--root={root}", "--quiet", "mask", *MASKED])
-    _run(["chroot", str(root), "passwd", "--quiet", "--delete", "root"])  # a console without a network login
+    run(["systemctl", f"--root={root}", "--quiet", "enable", "systemd-networkd", "watch"])
+    run(["systemctl", f"--root={root}", "--quiet", "mask", *MASKED])
+    run(["chroot", str(root), "passwd", "--quiet", "--delete", "root"])  # a console without a network login
 
 
 def _initrd(root: Path, kernel: Path) -> bytes:
@@ -145,13 +143,3 @@ def _initrd(root: Path, kernel: Path) -> bytes:
         "init": cpio.file(INIT),
     }
     return cpio.archive(entries)
-
-
-def _run(argv: Sequence[str]) -> None:
-    try:
-        subprocess.run(argv, check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise Error(f"{argv[0]} is not installed", kind=ErrorKind.UNSUPPORTED) from None
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr.strip() or f"status {error.returncode}").splitlines()[-1]
-        raise Error(f"{argv[0]} failed: {last}", kind=ErrorKind.FAILED) from None

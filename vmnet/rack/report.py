@@ -65,11 +65,16 @@ class Migration(Struct, frozen=True, rename={"from_node": "from", "to_node": "to
     pod_address_changed: bool
     bytes_on_management: int
 
+    @property
+    def beyond_pause_ms(self) -> float:
+        """How much longer the guest was silent than it was paused."""
+        return self.longest_gap_ms - self.downtime_ms
+
     def faults(self) -> Iterable[str]:
         """Yield what this migration did worse than the lab's bounds allow."""
         if self.pings_lost > MOST_LOST:
             yield f"{self.pings_lost} pings lost, {MOST_LOST} at most"
-        beyond = self.longest_gap_ms - self.downtime_ms
+        beyond = self.beyond_pause_ms
         if beyond > MOST_BEYOND_PAUSE_MS:
             yield f"the gap is {beyond:.0f} ms longer than the pause, {MOST_BEYOND_PAUSE_MS} at most"
         if not self.tcp_survived:
