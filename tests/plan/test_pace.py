@@ -1,0 +1,97 @@
+"""A limit follows the machine: the machine is made slow here by answering for it, since it may be quick."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from nncp import pace
+
+
+class Clock:
+    """A clock that only moves when it is told to; and a machine that is as slow as it is told to be."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.slow = 1.0
+        self.asked = 0
+        monkeypatch.setattr(pace.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(pace, "slowness", self.slowness)
+
+    def slowness(self) -> float:
+        self.asked += 1
+        return self.slow
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_nothing_is_measured_before_the_quiet_machines_time_is_over(clock: Clock) -> None:
+    limit = pace.Limit(10)
+    clock.now += 9.9
+    assert not limit.is_over()
+    assert clock.asked == 0
+
+
+def test_a_quiet_machine_gets_the_seconds_that_were_named(clock: Clock) -> None:
+    limit = pace.Limit(10)
+    clock.now += 10
+    assert limit.is_over()
+    assert (limit.left, str(limit)) == (0, "10 s")
+
+
+def test_a_machine_that_is_slow_just_then_gets_so_much_more(clock: Clock) -> None:
+    limit = pace.Limit(10)
+    clock.slow = 3
+    clock.now += 29
+    assert not limit.is_over()
+    clock.slow = 1  # what was given is not taken back
+    clock.now += 0.5
+    assert not limit.is_over()
+    clock.now += 0.5
+    assert limit.is_over()
+    assert str(limit) == "30 s"
+
+
+def test_time_counts_from_the_last_progress(clock: Clock) -> None:
+    limit = pace.Limit(10)
+    for _ in range(5):
+        clock.now += 9
+        limit.progress()
+    assert not limit.is_over()
+    clock.now += 10
+    assert limit.is_over()
+
+
+def test_no_machine_is_slow_enough_to_wait_for_ever(clock: Clock) -> None:
+    limit = pace.Limit(1, most=5)
+    clock.slow = 1e9
+    clock.now += 5
+    assert limit.is_over()
+
+
+def test_what_is_measured_is_of_this_machine_and_says_so() -> None:
+    found = pace.measure()
+    assert min(found.start, found.spawn, found.netlink) > 0
+    assert found.slowness >= 1
+    assert f"a computation {found.work:.0f} ms" in str(found)
+
+
+def test_a_real_time_thread_is_not_measured_but_what_it_starts() -> None:
+    """The launcher asks at real-time priority, under which a busy CPU would look idle."""
+    code = (
+        "import os, subprocess, sys; from nncp import pace;"
+        "os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1));"
+        "pace.WORK = 'import os; os.write(2, str(os.sched_getscheduler(0)).encode())';"
+        "run = subprocess.run; said = [];"
+        "pace.subprocess.run = lambda *a, **k: said.append(run(*a, **k).stderr);"
+        "pace.measure(); print(said[1].decode())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if "PermissionError" in done.stderr:
+        pytest.skip("needs the right to real-time priority")
+    assert done.stdout == "0\n", done.stderr
