@@ -1,128 +1,103 @@
 """Where tests run, and what the summary says about it.
 
-A test marked `kernel` needs bonding, 802.1Q, vlan_filtering, VRFs and root. Where this kernel has them it
-runs here. Elsewhere a pytest in a lab kernel on each CPU runs its share of them, while this one runs the rest; the
-reports come here as they are made, so there is one run, one progress, one closing line.
-
-A test marked `guest` has the machine to itself: it measures.
+A test marked `kernel` needs bonding, 802.1Q, vlan_filtering, VRFs and root. Where this kernel lacks them it runs
+in a pytest in a lab kernel. With `--places` all tests are handed out: as many workers as there are CPUs take
+them a few at a time, those for a lab kernel first, and the reports come here as they are made, so there is one
+run, one progress, one closing line. A worker that is lost loses the test that it ran, and no other.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import queue
-import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nncp import lab
+from nncp import lab, pace
 from nncp.errors import Error
+from tests import leftovers
+from tests.stall import STILL, Stall
+from tests.workers import HostWorker, Inside, LabWorker, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
-    Events = queue.Queue[tuple["Lab", dict[str, Any]]]
-
-HOST, LAB, GUEST = "host", "lab kernel", "guest"
+HOST, LAB = HostWorker.kind, LabWorker.kind
 # More skipped tests than this fail the run (`--places`): a suite must not become green by running less.
-MOST_SKIPS = {HOST: 0, LAB: 0, GUEST: 0}
-MOST_LABS = 2
-LIFETIME = 1500.0  # seconds: no lab kernel outlives a run that hangs
-QUIET = 20.0  # seconds of one test after which we say that it still runs
+MOST_SKIPS = {HOST: 0, LAB: 0}
+MOST_WORKERS = 4
+MOST_AT_ONCE = 8  # tests of one order
+MOST_FALSE_STARTS = 3  # workers in a row that are lost before a test has begun
+QUIET = 30.0  # seconds of one test after which we say that it still runs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--places", action="store_true", help="fail when more tests are skipped than committed")
     parser.addoption(
-        "--lab-reports", type=int, metavar="FD", help="(inside the lab kernel) write reports there"
+        "--places", action="store_true", help="spread all tests; fail when more are skipped than committed"
+    )
+    parser.addoption("--worker", action="store_true", help="(in a worker) take orders")
+    parser.addoption(
+        "--still",
+        type=float,
+        default=STILL,
+        metavar="SECONDS",
+        help="end a test without progress after so long, on a quiet machine (default: %(default)s)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    fd = config.getoption("--lab-reports")
-    if fd is not None:
-        config.pluginmanager.register(Inside(config, fd))
-    elif not hasattr(config, "workerinput"):
+    still = config.getoption("--still")
+    if config.getoption("--worker"):
+        inside = Inside(config)
+        config.pluginmanager.register(inside)
+        config.pluginmanager.register(Stall(still=still, tick=inside.alive))
+    else:
+        leftovers.begin_run()
+        leftovers.sweep_dead_runs()
+        config.pluginmanager.register(Stall(still=still))
         config.pluginmanager.register(Places(config), "places")
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
     lacks = ", ".join(lab.missing())
-    return f"kernel: {platform.release()}" + (f", lacks {lacks}" if lacks else "")
+    kernel = f"kernel: {platform.release()}" + (f", lacks {lacks}" if lacks else "")
+    return [kernel, f"pace: {pace.measure()}"]
 
 
 def needs_lab(item: pytest.Item) -> bool:
     return item.get_closest_marker("kernel") is not None and bool(lab.missing() or os.geteuid())
 
 
-def is_guest(item: pytest.Item) -> bool:
-    return item.get_closest_marker("guest") is not None
+def is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
 
 
-class Inside:
-    """The pytest in the lab kernel: hands on what it hears, one JSON object a line."""
-
-    def __init__(self, config: pytest.Config, fd: int) -> None:
-        self.config = config
-        self.pipe = os.fdopen(fd, "w", buffering=1)
-        self.say(kernel=platform.release())
-
-    def say(self, **words: Any) -> None:
-        print(json.dumps(words, default=str), file=self.pipe)
-
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.say(started=nodeid)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
-        self.say(report=data)
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self.say(broken=str(report.longrepr))
+def keeps_something_up(item: pytest.Item) -> bool:
+    """Whether tests of this one's module share what is dear to make."""
+    info = getattr(item, "_fixtureinfo", None)
+    definitions = info.name2fixturedefs.values() if info else ()
+    return any(each[-1].scope in {"module", "class"} for each in definitions)
 
 
-class Lab(threading.Thread):
-    """A lab kernel with a pytest in it; what that says goes to `events`, with the lab that said it."""
-
-    def __init__(self, items: list[pytest.Item], *, root: Path, events: Events) -> None:
-        super().__init__(daemon=True)
-        self.left = {item.nodeid: item for item in items}
-        self.root = root
-        self.events = events
-        self.rest = b""
-        self.said = bytearray()  # by pytest itself: shown when it fails
-        self.session: lab.Session | None = None
-        self.running = ("", 0.0)  # a test, and since when
-
-    def take(self, data: bytes) -> None:
-        *lines, self.rest = (self.rest + data).split(b"\n")
-        for line in lines:
-            self.events.put((self, json.loads(line)))
-
-    def run(self) -> None:
-        # The reports have a descriptor of their own: what tests print goes to the ones that pytest captures.
-        inner = [sys.executable, "-m", "pytest", "--lab-reports=9", "-p", "no:cacheprovider", *self.left]
-        try:
-            self.session = lab.start(name="tests", lifetime=LIFETIME)
-            with self.session as session:
-                session.run(
-                    ["sh", "-c", 'exec "$@" 9>&1 1>&2', "sh", *inner],
-                    cwd=self.root,
-                    stdout=self.take,
-                    stderr=self.said.extend,
-                )
-        except Error as error:
-            self.said += error.message.encode()
-        self.events.put((self, {"ended": True}))
+def orders(items: Iterable[pytest.Item]) -> deque[list[str]]:
+    """Divide tests into orders: neighbours of one module, whole where it keeps something up; the slow first."""
+    made: list[list[pytest.Item]] = []
+    for item in items:
+        last = made[-1] if made else []
+        most = 1 if is_slow(item) else MOST_AT_ONCE
+        is_near = last and last[-1].path == item.path
+        if is_near and (len(last) < most or (keeps_something_up(item) and keeps_something_up(last[-1]))):
+            last.append(item)
+        else:
+            made.append([item])
+    made.sort(key=lambda order: not is_slow(order[0]))
+    return deque([item.nodeid for item in order] for order in made)
 
 
 class Places:
@@ -130,13 +105,19 @@ class Places:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.labs: list[Lab] = []
-        self.events: Events = queue.Queue()
+        self.spreads = bool(config.getoption("--places"))
+        self.workers: list[Worker] = []
+        self.events: queue.Queue[tuple[Worker, dict[str, Any]]] = queue.Queue()
         self.kernels = {HOST: platform.release()}
-        self.counts: dict[str, Counter[str]] = {HOST: Counter(), LAB: Counter(), GUEST: Counter()}
+        self.paces: dict[str, str] = {}
+        self.counts: dict[str, Counter[str]] = {HOST: Counter(), LAB: Counter()}
         self.skips: list[tuple[str, str, str]] = []
-        self.remote: dict[str, pytest.Item] = {}
-        self.guests: set[str] = set()
+        self.left: list[str] = []
+        self.items: dict[str, pytest.Item] = {}  # that workers run
+        self.in_lab: set[str] = set()
+        self.orders: dict[str, deque[list[str]]] = {}
+        self.false_starts = 0
+        self.numbers = iter(range(1, 1_000_000))
         self.running = ("", 0.0)
         self.ended = threading.Event()
 
@@ -144,42 +125,144 @@ class Places:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         remote = [item for item in items if needs_lab(item)]
         why = _no_lab() if remote and not self.config.option.collectonly else ""
-        if why:
-            for item in remote:
-                item.add_marker(pytest.mark.skip(why))
-        self.guests = {item.nodeid for item in items if is_guest(item)}
-        self.remote = {} if why else {item.nodeid: item for item in remote}
-        items.sort(key=is_guest)  # last, and with the machine to themselves
+        for item in remote if why else ():
+            item.add_marker(pytest.mark.skip(why))
+        self.in_lab = set() if why else {item.nodeid for item in remote}
+        if self.config.option.collectonly:
+            return
+        self.items = {i.nodeid: i for i in items if self.spreads or i.nodeid in self.in_lab}
+        here = [item for item in self.items.values() if item.nodeid not in self.in_lab]
+        there = [item for item in self.items.values() if item.nodeid in self.in_lab]
+        self.orders = {LAB: orders(there), HOST: orders(here)}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
         every = session.items
-        if not self.config.option.collectonly:
-            session.items = [item for item in every if item.nodeid not in self.remote]
-            self._start([item for item in self.remote.values() if not is_guest(item)])
+        session.items = [item for item in every if item.nodeid not in self.items]
         threading.Thread(target=self._tell, daemon=True).start()
         try:
+            if not session.testsfailed:
+                self._fill()
             result = yield
-            self._hear_out(session)
+            while self.workers:
+                self._hear(seconds=1.0)
+                if session.shouldfail:
+                    raise session.Failed(session.shouldfail)
         finally:
             session.items = every
             self.ended.set()
-            for each in self.labs:
-                if each.session:
-                    each.session.stop()
+            for each in self.workers:
+                each.stop()
+            self.left += leftovers.end_run()
         return result
 
-    def _start(self, items: list[pytest.Item], *, kernels: int | None = None) -> None:
-        """Share tests out to lab kernels, one a CPU; neighbours take about as long as each other."""
-        kernels = kernels or min(len(os.sched_getaffinity(0)), MOST_LABS)
-        for share in filter(None, (items[first::kernels] for first in range(kernels))):
-            self.labs.append(Lab(share, root=self.config.rootpath, events=self.events))
-            self.labs[-1].start()
+    # ── workers ──
+
+    def _fill(self) -> None:
+        """Have as many workers as there are CPUs, if there is so much to do."""
+        most = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+        while len(self.workers) < most and (place := self._next_place()):
+            self._hire(place)
+
+    def _next_place(self) -> str:
+        """Return the place of which fewer workers than orders are there; lab kernels first."""
+        for place in (LAB, HOST):
+            at_it = sum(worker.kind == place and not worker.given for worker in self.workers)
+            if len(self.orders.get(place, ())) > at_it:
+                return place
+        return ""
+
+    def _hire(self, place: str) -> None:
+        files = dict.fromkeys(
+            str(self.items[nodeid].path) for order in self.orders[place] for nodeid in order
+        )
+        kind = LabWorker if place == LAB else HostWorker
+        options = [f"--rootdir={self.config.rootpath}", f"--still={self.config.getoption('--still')}"]
+        options += [word for plugin in self.config.option.plugins for word in ("-p", plugin)]
+        if self.config.inipath:
+            options += ["-c", str(self.config.inipath)]
+        worker = kind(
+            list(files),
+            options=options,
+            root=self.config.invocation_params.dir,
+            events=self.events,
+            number=next(self.numbers),
+        )
+        self.workers.append(worker)
+        worker.start()
+
+    def _hear(self, *, seconds: float = 0.0) -> None:
+        """Take what the workers have said; wait so long for the first word."""
+        with contextlib.suppress(queue.Empty):
+            self._act(*self.events.get(block=seconds > 0, timeout=seconds or None))
+            while True:
+                self._act(*self.events.get_nowait())
+        for worker in self.workers:
+            if worker.limit.is_over():  # not even its own watch is heard: what it stands in has stopped
+                worker.said += f"\nno word of it for {worker.limit}".encode()
+                worker.stop()
+
+    def _act(self, one: Worker, event: dict[str, Any]) -> None:
+        one.limit.progress()
+        if "kernel" in event:
+            self.kernels[one.kind], self.paces[one.kind] = event["kernel"], event["pace"]
+        elif "idle" in event:
+            one.given = []
+            one.give(self.orders[one.kind].popleft() if self.orders[one.kind] else [])
+        elif "started" in event:
+            self.false_starts = 0
+            one.started, one.since = event["started"], time.monotonic()
+        elif "report" in event:
+            self._report(one, event["report"])
+        elif "broken" in event:
+            one.said += event["broken"].encode()
+        elif "left" in event:
+            self.left += event["left"]
+        elif "ended" in event:
+            self._ended(one)
+
+    def _report(self, one: Worker, data: dict[str, Any]) -> None:
+        hook = self.config.hook
+        report = hook.pytest_report_from_serializable(config=self.config, data=data)
+        if isinstance(report.longrepr, list):  # a skip's place and reason, through JSON
+            report.longrepr = tuple(report.longrepr)
+        if report.when == "teardown":
+            one.given.remove(report.nodeid)
+            one.started = ""
+        hook.pytest_runtest_logreport(report=report)
+
+    def _ended(self, one: Worker) -> None:
+        """A worker that ended before its time loses the test that it ran; a fresh one goes on with the rest."""
+        self.workers.remove(one)
+        waiting = self.orders[one.kind]
+        lost = [one.started] if one.started else []
+        if not lost and not one.is_dismissed:
+            self.false_starts += 1
+            if self.false_starts >= MOST_FALSE_STARTS:
+                lost = [*one.given, *(nodeid for order in waiting for nodeid in order)]
+                waiting.clear()
+        for nodeid in lost:
+            self.config.hook.pytest_runtest_logreport(report=_lost(self.items[nodeid], one))
+        if rest := [nodeid for nodeid in one.given if nodeid not in lost]:
+            waiting.appendleft(rest)
+        self._fill()
+
+    def _tell(self) -> None:
+        """Say which test takes long."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        while not self.ended.wait(QUIET):
+            for place, nodeid, since in [
+                (HOST, *self.running),
+                *((w.kind, w.started, w.since) for w in self.workers),
+            ]:
+                if nodeid and time.monotonic() - since >= QUIET and reporter:
+                    reporter.ensure_newline()
+                    reporter.write_line(f"{place}: {nodeid} runs for {time.monotonic() - since:.0f} s")
+
+    # ── what came of it ──
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[object]:
-        if is_guest(item):
-            self._hear_out(item.session)
         self.running = (item.nodeid, time.monotonic())
         result = yield
         self.running = ("", 0.0)
@@ -187,76 +270,22 @@ class Places:
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        place = self._place(report.nodeid)
+        place = LAB if report.nodeid in self.in_lab else HOST
         if report.when == "call" or report.outcome != "passed":
             self.counts[place][report.outcome] += 1
         if report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             self.skips.append((place, report.nodeid, reason.removeprefix("Skipped: ")))
 
-    def _place(self, nodeid: str) -> str:
-        if nodeid in self.guests:
-            return GUEST
-        return LAB if nodeid in self.remote else HOST
-
-    def _hear(self, *, seconds: float = 0.0) -> None:
-        """Take what the lab kernels have said; wait so long for the first word."""
-        with contextlib.suppress(queue.Empty):
-            self._act(*self.events.get(block=seconds > 0, timeout=seconds or None))
-            while True:
-                self._act(*self.events.get_nowait())
-
-    def _hear_out(self, session: pytest.Session) -> None:
-        """Wait until every test in lab kernels is through: first the others, then those with guests."""
-        guests = [item for item in self.remote.values() if is_guest(item)]
-        while self.labs or guests:
-            if not self.labs:
-                self._start(guests, kernels=1)
-                guests = []
-            self._hear(seconds=1.0)
-            if session.shouldfail:
-                raise session.Failed(session.shouldfail)
-        self.remote = {nodeid: item for nodeid, item in self.remote.items() if not is_guest(item)}
-
-    def _act(self, one: Lab, event: dict[str, Any]) -> None:
-        hook = self.config.hook
-        if "kernel" in event:
-            self.kernels[GUEST if self.guests.issuperset(one.left) else LAB] = event["kernel"]
-        elif "started" in event:
-            one.running = (event["started"], time.monotonic())
-        elif "report" in event:
-            report = hook.pytest_report_from_serializable(config=self.config, data=event["report"])
-            if isinstance(report.longrepr, list):  # a skip's place and reason, through JSON
-                report.longrepr = tuple(report.longrepr)
-            if report.when == "teardown":
-                one.left.pop(report.nodeid, None)
-            hook.pytest_runtest_logreport(report=report)
-        elif "ended" in event:
-            self._lab_ended(one)
-
-    def _lab_ended(self, one: Lab) -> None:
-        """See that every test that went there came back; the others failed, with what was said at the end."""
-        self.labs.remove(one)
-        said = bytes(one.said[-4000:]).decode(errors="replace")
-        for item in one.left.values():
-            text = (
-                f"the lab kernel ended before this test did; the last to start was {one.running[0]}\n{said}"
-            )
-            self.config.hook.pytest_runtest_logreport(report=_failed(item, text))
-
-    def _tell(self) -> None:
-        """Say which test takes long."""
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        while not self.ended.wait(QUIET):
-            for place, (nodeid, since) in [(HOST, self.running), *((LAB, one.running) for one in self.labs)]:
-                if nodeid and time.monotonic() - since >= QUIET and reporter:
-                    reporter.ensure_newline()
-                    reporter.write_line(f"{place}: {nodeid} runs for {time.monotonic() - since:.0f} s")
-
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.config.getoption("--places") and self._too_many_skips() and session.exitstatus == 0:
+        fails = self.left or (self.spreads and self._too_many_skips())
+        if fails and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_unconfigure(self) -> None:
+        for told in leftovers.end_files():
+            print(f"left behind: {told}")
 
     def _too_many_skips(self) -> list[str]:
         return [place for place, most in MOST_SKIPS.items() if self.counts[place]["skipped"] > most]
@@ -268,14 +297,15 @@ class Places:
                 kernel = self.kernels.get(place, self.kernels[HOST])
                 numbers = ", ".join(f"{counts[word]} {word}" for word in ("passed", "failed", "skipped"))
                 terminalreporter.write_line(f"{place:<11} Linux {kernel:<22} {numbers}")
+                if place in self.paces:
+                    terminalreporter.write_line(f"{'':<11} {self.paces[place]}")
         for place, nodeid, reason in self.skips:
             terminalreporter.write_line(f"skipped on {place}: {nodeid}: {reason}")
-        if self.config.getoption("--places"):
-            for place in self._too_many_skips():
-                most = MOST_SKIPS[place]
-                terminalreporter.write_line(
-                    f"too many skips on {place}: at most {most} are committed", red=True
-                )
+        for told in self.left:
+            terminalreporter.write_line(f"left behind: {told}", red=True)
+        for place in self._too_many_skips() if self.spreads else ():
+            most = MOST_SKIPS[place]
+            terminalreporter.write_line(f"too many skips on {place}: at most {most} are committed", red=True)
 
 
 def _no_lab() -> str:
@@ -289,12 +319,13 @@ def _no_lab() -> str:
     return ""
 
 
-def _failed(item: pytest.Item, text: str) -> pytest.TestReport:
+def _lost(item: pytest.Item, worker: Worker) -> pytest.TestReport:
+    what = f"the {worker.kind}'s pytest ended while this test ran" if worker.started else "no worker came up"
     return pytest.TestReport(
         nodeid=item.nodeid,
         location=item.location,
         keywords={},
         outcome="failed",
-        longrepr=text,
+        longrepr=f"{what}\n{worker.last_words()}",
         when="call",
     )

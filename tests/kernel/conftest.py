@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def ns() -> Iterator[outside.Namespace]:
     """Yield a throw-away network namespace."""
-    namespace = outside.make(outside.unique("k"))
+    namespace = outside.make()
     try:
         yield namespace
     finally:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import nncp
 from nncp import netns, sysctl, work
-from nncp.engine import apply_compiled
+from nncp.engine import PATIENCE, apply_compiled
 from nncp.errors import Error
 from nncp.journal import Journal
 from nncp.netlink import tap
@@ -84,17 +83,18 @@ def applied(
         if killed_after:
             dies_after(killed_after, supervisor_too=supervisor_too)
         wish = work.Wish(work.documents([("case.yaml", text)]))
-        apply_compiled(wish, state_dir=state_dir, deadline=5)
+        apply_compiled(wish, state_dir=state_dir)
 
     code = in_child(namespace, action)
-    in_child(namespace, lambda: await_supervisor(state_dir))
+    with netns.entered(namespace.path):
+        await_supervisor(state_dir)
     return code
 
 
 def await_supervisor(state_dir: Path) -> None:
     """Wait until nobody holds the journal's lock."""
-    with Journal(state_dir).locked(patience=10):
-        time.sleep(0)
+    with Journal(state_dir).locked(patience=PATIENCE):
+        pass
 
 
 def rolled_back(namespace: Namespace, state_dir: Path, *, killed_after: int = 0) -> int:

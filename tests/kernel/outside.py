@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
+
+from nncp import netns
+from nncp.pace import Limit
+from tests import leftovers
 
 # What runs by itself, or what the kernel hands out anew and nobody can ask for.
 MOVING = {
@@ -21,6 +24,7 @@ MOVING = {
     "cstamp", "tstamp", "valid_life_time", "preferred_life_time",
 }  # fmt: skip
 SLAVE_STATE = {"state"}
+SETTLES = 3.0  # seconds of a quiet machine in which the kernel does by itself what it does
 
 
 class Namespace:
@@ -35,7 +39,7 @@ class Namespace:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the namespace."""
         argv = ["ip", "netns", "exec", self.name, *command]
-        return subprocess.run(argv, text=True, capture_output=True, check=check, input=stdin, timeout=60)
+        return subprocess.run(argv, text=True, capture_output=True, check=check, input=stdin)
 
     def batch(self, *lines: str) -> None:
         """Run ip commands, one a line; those that start with `bridge` or `sysctl` by these programs."""
@@ -52,30 +56,28 @@ class Namespace:
 
     def view(self) -> dict[str, Any]:
         """Return links, addresses, routes, rules, bridge ports, VLANs and IPv6 switches, less what moves."""
-        links = self.json("ip", "-d", "-j", "link")
-        names = [link["ifname"] for link in links]
+        with netns.entered(self.path):  # and not by `ip netns exec`: a view is taken after every kill
+            links, addresses, routes, rules = _batch(["ip"], "link", "addr", "route show table all", "rule")
+            routes6, rules6 = _batch(["ip", "-6"], "route show table all", "rule")
+            ports, vlans = _batch(["bridge"], "link", "vlan")
+            switches = {link["ifname"]: _switch(link["ifname"]) for link in links}
         return {
             "link": _by_name(links),
-            "addr": _by_name(self.json("ip", "-d", "-j", "addr")),
-            "route": _sorted(self.json("ip", "-d", "-j", "route", "show", "table", "all")),
-            "route6": _sorted(self.json("ip", "-6", "-d", "-j", "route", "show", "table", "all")),
-            "rule": self.json("ip", "-d", "-j", "rule"),
-            "rule6": self.json("ip", "-6", "-d", "-j", "rule"),
-            "bridge": _by_name(self.json("bridge", "-d", "-j", "link")),
-            "vlan": _by_name(self.json("bridge", "-j", "vlan")),
-            "ipv6": self._switches(names),
+            "addr": _by_name(addresses),
+            "route": _sorted(routes),
+            "route6": _sorted(routes6),
+            "rule": rules,
+            "rule6": rules6,
+            "bridge": _by_name(ports),
+            "vlan": _by_name(vlans),
+            "ipv6": switches,
         }
 
-    def _switches(self, names: list[str]) -> dict[str, str]:
-        paths = [f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6" for name in names]
-        text = self.run("grep", "-H", "", *paths, check=False).stdout
-        return dict(line.rsplit(":", 1) for line in text.splitlines())
-
-    def settled(self, seconds: float = 3.0) -> dict[str, Any]:
+    def settled(self) -> dict[str, Any]:
         """Return the view once it is the same twice: carriers and duplicate address detection take a moment."""
-        end = time.monotonic() + seconds
+        limit = Limit(SETTLES)
         before = self.view()
-        while time.monotonic() < end:
+        while not limit.is_over():
             time.sleep(0.05)
             now = self.view()
             if now == before and "tentative" not in json.dumps(now["addr"]):
@@ -83,18 +85,36 @@ class Namespace:
             before = now
         return before
 
-    def differs(self, before: dict[str, Any], seconds: float = 3.0) -> dict[str, Any]:
-        """Return what differs from `before`, once it no longer gets less."""
-        end = time.monotonic() + seconds
-        while True:
-            now = self.view()
-            if now == before or time.monotonic() > end:
-                return {
-                    table: _difference(before[table], now[table])
-                    for table in before
-                    if before[table] != now[table]
-                }
+    def differs(self, before: dict[str, Any]) -> dict[str, Any]:
+        """Return what differs from `before`, once that no longer changes."""
+        limit, last = Limit(SETTLES), None
+        while (now := self.view()) != before and not limit.is_over():
+            if now != last:
+                last = now
+                limit.progress()
             time.sleep(0.05)
+        tables = [table for table in before if before[table] != now[table]]
+        return {table: _difference(before[table], now[table]) for table in tables}
+
+
+def _batch(program: list[str], *questions: str) -> list[Any]:
+    """Return what one iproute2 process answers to some questions, in their order."""
+    argv = [*program, "-d", "-j", "-batch", "-"]
+    done = subprocess.run(argv, input="\n".join(questions), text=True, capture_output=True, check=True)
+    reader, rest, found = json.JSONDecoder(), done.stdout.strip(), []
+    while rest:
+        answer, end = reader.raw_decode(rest)
+        found.append(answer)
+        rest = rest[end:].strip()
+    assert len(found) == len(questions), done.stdout
+    return found
+
+
+def _switch(name: str) -> str:
+    try:
+        return Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return ""
 
 
 def _difference(before: Any, now: Any) -> Any:
@@ -137,8 +157,9 @@ def _still(value: Any, parent: str = "") -> Any:
     return [_still(item, parent) for item in value] if isinstance(value, list) else value
 
 
-def make(name: str) -> Namespace:
+def make() -> Namespace:
     """Make a namespace with IPv6 quick to settle."""
+    name = leftovers.unused_namespace()
     subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
     namespace = Namespace(name)
     namespace.run(
@@ -151,9 +172,4 @@ def make(name: str) -> Namespace:
 
 def remove(namespace: Namespace) -> None:
     """Remove a namespace."""
-    subprocess.run(["ip", "netns", "del", namespace.name], check=False, capture_output=True)
-
-
-def unique(prefix: str) -> str:
-    """Return a name that no other test run has."""
-    return f"{prefix}{os.getpid()}x{time.monotonic_ns() % 100000}"
+    leftovers.remove_namespace(namespace.name)

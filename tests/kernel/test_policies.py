@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import pytest
 from nncp import netns
 from nncp.document.source import load
 from nncp.netlink.channel import Events
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def lacks(found: Any, wanted: Any, path: str = "") -> list[str]:
 @pytest.fixture
 def switch(ns: Namespace) -> Iterator[Namespace]:
     """Yield a switch that the host's two cards are cabled to."""
-    other = outside.make(outside.unique("s"))
+    other = outside.make()
     try:
         other.batch("link add uplinks type bond mode 802.3ad miimon 50 lacp_rate fast")
         for card in ("ens1f0", "ens1f1"):
@@ -87,16 +87,16 @@ def test_a_policy_leads_to_what_is_expected_and_carries_traffic(
     assert nncp(ns, "apply", str(policy), *state) == "No changes.\n"
     shown = load(nncp(ns, "show"), file="shown")[0].value
     assert lacks(shown, data(folder / "expected.yaml")) == []
-    await_forwarding(ns, port="bond0", seconds=45)
-    assert switch.run("ping", "-c1", "-W5", "172.16.1.21", check=False).returncode == 0
+    await_forwarding(ns, port="bond0")
+    assert switch.run("ping", "-c1", "-W60", "172.16.1.21", check=False).returncode == 0
 
 
-def await_forwarding(ns: Namespace, *, port: str, seconds: float) -> None:
+def await_forwarding(ns: Namespace, *, port: str) -> None:
     """Wait until a bridge's port forwards, woken by the kernel's events."""
     with netns.entered(ns.path), Events() as events:
-        end = time.monotonic() + seconds
+        limit = Limit(45)
         while port_state(ns, port) != FORWARDING:
-            assert events.wait(end - time.monotonic()), f"{port} does not forward after {seconds} s"
+            assert events.wait(limit.left) or not limit.is_over(), f"{port} does not forward after {limit}"
 
 
 def port_state(ns: Namespace, port: str) -> str:

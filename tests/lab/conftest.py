@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import pytest
 from nncp import lab
 from nncp.errors import Error
 from nncp.lab.build import kernel
+from tests import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Nothing = Callable[[], None]
     Running = Callable[..., subprocess.Popen[bytes]]
 
+LAB_TEST = "LAB_TEST"
 RUN = [sys.executable, "-m", "nncp.lab", "run", "--memory", "512M", "--"]
 
 
@@ -34,13 +35,30 @@ def built() -> Path:
         pytest.skip(f"no lab kernel: {error.message}")
 
 
+class Sessions:
+    """A kernel that the tests of a module share; one that is lost is started anew for the tests after it."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self.folders = folders
+        self.started: list[lab.Session] = []
+
+    def running(self) -> lab.Session:
+        if not self.started or not self.started[-1].alive():
+            self.started.append(lab.start(folder=self.folders.mktemp("lab") / "kernel", memory="512M"))
+        return self.started[-1]
+
+
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Session]:
-    """A kernel that the tests of a module share."""
-    with lab.start(
-        folder=tmp_path_factory.mktemp("lab") / "kernel", memory="512M", lifetime=120.0
-    ) as running:
-        yield running
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
+    shared = Sessions(tmp_path_factory)
+    yield shared
+    for each in shared.started:
+        each.stop()
+
+
+@pytest.fixture
+def session(sessions: Sessions) -> lab.Session:
+    return sessions.running()
 
 
 @pytest.fixture
@@ -48,66 +66,35 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """An environment by which every process of a test's own kernel is known, and its temporary folder."""
     root = str(Path(__file__).parents[2])
     (tmp_path / "tmp").mkdir()
-    return {**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path / "tmp"), "LAB_TEST": str(tmp_path)}
+    return {**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path / "tmp"), LAB_TEST: f"{tmp_path}/"}
 
 
 @pytest.fixture
-def mark(environment: dict[str, str]) -> bytes:
-    return f"LAB_TEST={environment['LAB_TEST']}\0".encode()
-
-
-@pytest.fixture
-def processes(mark: bytes) -> Callable[[], dict[int, str]]:
-    """The processes of a test, and what each is: by their environment, or by the session of one of these.
-
-    The kernel's own processes have no environment.
-    """
+def processes(environment: dict[str, str]) -> Processes:
+    """The processes of a test, and what each is; the kernel's own as long as their session has been seen."""
     sessions: set[int] = set()
 
-    def look() -> Iterator[tuple[int, bytes, int]]:
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                stat = (path / "stat").read_text().rpartition(")")[2].split()
-                yield int(path.name), (path / "environ").read_bytes(), int(stat[3]) if stat[0] != "Z" else 0
-            except OSError:  # it ended meanwhile
-                continue
-
     def found() -> dict[int, str]:
-        seen = list(look())
-        sessions.update(pid for pid, environ, session in seen if mark in environ and session == pid)
-        ours = [pid for pid, environ, session in seen if session and (mark in environ or session in sessions)]
-        return {pid: _what(pid) for pid in ours}
+        ours = leftovers.marked(environment[LAB_TEST], name=LAB_TEST, sessions=sessions)
+        sessions.update(process.session for process in ours)
+        return {process.pid: process.command for process in ours}
 
     return found
 
 
-def _what(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode() or "kernel's own"
-    except OSError:
-        return "gone"
-
-
 @pytest.fixture
-def nothing_left(processes: Callable[[], dict[int, str]], environment: dict[str, str]) -> Callable[[], None]:
+def nothing_left(processes: Processes, environment: dict[str, str]) -> Nothing:
     """Wait until a test's processes and temporary files are gone; fail when they stay."""
 
     def gone() -> None:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            left = [*processes().values(), *Path(environment["TMPDIR"]).iterdir()]
-            if not left:
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"left behind: {left}")
+        folder = Path(environment["TMPDIR"])
+        assert leftovers.gone(lambda: [*processes().values(), *folder.iterdir()]) == []
 
     return gone
 
 
 @pytest.fixture
-def running(
-    environment: dict[str, str], tmp_path: Path, nothing_left: Callable[[], None]
-) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def running(environment: dict[str, str], tmp_path: Path, nothing_left: Nothing) -> Iterator[Running]:
     """Start `nncp lab run` with a shell script that says `ready`, and return when it has."""
     started: list[subprocess.Popen[Any]] = []
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import pytest
 from nncp.errors import Error
 from nncp.lab import build, cache
 from nncp.lab.sweep import Sweeper
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,12 +76,9 @@ def test_a_build_that_is_killed_leaves_nothing(
         assert compiler.name.isdecimal()
         assert compiler.exists()
         process.send_signal(number)
-        process.wait(timeout=10)
+        process.wait()
     nothing_left()
-    deadline = time.monotonic() + 5  # an orphan's last moment is when process 1 gets round to it
-    while compiler.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not compiler.exists())  # an orphan's last moment is when process 1 gets round to it
 
 
 def test_a_second_build_waits_for_the_first(tmp_path: Path) -> None:

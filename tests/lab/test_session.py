@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +15,9 @@ import pytest
 
 from nncp import lab
 from nncp.errors import Error
+from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.lab.conftest import Nothing, Processes
 
 
@@ -50,21 +47,12 @@ def test_setns_into_a_mount_namespace_sees_the_view(session: lab.Session) -> Non
     assert done.status == 0, done.stderr
 
 
-def test_commands_start_at_once(session: lab.Session) -> None:
-    took = []
-    for _ in range(15):
-        before = time.monotonic()
-        assert session.run(["true"]) == 0
-        took.append(time.monotonic() - before)
-    assert statistics.median(took) < 0.1, took  # 6 ms on an idle machine
-
-
 def test_much_goes_through_in_both_directions(session: lab.Session, tmp_path: Path) -> None:
     data = os.urandom(300_000)
     (tmp_path / "in").write_bytes(data)
     got = bytearray()
     with (tmp_path / "in").open("rb") as file:
-        assert session.run(["cat"], stdin=file, stdout=got.extend, timeout=60) == 0
+        assert session.run(["cat"], stdin=file, stdout=got.extend) == 0
     assert bytes(got) == data
 
 
@@ -73,62 +61,58 @@ def test_a_command_that_nobody_reads_from_does_not_hold_up_another(session: lab.
 
     def wait(_data: bytes) -> None:
         held.set()
-        go.wait(30)
+        go.wait()
 
     thread = threading.Thread(
         target=session.run, args=(["sh", "-c", "yes | head -c 2000000"],), kwargs={"stdout": wait}
     )
     thread.start()
     try:
-        assert held.wait(20)
-        assert session.output(["echo", "free"], timeout=20).stdout == "free\n"
+        until(held.is_set)
+        assert session.output(["echo", "free"]).stdout == "free\n"
     finally:
         go.set()
-        thread.join(30)
+        thread.join()
 
 
 def test_many_commands_run_at_the_same_time(session: lab.Session) -> None:
+    """Each waits for all the others: one after another they would not end."""
+    meet = "mkdir -p /run/meet; touch /run/meet/$0; until [ $(ls /run/meet | wc -l) = 8 ]; do sleep 0.05; done; echo $0"
     done: list[str] = []
     threads = [
-        threading.Thread(
-            target=lambda n=n: done.append(session.output(["sh", "-c", f"sleep 0.5; echo {n}"]).stdout)
-        )
+        threading.Thread(target=lambda n=n: done.append(session.output(["sh", "-c", meet, str(n)]).stdout))
         for n in range(8)
     ]
-    before = time.monotonic()
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(30)
+    until(lambda: len(done) == len(threads), what=lambda: done)
     assert sorted(done) == [f"{n}\n" for n in range(8)]
-    assert time.monotonic() - before < 3.5  # one after another would be 4
 
 
 def test_a_daemon_that_a_command_leaves_does_not_hold_it_up(session: lab.Session) -> None:
-    assert session.output(["sh", "-c", "sleep 60 & echo started"], timeout=20).stdout == "started\n"
+    assert session.output(["sh", "-c", "sleep 60 & echo started"]).stdout == "started\n"
 
 
 def test_what_takes_too_long_is_killed(session: lab.Session) -> None:
     with pytest.raises(Error, match="took too long"):
         session.run(["sleep", "77"], timeout=0.3)
-    time.sleep(0.3)
-    assert session.output(["pgrep", "-f", "sleep 77"]).stdout == ""
+    until(lambda: session.output(["pgrep", "-f", "sleep 77"]).stdout == "")
 
 
 def test_another_process_attaches(session: lab.Session) -> None:
     code = f"import sys; from nncp import lab; sys.exit(lab.attach({str(session.folder)!r}).run(['sh','-c','exit 9']))"
     code = code.replace("attach(", "attach(__import__('pathlib').Path(").replace(").run", ")).run")
     env = {**os.environ, "PYTHONPATH": _root()}
-    assert subprocess.run([sys.executable, "-c", code], env=env, check=False, timeout=30).returncode == 9
+    assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == 9
 
 
 def test_a_client_that_is_killed_takes_its_command_along(session: lab.Session) -> None:
     code = "import sys, pathlib; from nncp import lab; lab.attach(pathlib.Path(sys.argv[1])).run(['sleep', '88'])"
     env = {**os.environ, "PYTHONPATH": _root()}
     with subprocess.Popen([sys.executable, "-c", code, str(session.folder)], env=env) as client:
-        _until(lambda: session.output(["pgrep", "-f", "sleep 88"]).stdout != "")
+        until(lambda: session.output(["pgrep", "-f", "sleep 88"]).stdout != "")
         client.kill()
-    _until(lambda: session.output(["pgrep", "-f", "sleep 88"]).stdout == "")
+    until(lambda: session.output(["pgrep", "-f", "sleep 88"]).stdout == "")
 
 
 def test_there_is_no_second_kernel_in_a_folder(session: lab.Session) -> None:
@@ -146,7 +130,7 @@ def test_a_detached_kernel_outlives_its_starter_until_it_is_stopped(
     environment: dict[str, str], nothing_left: Nothing
 ) -> None:
     folder = Path(environment["TMPDIR"]) / "detached"
-    _start_detached(folder, environment, lifetime=60)
+    _start_detached(folder, environment, lifetime=600)
     found = lab.attach(folder)
     assert found.output(["uname", "-s"]).stdout == "Linux\n"
     found.stop()
@@ -162,7 +146,7 @@ def test_a_lifetime_ends_a_kernel(environment: dict[str, str], nothing_left: Not
 def test_a_keeper_that_is_killed_leaves_nothing(
     environment: dict[str, str], processes: Processes, nothing_left: Nothing, number: signal.Signals
 ) -> None:
-    _start_detached(Path(environment["TMPDIR"]) / "kept", environment, lifetime=60)
+    _start_detached(Path(environment["TMPDIR"]) / "kept", environment, lifetime=600)
     keeper = min(pid for pid, what in processes().items() if "nncp.lab.keeper" in what)
     os.kill(keeper, number)
     nothing_left()
@@ -199,16 +183,7 @@ def _start_detached(folder: Path, environment: dict[str, str], *, lifetime: floa
         "import sys, pathlib; from nncp import lab;"
         "lab.start(folder=pathlib.Path(sys.argv[1]), memory='256M', lifetime=float(sys.argv[2]), detached=True)"
     )
-    subprocess.run(
-        [sys.executable, "-c", code, str(folder), str(lifetime)], env=environment, check=True, timeout=60
-    )
-
-
-def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    subprocess.run([sys.executable, "-c", code, str(folder), str(lifetime)], env=environment, check=True)
 
 
 def _root() -> str:

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from launcher.seed import Seed, write_seed
+from nncp import netns
+from nncp.pace import Limit
+from tests import leftovers
+from tests.waiting import until
 from vmnet.rack import images
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
+ANSWERS = 10.0  # seconds for one answer; whoever gets none asks again
 NETWORK = """\
 version: 2
 ethernets:
@@ -27,10 +32,12 @@ ethernets:
     - 172.17.33.250/24
 """
 MEMORY = {"tiny": "128", "debian": "512"}
-PATIENCE = {"tiny": 60.0, "debian": 240.0}
-# Which port of the guest on which of its addresses a port of 127.0.0.1 leads to. Both are reached only at just
-# that address: user-mode networking forwards to what the guest was told, not to what it might have taken.
+BOOTS = {"tiny": 60.0, "debian": 240.0}  # seconds of a quiet machine, from the last word on its console
+# Which port of the guest on which of its addresses a port of 127.0.0.1 leads to, in a network namespace of the
+# guest's own. Both are reached only at just that address: user-mode networking forwards to what the guest was
+# told, not to what it might have taken.
 DHCP, STATIC = "10.0.2.2", "172.17.33.250"
+PORTS = {(DHCP, 7): 1007, (DHCP, 8): 1008, (STATIC, 7): 2007, (STATIC, 8): 2008}
 
 
 class Guest:
@@ -39,12 +46,27 @@ class Guest:
     def __init__(self, image: str, folder: Path) -> None:
         self.image = image
         self.console = folder / "console"
-        self.ports = {(address, port): free_port() for address in (DHCP, STATIC) for port in (7, 8)}
+        self.netns = leftovers.unused_namespace()
+        subprocess.run(["ip", "netns", "add", self.netns], check=True)
+        subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True)
         built = images.ensure(image)
         disk, seed = folder / "disk.img", folder / "seed.iso"
         subprocess.run(["cp", "--sparse=always", built / "disk.img", disk], check=True)
         write_seed(Seed("11111111-2222-3333-4444-555555555555", "guest", network_data=NETWORK), seed)
-        argv = ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", MEMORY[image], "-nodefaults"]
+        argv = [
+            "ip",
+            "netns",
+            "exec",
+            self.netns,
+            "qemu-system-x86_64",
+            "-accel",
+            "tcg",
+            "-M",
+            "q35",
+            "-m",
+            MEMORY[image],
+            "-nodefaults",
+        ]
         argv += ["-display", "none", "-no-reboot", "-serial", f"file:{self.console}"]
         argv += ["-kernel", built / "vmlinuz", "-initrd", built / "initrd"]
         argv += ["-append", (built / "cmdline").read_text()]
@@ -57,7 +79,7 @@ class Guest:
         self.monitor = folder / "monitor"
 
     def nic(self, name: str, mac: str, net: str, address: str) -> list[str]:
-        forwards = [f"hostfwd=tcp:127.0.0.1:{self.ports[address, port]}-{address}:{port}" for port in (7, 8)]
+        forwards = [f"hostfwd=tcp:127.0.0.1:{PORTS[address, port]}-{address}:{port}" for port in (7, 8)]
         device = f"virtio-net-pci,netdev={name},mac={mac}"
         return ["-netdev", f"user,id={name},{net},{','.join(forwards)}", "-device", device]
 
@@ -65,24 +87,27 @@ class Guest:
         """What the guest answers at one of its addresses; empty while it does not."""
         with (
             contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", self.ports[address, port]), 2) as line,
+            netns.entered(leftovers.NAMESPACES / self.netns),
+            socket.create_connection(("127.0.0.1", PORTS[address, port]), ANSWERS) as line,
         ):
-            line.settimeout(2)
             if word:
                 line.sendall(word)
             return line.recv(64)
         return b""
 
     def wait(self, address: str, port: int, word: bytes = b"") -> bytes:
-        end = time.monotonic() + PATIENCE[self.image]
-        while time.monotonic() < end and self.process.poll() is None:
-            answer = self.asks(address, port, word)
-            if answer:
-                return answer
+        limit, said = Limit(BOOTS[self.image]), ""
+        while not (answer := self.asks(address, port, word)):
+            before, said = said, self.console.read_text(errors="replace")
+            if said != before:
+                limit.progress()
+            assert self.is_there(), f"the guest has ended; its console says: {said[-2000:]}"
+            assert not limit.is_over(), f"no answer in {limit}; its console says: {said[-2000:]}"
             time.sleep(0.2)
-        raise AssertionError(
-            f"no answer; the console says: {self.console.read_text(errors='replace')[-2000:]}"
-        )
+        return answer
+
+    def is_there(self) -> bool:
+        return self.process.poll() is None
 
     def rounds(self) -> int:
         verdict = self.wait(STATIC, 8).decode()
@@ -93,24 +118,39 @@ class Guest:
         with socket.socket(socket.AF_UNIX) as line:
             line.connect(str(self.monitor))
             line.sendall(b"system_powerdown\n")
-            return self.process.wait(60)
+            return self.process.wait()
 
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
+        leftovers.remove_namespace(self.netns)
 
 
-def free_port() -> int:
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        return int(line.getsockname()[1])
+class Guests:
+    """A guest that a module's tests share; one that is lost is started anew for the tests after it."""
+
+    def __init__(self, image: str, folders: pytest.TempPathFactory) -> None:
+        self.image = image
+        self.folders = folders
+        self.made: list[Guest] = []
+
+    def running(self) -> Guest:
+        if not self.made or not self.made[-1].is_there():
+            self.made.append(Guest(self.image, self.folders.mktemp(self.image)))
+        return self.made[-1]
 
 
 @pytest.fixture(scope="module", params=["tiny", "debian"])
-def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    made = Guest(request.param, tmp_path_factory.mktemp(request.param))
-    yield made
-    made.end()
+def guests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
+    shared = Guests(request.param, tmp_path_factory)
+    yield shared
+    for guest in shared.made:
+        guest.end()
+
+
+@pytest.fixture
+def guest(guests: Guests) -> Guest:
+    return guests.running()
 
 
 def test_the_nic_that_the_seed_names_has_its_static_address(guest: Guest) -> None:
@@ -123,8 +163,7 @@ def test_the_nic_that_it_does_not_name_has_a_lease(guest: Guest) -> None:
 
 def test_it_watches_its_memory_and_disk_and_says_so(guest: Guest) -> None:
     first = guest.rounds()
-    time.sleep(5)
-    assert guest.rounds() > first
+    until(lambda: guest.rounds() > first, seconds=30)
 
 
 def test_the_power_button_ends_it(guest: Guest) -> None:

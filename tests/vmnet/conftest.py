@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests import leftovers
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +25,18 @@ ip link set lo up; echo up; exec sleep inf
 """
 
 
+NODE = "BRIDGEHEAD_TEST_NODE"
+
+
 class Node:
-    """A machine without a machine: own network, own /run and /var/lib."""
+    """A machine without a machine: own network, own /run and /var/lib. What runs in it is known by NODE."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.env = {**os.environ, NODE: f"{folder}/"}
         self.process = subprocess.Popen(
             ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", HOLD],
+            env=self.env,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -45,8 +55,7 @@ class Node:
             input=stdin,
             text=True,
             capture_output=True,
-            env={**os.environ, **env},
-            timeout=60,
+            env={**self.env, **env},
             check=False,
         )
         if check:
@@ -59,13 +68,29 @@ class Node:
     def vmnet(self, *argv: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "-m", "vmnet.cli", *argv, check=check, stdin=stdin)
 
-    def python(self, *argv: str) -> subprocess.Popen[str]:
+    def until(self, script: str) -> None:
+        """Wait until a script succeeds here."""
+        until(lambda: self.run("sh", "-ec", script, check=False).returncode == 0, what=script)
+
+    def serve(self, namespace: str, port: int, word: str) -> None:
+        """Serve a word on a TCP port of one of the node's namespaces, from now until the node's end."""
+        self.sh(f"ip netns exec {namespace} python3 -c '{SERVER}' {port} {word} >/dev/null 2>&1 &")
+        self.until(f"ip netns exec {namespace} ss -Hltn sport = :{port} | grep -q .")
+
+    def spawn(self, *argv: str, **pipes: int) -> subprocess.Popen[str]:
+        """Start a program here, in a session of its own."""
         return subprocess.Popen(
-            [*self.command, sys.executable, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*self.command, *argv], env=self.env, text=True, start_new_session=True, **pipes
         )
 
+    def python(self, *argv: str) -> subprocess.Popen[str]:
+        """Start Python here, with pipes."""
+        return self.spawn(sys.executable, *argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
     def close(self) -> None:
-        self.process.kill()
+        for process in leftovers.marked(f"{self.folder}/", name=NODE):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -80,6 +105,14 @@ def node(tmp_path: Path) -> Iterator[Node]:
     machine.close()
 
 
+SERVER = """
+import socket, sys
+s = socket.create_server(("", int(sys.argv[1])), reuse_port=True)
+while True:
+    c, _ = s.accept()
+    c.sendall(sys.argv[2].encode())
+    c.close()
+"""
 POD_NETWORK = """
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge", "bridge": "pods", "isGateway": true,
  "mtu": 1400, "ipam": {"type": "host-local", "dataDir": "/run/ipam", "routes": [{"dst": "0.0.0.0/0"}],

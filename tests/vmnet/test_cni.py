@@ -159,7 +159,7 @@ def test_a_spoofed_mac_does_not_pass_and_the_guard_goes_with_the_port(runtime: R
     node = runtime.node
     node.sh("ip addr add 10.8.0.1/24 dev br1")
     result = runtime.ok("ADD", conf)
-    node.sh("ip -n c addr add 10.8.0.2/24 dev net1; ip netns exec c ping -c1 -W2 10.8.0.1")
+    node.sh("ip -n c addr add 10.8.0.2/24 dev net1; ip netns exec c ping -c1 -W60 10.8.0.1")
     runtime.ok("CHECK", {**conf, "prevResult": result})
     node.sh(f"ip -n c link set net1 address {MAC}")
     assert node.run("ip", "netns", "exec", "c", "ping", "-c1", "-W1", "10.8.0.1", check=False).returncode

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,15 +38,18 @@ done
 ip link add eth0 netns prober type veth peer name probe netns tor
 ip -n tor link set probe master sw; bridge -n tor vlan add dev probe vid 33 pvid untagged
 ip -n tor link set probe up; ip -n prober link set eth0 up
-states() { for n in node-1 node-2; do ip netns exec $n grep 'port state: 63' /proc/net/bonding/bond0; done; }
-t=0; until [ $(states | wc -l) = 8 ]; do t=$((t+1)); [ $t -lt 200 ]; sleep 0.1; done
 """
+STATES = (
+    "for n in node-1 node-2; do ip netns exec $n grep 'port state: 63' /proc/net/bonding/bond0; done | wc -l"
+)
+"""How many sides of the nodes' bonds collect and distribute, of 8 (IEEE 802.1AX)."""
 
 
 class Rack:
     def __init__(self, node: Node) -> None:
         self.node = node
         node.sh(CABLING)
+        node.until(f"test $({STATES}) = 8")
 
     def preflight(self, *members: str, check: int, **options: str) -> dict[str, Any]:
         names = members or ("node-1", "node-2", "prober:eth0")
@@ -207,14 +211,10 @@ def test_a_serving_member_speaks_json_lines(rack: Rack) -> None:
 
 def test_a_preflight_that_is_killed_leaves_no_member_behind(rack: Rack) -> None:
     given = [f"--member={n}=ip netns exec {n}" for n in ("node-1", "node-2")]
-    argv = [*rack.node.command, sys.executable, "-m", "vmnet.cli", "preflight", "--bridge=br1", *given]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    argv = [sys.executable, "-m", "vmnet.cli", "preflight", "--bridge=br1", *given]
+    process = rack.node.spawn(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     members = "ip netns pids node-1; ip netns pids node-2"
-    deadline = time.monotonic() + 20
-    while len(rack.node.sh(members).split()) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: len(rack.node.sh(members).split()) == 2)
     process.kill()
     process.wait()
-    while rack.node.sh(members) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert rack.node.sh(members) == ""
+    until(lambda: rack.node.sh(members) == "")

@@ -21,7 +21,8 @@ from nncp.errors import Error, ErrorKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-NOTE = Path("/run/bridgehead/rack")
+NOTE = Path(os.environ.get("BRIDGEHEAD_RACK", "/run/bridgehead/rack"))
+"""What says that a rack stands here, and how to enter it; one rack for each such file."""
 # The shell is process 1 and reaps what loses its parent; with one command it would become that command.
 FIRST = '"$@"; exit $?'
 READY = "the room is furnished"

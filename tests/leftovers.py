@@ -1,0 +1,157 @@
+"""What a run of the tests left behind, told by its own marks: others work on this machine too.
+
+Everything that a run starts inherits MARK in its environment, with the run's number and the worker's; a
+namespace has it in its name; temporary files lie in a folder of the run. What bears another mark, or none, is
+somebody else's and is neither looked at nor touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from nncp.pace import Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+MARK = "BRIDGEHEAD_TEST_RUN"
+TEST = "PYTEST_CURRENT_TEST"  # pytest's own: what runs now, inherited too
+PREFIX = "bhtest"
+NAMESPACES = Path("/run/netns")
+_numbers = itertools.count()
+
+
+class Process(Struct, frozen=True):
+    """A process that is there: what it is, which test started it, its session, its CPU time in ticks."""
+
+    pid: int
+    command: str
+    test: str
+    session: int
+    ticks: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.command[:120]})" + (
+            f", started by {self.test}" if self.test else ""
+        )
+
+
+def begin_run() -> None:
+    """Mark what this process starts from now on as of a new run, and give it a folder for temporary files."""
+    os.environ[MARK] = f"{os.getpid()}."
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-")
+    tempfile.tempdir = None  # asked for anew
+
+
+def marked(mark: str, *, name: str = MARK, sessions: Iterable[int] = ()) -> list[Process]:
+    """Return the live processes whose environment has `name` with a value that begins with `mark`.
+
+    This process is left out. The processes of a lab kernel have no environment: they are known by their
+    session, whose leader has one, or which is among `sessions`.
+    """
+    word = f"{name}={mark}".encode()
+    seen = [each for each in _all() if each[0].pid != os.getpid()]
+    ours = {process.pid for process, environ in seen if any(w.startswith(word) for w in environ)}
+    known = ours.union(sessions)
+    return [process for process, _ in seen if process.pid in ours or process.session in known]
+
+
+def _all() -> Iterator[tuple[Process, list[bytes]]]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            stat = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            environ = (folder / "environ").read_bytes().split(b"\0")
+            if stat[0] not in "ZX":
+                yield _process(folder, stat, environ), environ
+
+
+def _process(folder: Path, stat: Sequence[str], environ: Sequence[bytes]) -> Process:
+    command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    test = next((word.decode(errors="replace") for word in environ if word.startswith(TEST.encode())), "")
+    started_by = test.partition("=")[2].rpartition(" (")[0]
+    return Process(
+        int(folder.name), command or "kernel's own", started_by, int(stat[3]), int(stat[11]) + int(stat[12])
+    )
+
+
+def unused_namespace() -> str:
+    """Return a name for a network namespace that says whose it is."""
+    run = os.environ.get(MARK, f"{os.getpid()}.").partition(".")[0]
+    return f"{PREFIX}-{run}-{os.getpid()}-{next(_numbers)}"
+
+
+def remove_namespace(name: str) -> None:
+    """End what runs in a namespace of ours, and the namespace."""
+    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
+    for pid in pids.stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def sweep_dead_runs() -> None:
+    """Remove namespaces of runs that were killed: their names hold the run's process id."""
+    for path in NAMESPACES.glob(f"{PREFIX}-*") if NAMESPACES.exists() else ():
+        if not Path("/proc", path.name.split("-")[1]).exists():
+            remove_namespace(path.name)
+
+
+def namespaces(run: str) -> list[str]:
+    """Return the names of a run's namespaces."""
+    return sorted(path.name for path in NAMESPACES.glob(f"{PREFIX}-{run}-*")) if NAMESPACES.exists() else []
+
+
+def files() -> list[str]:
+    """Return what lies in the run's temporary folder beside pytest's own."""
+    folder = Path(tempfile.gettempdir())
+    return sorted(str(path) for path in folder.iterdir() if not path.name.startswith("pytest-of-"))
+
+
+def mounts() -> list[str]:
+    """Return where something is still mounted below the run's temporary folder."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line.split()[1] for line in lines if line.split()[1].startswith(f"{tempfile.gettempdir()}/")]
+
+
+def gone(look: Callable[[], Sequence[object]], *, seconds: float = 10.0) -> list[object]:
+    """Wait until `look` finds nothing; return what it still finds when nothing goes any more."""
+    limit, found = Limit(seconds), list(look())
+    while found and not limit.is_over():
+        time.sleep(0.05)
+        before, found = found, list(look())
+        if len(found) < len(before):
+            limit.progress()
+    return found
+
+
+def end_run() -> list[str]:
+    """Return what the run has left behind, and remove it: processes, namespaces, mounts, files."""
+    mark = os.environ[MARK]
+    processes = gone(lambda: marked(mark))
+    told = [str(each) for each in processes]
+    for each in marked(mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each.pid, signal.SIGKILL)
+    for name in namespaces(mark.partition(".")[0]):
+        told.append(f"network namespace {name}")
+        remove_namespace(name)
+    return told
+
+
+def end_files() -> list[str]:
+    """Return what the run has left in its temporary folder, and remove the folder."""
+    told = [f"mount {path}" for path in mounts()] + [f"file {path}" for path in files()]
+    if not mounts():
+        shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    return told
