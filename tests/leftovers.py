@@ -101,10 +101,20 @@ def remove_namespace(name: str) -> None:
 
 
 def sweep_dead_runs() -> None:
-    """Remove namespaces of runs that were killed: their names hold the run's process id."""
-    for path in NAMESPACES.glob(f"{PREFIX}-*") if NAMESPACES.exists() else ():
-        if not Path("/proc", path.name.split("-")[1]).exists():
-            remove_namespace(path.name)
+    """Remove namespaces and folders of runs that were killed: their names hold the run's process id."""
+    for path in _of_dead_runs(NAMESPACES):
+        remove_namespace(path.name)
+    for path in _of_dead_runs(Path(tempfile.gettempdir()).parent):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _of_dead_runs(folder: Path) -> list[Path]:
+    """Return what in a folder is named after a run whose process has ended; it may have another's id by now."""
+    if not folder.exists():
+        return []
+    return [
+        path for path in folder.glob(f"{PREFIX}-*-*") if not Path("/proc", path.name.split("-")[1]).exists()
+    ]
 
 
 def namespaces(run: str) -> list[str]:
@@ -138,7 +148,7 @@ def gone(look: Callable[[], Sequence[object]], *, seconds: float = 10.0) -> list
 def end_run() -> list[str]:
     """Return what the run has left behind, and remove it: processes, namespaces, mounts, files."""
     mark = os.environ[MARK]
-    processes = gone(lambda: marked(mark))
+    processes = gone(lambda: marked(mark), seconds=3.0)
     told = [str(each) for each in processes]
     for each in marked(mark):
         with contextlib.suppress(ProcessLookupError):
