@@ -93,7 +93,7 @@ def changed(value: Any, path: tuple[Any, ...], junk: Any) -> Any:
     return copy
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(path=st.sampled_from(paths(INTERFACE)[1:]), junk=JUNK)
 def test_what_the_decoder_refuses_the_schema_explains_and_nothing_else(
     kinds: Mapping[str, Documented], path: tuple[Any, ...], junk: Any
