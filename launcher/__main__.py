@@ -28,7 +28,6 @@ RUN_DIR = click.option(
 OUTPUT = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
-STOP_PATIENCE = 30.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -125,15 +124,22 @@ def _text(file: str) -> str:
 @click.option(
     "--max-downtime", default=50, show_default=True, metavar="MS", help="How long the guest may be paused."
 )
-@click.option("--timeout", default=120.0, show_default=True, metavar="S", help="When to give up.")
+@click.option(
+    "--timeout",
+    type=float,
+    default=None,
+    show_default="while less and less is left to copy",
+    metavar="S",
+    help="When to give up.",
+)
 @RUN_DIR
 @OUTPUT
-def migrate(pod: str, to: str, max_downtime: int, timeout: float, run_dir: Path, output: str) -> None:
+def migrate(pod: str, to: str, max_downtime: int, timeout: float | None, run_dir: Path, output: str) -> None:
     """Move the running guest to a prepared Pod; its own Pod ends when it has gone."""
     from launcher import control  # noqa: PLC0415 -- the same
 
     request = {"do": "migrate", "to": to, "max_downtime": max_downtime, "timeout": timeout}
-    _show(control.ask(run_dir / "pods" / pod, request, patience=timeout + STOP_PATIENCE), output)
+    _show(control.ask(run_dir / "pods" / pod, request), output)
 
 
 @app.command()
@@ -149,7 +155,7 @@ def stop(pod: str, grace: float, run_dir: Path, output: str) -> None:
     if not control.is_alive(folder):
         _show({"pod": pod, "stopped": False}, output)
         return
-    _show(control.ask(folder, {"do": "stop", "grace": grace}, patience=grace + STOP_PATIENCE), output)
+    _show(control.ask(folder, {"do": "stop", "grace": grace}), output)
 
 
 @app.command()
@@ -160,7 +166,7 @@ def status(pod: str, run_dir: Path, output: str) -> None:
     """Say how a Pod's guest is."""
     from launcher import control  # noqa: PLC0415 -- the same
 
-    _show(control.ask(run_dir / "pods" / pod, {"do": "status"}, patience=10.0), output)
+    _show(control.ask(run_dir / "pods" / pod, {"do": "status"}), output)
 
 
 @app.command()
@@ -171,10 +177,18 @@ def status(pod: str, run_dir: Path, output: str) -> None:
 )
 @OUTPUT
 def probe(address: str, seconds: float | None, events: Path | None, output: str) -> None:
-    """Ping ADDRESS every 10 ms and hold a TCP session to its port 7; report when a signal ends it."""
+    """Ping ADDRESS every 10 ms and hold a TCP session to its port 7; report when a signal ends it.
+
+    With -o json there is a line when it begins, and the report in another.
+    """
     from launcher.prober import measure  # noqa: PLC0415 -- the same
 
-    _show(measure(address, seconds=seconds, events=events), output)
+    def began() -> None:
+        if output == "json":
+            click.echo(json.dumps({"event": "probing", "address": address}))
+            sys.stdout.flush()
+
+    _show(measure(address, began=began, seconds=seconds, events=events), output)
 
 
 def _show(answer: Mapping[str, Any], output: str) -> None:

@@ -1,4 +1,8 @@
-"""How the commands speak to the launcher in a Pod: one JSON line each way, over the Pod's socket."""
+"""How the commands speak to the launcher in a Pod: one JSON line each way, over the Pod's socket.
+
+Before the answer the launcher says every other second that it is at it. So whoever asked waits for a long
+migration and for a slow machine, and not for a launcher that hangs.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,19 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SOCKET = "launcher.sock"
+WORKING = b'{"working": true}\n'
+WORKING_EVERY = 2.0
+PATIENCE = 10.0
+"""Seconds of a quiet machine since the launcher's last word."""
+LONGEST = 1 << 16
+REPLY_S = 1.0
+"""An answer fits into the socket's buffer; whoever has filled it and does not read is not waited for."""
 
 
 def listen(folder: Path) -> socket.socket:
@@ -45,21 +57,58 @@ def is_alive(folder: Path) -> bool:
         return True
 
 
-def ask(folder: Path, request: dict[str, Any], *, patience: float) -> dict[str, Any]:
+class Request:
+    """What somebody asks over a connection: read as it comes, since nobody may make the launcher wait."""
+
+    def __init__(self, line: socket.socket) -> None:
+        line.setblocking(False)
+        self.line = line
+        self._said = b""
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the request once it is whole; an empty one when nothing sensible will come."""
+        try:
+            data = self.line.recv(LONGEST)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return {}
+        self._said += data
+        if data and b"\n" not in self._said and len(self._said) < LONGEST:
+            return None
+        try:
+            request = json.loads(self._said.partition(b"\n")[0] or b"{}")
+        except ValueError:
+            return {}
+        return request if isinstance(request, dict) else {}
+
+
+def say_working(line: socket.socket) -> bool:
+    """Say that an answer is being worked at; False when that is known already, or nobody listens."""
+    try:
+        return bool(line.send(WORKING))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def ask(folder: Path, request: dict[str, Any], *, patience: float = PATIENCE) -> dict[str, Any]:
     """Send a request and return the answer.
 
     Raises:
-        Error: there is no launcher, it refuses, or it ended before it answered.
+        Error: there is no launcher, it refuses, hangs, or it ended before it answered.
 
     """
     with socket.socket(socket.AF_UNIX) as line:
+        limit = Limit(patience)
         line.settimeout(patience)
         try:
             line.connect(str(folder / SOCKET))
             line.sendall(json.dumps(request).encode() + b"\n")
-            said = line.makefile("rb").readline()
+            said = _heard(line, limit)
         except TimeoutError:
-            message = f"the launcher of Pod {folder.name} did not answer in {patience:.0f} s"
+            message = f"the launcher of Pod {folder.name} did not answer {limit.story}"
             raise Error(message, kind=ErrorKind.FAILED) from None
         except OSError:
             raise absent(folder) from None
@@ -70,6 +119,26 @@ def ask(folder: Path, request: dict[str, Any], *, patience: float) -> dict[str, 
     if "error" in answer:
         raise unpacked(answer["error"])
     return answer
+
+
+def _heard(line: socket.socket, limit: Limit) -> bytes:
+    """Return the answer, empty when the other side hung up; TimeoutError when it is silent for too long."""
+    said = b""
+    while b"\n" not in said:
+        line.settimeout(max(limit.left, 0.01))
+        try:
+            data = line.recv(LONGEST)
+        except TimeoutError:
+            if limit.is_over():
+                raise
+            continue
+        if not data:
+            return b""
+        limit.progress()
+        said += data
+        while said.startswith(WORKING):
+            said = said.removeprefix(WORKING)
+    return said
 
 
 def absent(folder: Path) -> Error:
@@ -97,6 +166,7 @@ def reply(line: socket.socket, answer: dict[str, Any] | Error) -> None:
     """Answer a request and hang up; whoever asked may have gone."""
     value = {"error": packed(answer)} if isinstance(answer, Error) else answer
     try:
+        line.settimeout(REPLY_S)
         line.sendall(json.dumps(value).encode() + b"\n")
     except OSError:
         pass

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit, cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from libvirt import virConnect
 
 URI = "qemu:///system"
-PATIENCE = 60.0
-"""Seconds for a daemon to answer: 2 on a host, 5 in an emulated kernel, several times that beside load."""
+PATIENCE, IN_ALL = 60.0, 300.0
+"""Seconds of a quiet machine that a daemon may do nothing before it answers, and in all. It takes two."""
 
 ETC = Path("/etc/libvirt")
 
@@ -107,17 +108,34 @@ def connect(
     import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
 
     libvirt.registerErrorHandler(lambda *_: None, None)  # it prints every refusal otherwise
-    end = time.monotonic() + patience
+    limit = Limit(patience, in_all=IN_ALL)
     while True:
         try:
             return libvirt.open(URI)
         except libvirt.libvirtError as error:
-            ended = next((daemon for daemon in daemons if daemon.poll() is not None), None)
-            if ended is not None or time.monotonic() > end:
-                raise Error(
-                    f"libvirt does not answer: {error}", kind=ErrorKind.FAILED, hint=f"see {log}"
-                ) from None
+            if why := _hopeless(daemons, limit):
+                raise Error(f"{why}: {error}", kind=ErrorKind.FAILED, hint=f"see {log}") from None
             time.sleep(0.05)
+
+
+def _hopeless(daemons: Sequence[subprocess.Popen[bytes]], limit: Limit) -> str:
+    """Say why no answer will come; nothing while there is hope: a daemon that works on is waited for."""
+    for daemon in daemons:
+        if daemon.poll() is not None:
+            return f"a libvirt daemon ended with {daemon.returncode}"
+    limit.sees(cpu_seconds(*(daemon.pid for daemon in daemons)))
+    return f"libvirt did not answer {limit.story}" if limit.is_over() else ""
+
+
+def downtime(connection: virConnect, domain: str) -> int | None:
+    """Return libvirt's figure of the last migration's pause, in milliseconds; None before it has one."""
+    import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
+
+    try:
+        job = connection.lookupByName(domain).jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+        return int(job["downtime"])
+    except (libvirt.libvirtError, KeyError):
+        return None
 
 
 def qemu_version(program: str) -> tuple[int, int, int]:

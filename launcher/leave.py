@@ -13,6 +13,7 @@ import msgspec
 
 from launcher.migrate import Arrival, Event, Facts, Phase, Timing, downtime, refusals
 from nncp.errors import Error, ErrorKind, together
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     import socket
@@ -23,10 +24,17 @@ if TYPE_CHECKING:
     from launcher.words import Talk
 
 ASK_EVERY = 0.2
+RESUMED_EVERY = 0.05
 READY_PATIENCE = 3.0
-ARRIVED_PATIENCE = 8.0
+"""Seconds of a quiet machine, as all that follow, for somebody to answer where the guest is to go."""
+ARRIVED_PATIENCE, ARRIVED_IN_ALL = 8.0, 120.0
+"""Since the target's last word; and in all."""
 RESUME_PATIENCE = 10.0
-"""Seconds for the guest to run on at the source after libvirt gave up; it resumes it before it says so."""
+"""For the guest to run on at the source after libvirt gave up; it resumes it before it says so."""
+PROGRESS_TIMEOUT = 120.0
+"""Since less was left to copy than ever before (KubeVirt's progressTimeout, pkg/virt-handler: 150 s)."""
+LOOK_AFTER, LOOK_EVERY = 30.0, 5.0
+"""A migration that goes well is over by then: nothing asks QEMU how far it is while it should pause soon."""
 
 
 class Home(Protocol):
@@ -48,7 +56,9 @@ class Home(Protocol):
 class Departure:
     """A migration that somebody waits for on `line`."""
 
-    def __init__(self, home: Home, *, to: str, limit_ms: int, timeout: float, line: socket.socket) -> None:
+    def __init__(
+        self, home: Home, *, to: str, limit_ms: int, timeout: float | None, line: socket.socket
+    ) -> None:
         assert home.talk is not None
         self.home = home
         self.talk = home.talk
@@ -59,38 +69,57 @@ class Departure:
         self.began = time.time()
         self.total = 0.0
         self._waiting_for = ""
-        self._until = 0.0
+        self._limit = Limit(READY_PATIENCE)
+        self._copying = Limit(PROGRESS_TIMEOUT)
+        self._least: int | None = None
+        self._given_up = ""
+        self._is_answered = False
 
     def start(self) -> None:
         """Ask the target whether it is ready."""
         self.talk.peer = self.to
-        self._ask("ask", awaited="ready", patience=READY_PATIENCE)
+        self._ask("ask", awaited="ready", limit=Limit(READY_PATIENCE))
 
-    def _ask(self, word: str, *, awaited: str, patience: float) -> None:
+    def _ask(self, word: str, *, awaited: str, limit: Limit) -> None:
         self._waiting_for = awaited
-        self._until = time.time() + patience
+        self._limit = limit
         self._repeat(word, awaited)
 
     def _repeat(self, word: str, awaited: str) -> None:
         if self._waiting_for != awaited:
             return
-        if time.time() > self._until:
-            self._unanswered(awaited)
-            return
         self.talk.say(word)
-        self.home.later(ASK_EVERY, lambda: self._repeat(word, awaited))
+        self._unless_over(
+            self._limit,
+            then=lambda: self.home.later(ASK_EVERY, lambda: self._repeat(word, awaited)),
+            over=lambda: self._unanswered(awaited),
+        )
+
+    def _unless_over(self, limit: Limit, *, then: Callable[[], None], over: Callable[[], None]) -> None:
+        """Go on with one or the other. The machine is measured in a thread: this one is first on the CPU."""
+
+        def measured(is_over: Any) -> None:
+            (over if is_over and not limit.left else then)()
+
+        if limit.left:
+            then()
+        else:
+            self.home.aside(limit.is_over, measured)
 
     def _unanswered(self, awaited: str) -> None:
+        if self._waiting_for != awaited:
+            return
         self._waiting_for = ""
         if awaited == "arrived":
             self._succeed(None)
             return
-        self._refuse(
-            f"no target is ready at {self.to}", hint=f"launcher prepare --from {self.home.job.record.address}"
-        )
+        hint = f"launcher prepare --from {self.home.job.record.address}"
+        self._refuse(f"no target is ready at {self.to}: nobody answered {self._limit.story}", hint=hint)
 
     def heard(self, said: dict[str, Any]) -> None:
         """Take the target's answer to what was last asked."""
+        if said["word"] == "coming" and self._waiting_for == "arrived":
+            self._limit.progress()
         if said["word"] != self._waiting_for:
             return
         self._waiting_for = ""
@@ -110,15 +139,19 @@ class Departure:
                 Error(f"migration to {self.to} refused: {reason}", kind=kind) for reason in reasons
             )
             assert error is not None
-            self.home.departed(self.line, error)
+            self._answer(error)
             return
         self.began = time.time()
         self.home.happened(Event.LEAVE, to=self.to, limit_ms=self.limit_ms)
-        self.home.later(self.timeout, self._abort)
+        self._watch()
         self.home.aside(self._migrate, self._ended)
 
+    def _answer(self, answer: dict[str, Any] | Error) -> None:
+        self._is_answered = True
+        self.home.departed(self.line, answer)
+
     def _refuse(self, message: str, *, hint: str = "") -> None:
-        self.home.departed(self.line, Error(message, kind=ErrorKind.FAILED, hint=hint))
+        self._answer(Error(message, kind=ErrorKind.FAILED, hint=hint))
 
     def _migrate(self) -> None:
         """In a thread: libvirt's own migration, daemon to daemon."""
@@ -133,8 +166,44 @@ class Departure:
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_UNSAFE
         domain.migrateToURI3(f"qemu+tcp://{host}/system", {}, flags)
 
-    def _abort(self) -> None:
-        if self.home.phase is Phase.LEAVING:
+    def _watch(self) -> None:
+        """Give the migration the seconds that somebody asked for, or as long as it gets on."""
+        self._copying.progress()
+        if self.timeout is None:
+            self.home.later(LOOK_AFTER, self._look)
+        else:
+            self.home.later(self.timeout, lambda: self._abort(f"it was not done in {self.timeout:g} s"))
+
+    def _look(self) -> None:
+        if self.home.phase is Phase.LEAVING and not self._is_answered:
+            self.home.aside(self._stands_still, self._looked)
+
+    def _stands_still(self) -> bool:
+        """In a thread: whether no less is left to copy since long."""
+        left = self._left_to_copy()
+        if left is not None and (self._least is None or left < self._least):
+            self._least = left
+            self._copying.progress()
+        return self._copying.is_over()
+
+    def _left_to_copy(self) -> int | None:
+        import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
+
+        assert self.home.connection is not None
+        try:
+            return int(self.home.connection.lookupByName(self.home.job.domain).jobStats()["data_remaining"])
+        except (libvirt.libvirtError, KeyError):  # it has not begun, or is over
+            return None
+
+    def _looked(self, stands_still: Any) -> None:
+        if stands_still is True:
+            self._abort(f"it was not done {self._copying.story}: the guest writes faster than is copied")
+        else:
+            self.home.later(LOOK_EVERY, self._look)
+
+    def _abort(self, why: str) -> None:
+        if self.home.phase is Phase.LEAVING and not self._is_answered:
+            self._given_up = why
             self.home.aside(self._abort_job, lambda _: None)
 
     def _abort_job(self) -> None:
@@ -145,21 +214,31 @@ class Departure:
         self.total = time.time() - self.began
         if error is None:
             self.home.happened(Event.MOVED)
-            self._ask("where", awaited="arrived", patience=ARRIVED_PATIENCE)
+            limit = Limit(ARRIVED_PATIENCE, in_all=ARRIVED_IN_ALL)
+            self._ask("where", awaited="arrived", limit=limit)
             return
         self.home.happened(Event.FAILED, error=str(error))
-        self._until = time.time() + RESUME_PATIENCE
-        self._fail(str(error))
+        self._limit = Limit(RESUME_PATIENCE)
+        self._fail(self._given_up or str(error))
 
     def _fail(self, why: str) -> None:
         """Answer once it is clear whether the guest runs on here."""
-        if self.home.phase is Phase.STRANDED and time.time() < self._until:
-            self.home.later(0.05, lambda: self._fail(why))
-            return
+        if self.home.phase is Phase.STRANDED:
+            self._unless_over(
+                self._limit,
+                then=lambda: self.home.later(RESUMED_EVERY, lambda: self._fail(why)),
+                over=lambda: self._failed(why),
+            )
+        else:
+            self._failed(why)
+
+    def _failed(self, why: str) -> None:
         running = self.home.phase is Phase.RUNNING
         state = "the guest runs on in its Pod" if running else f"the guest is {self.home.phase.value}"
+        if self.home.phase is Phase.STRANDED:
+            state += f": it did not resume {self._limit.story}"
         kind = ErrorKind.FAILED if running else ErrorKind.ROLLBACK_FAILED
-        self.home.departed(self.line, Error(f"migration to {self.to} failed: {why}", kind=kind, hint=state))
+        self._answer(Error(f"migration to {self.to} failed: {why}", kind=kind, hint=state))
 
     def _succeed(self, arrival: Arrival | None) -> None:
         record = self.home.job.record
@@ -173,4 +252,4 @@ class Departure:
             "stopped_at": self.home.timing.stopped if self.home.timing else None,
             "resumed_at": arrival.resumed if arrival else None,
         }
-        self.home.departed(self.line, answer)
+        self._answer(answer)

@@ -41,6 +41,7 @@ from launcher.migrate import (
 from launcher.qmp import Monitor, QemuEvent
 from launcher.words import Talk
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit, cpu_seconds
 from vmnet import nft
 from vmnet.record import Record
 
@@ -54,10 +55,12 @@ if TYPE_CHECKING:
 LIFT_AFTER = (
     1.0  # seconds after the guest runs here: loading nft's rules forks, and the guest has to catch up first
 )
-EXPIRES = 600.0  # seconds that a target is kept ready for a source that never comes
+EXPIRES = 600.0  # seconds of a quiet machine that a target is kept ready for a source that never comes
 LINGER = 1.0  # seconds that an empty Pod stays: taking it down would slow a guest that resumes next door
 GIVE_WAY = 1.0  # seconds in which a guest that has just begun to run here goes before its management
-STATS_AFTER, STATS_TRIES = 0.5, 12
+STATS_AFTER = 0.5
+# Of a quiet machine: libvirt's figure of the pause, since its daemon last did anything; and in all.
+STATS_PATIENCE, STATS_IN_ALL = 6.0, 60.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -88,7 +91,9 @@ class Machine:
         self.arrival: Arrival | None = None
         self.timing: Timing | None = None
         self._is_measured = False
-        self._is_stopping = False
+        self._stats = Limit(STATS_PATIENCE)
+        self._expiry = Limit(EXPIRES)
+        self._stopping: list[socket.socket] = []
         self.connection: virConnect | None = None
         self.facts = Facts()
         self._daemons: list[subprocess.Popen[bytes]] = []
@@ -168,7 +173,22 @@ class Machine:
             self.connection.defineXML(self.job.domain_xml).undefine()
         except libvirt.libvirtError as error:
             raise Error(f"libvirt does not take the guest's domain: {error}", kind=ErrorKind.FAILED) from None
-        self.later(EXPIRES, lambda: self.happened(Event.EXPIRED))
+        self._expiry.progress()
+        self.later(EXPIRES, self._expire)
+
+    def _expire(self) -> None:
+        """Give up a source that never came. One whose QEMU is here already may take as long as it needs."""
+
+        def measured(is_over: Any) -> None:
+            if is_over and not self._expiry.left:
+                self.happened(Event.EXPIRED)
+            else:
+                self.later(max(self._expiry.left, 1.0), self._expire)
+
+        if self.monitor.qemu is not None:
+            self._expiry.progress()
+        if self.phase is Phase.WAITING:
+            self.aside(self._expiry.is_over, measured)
 
     def _watch_end(self, process: subprocess.Popen[bytes]) -> None:
         """Without its daemon a Pod cannot be managed: it ends, and its guest with it."""
@@ -255,7 +275,7 @@ class Machine:
             Action.SAY_STOPPED: lambda: self._say("stopped"),
             Action.SAY_BACK: self._say_back,
             Action.GIVE_WAY: self._give_way,
-            Action.SAY_ARRIVED: lambda: self.later(STATS_AFTER, self._measure_arrival),
+            Action.SAY_ARRIVED: self._has_arrived,
             Action.LIFT: lambda: self.later(LIFT_AFTER, self._lift),
             Action.END: self._guest_gone,
         }[action]()
@@ -274,7 +294,9 @@ class Machine:
             self.talk.say(word, **more)
 
     def _guest_gone(self) -> None:
-        if self.departure is None and not self._is_stopping:
+        if self._stopping:
+            self._stopped()
+        elif self.departure is None:
             self.end()  # nobody waits for an answer
 
     def _give_way(self, *, is_over: bool = False) -> None:
@@ -318,26 +340,33 @@ class Machine:
         else:
             self.note(f"qemu {event.name}", stamp=event.stamp, data=event.data)
 
-    def _measure_arrival(self, tries: int = STATS_TRIES) -> None:
+    def _has_arrived(self) -> None:
+        self._stats = Limit(STATS_PATIENCE, in_all=STATS_IN_ALL)
+        self.later(STATS_AFTER, self._measure_arrival)
+
+    def _measure_arrival(self) -> None:
         """Ask libvirt for its own figure, which is there once its side of the migration is over."""
 
         def measured(said: Any) -> None:
+            if said is None:
+                self.later(STATS_AFTER, self._measure_arrival)
+                return
             if isinstance(said, int) and self.arrival is not None:
                 self.arrival = msgspec.structs.replace(self.arrival, downtime_ms=said)
-            elif tries:
-                self.later(STATS_AFTER, lambda: self._measure_arrival(tries - 1))
-                return
             self._is_measured = True
             self._say_arrived()
 
         self.aside(self._libvirt_downtime, measured)
 
-    def _libvirt_downtime(self) -> int:
-        import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
-
+    def _libvirt_downtime(self) -> int | None:
+        """In a thread: the figure, None while it may still come; raises when it does not."""
         assert self.connection is not None
-        stats = self.connection.lookupByName(self.job.domain).jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
-        return int(stats["downtime"])
+        figure = daemon.downtime(self.connection, self.job.domain)
+        if figure is None:
+            self._stats.sees(cpu_seconds(*(process.pid for process in self._daemons)))
+            if self._stats.is_over():
+                raise TimeoutError
+        return figure
 
     def _say_arrived(self) -> None:
         if self.arrival is not None:
@@ -350,36 +379,53 @@ class Machine:
         said = self.talk.hear()
         match said and said["word"]:
             case "ask":
+                self._expiry.progress()
                 self._say("ready", facts=msgspec.to_builtins(self.facts), phase=self.phase.value)
             case "stopped":
                 self.happened(Event.HEARD_STOPPED)
             case "back":
                 self.happened(Event.HEARD_BACK)
             case "where":
-                if self._is_measured:
-                    self._say_arrived()
-            case "ready" | "arrived" if self.departure is not None:
+                self._say_where()
+            case "ready" | "arrived" | "coming" if self.departure is not None:
                 assert said is not None
                 self.departure.heard(said)
+
+    def _say_where(self) -> None:
+        """Tell the source that the guest is here, or that it is still worth waiting for."""
+        if self._is_measured:
+            self._say_arrived()
+        elif self.phase in {Phase.WAITING, Phase.ARRIVING, Phase.RUNNING}:
+            self._say("coming")
 
     # ── what commands ask ──
 
     def _asked(self) -> None:
         line, _ = self._listener.accept()
-        line.settimeout(1.0)  # whoever connects has a request ready
-        try:
-            request = json.loads(line.makefile("rb").readline() or b"{}")
-        except (OSError, ValueError):
-            request = {}
-        match request.get("do"):
+        request = control.Request(line)
+        self._watch(line, lambda: self._read(request))
+
+    def _read(self, request: control.Request) -> None:
+        asked = request.read()
+        if asked is None:
+            return
+        line = request.line
+        self._selector.unregister(line)
+        match asked.get("do"):
             case "status":
                 control.reply(line, self.status())
             case "migrate":
-                self._leave(line, request)
+                self._leave(line, asked)
             case "stop":
-                self._stop(line, float(request.get("grace", 0)))
+                self._stop(line, float(asked.get("grace", 0)))
             case _:
                 line.close()
+        self._keep_waiting(line)
+
+    def _keep_waiting(self, line: socket.socket) -> None:
+        """Tell whoever waits for an answer, as long as there is none, that it is being worked at."""
+        if line.fileno() >= 0 and control.say_working(line):
+            self.later(control.WORKING_EVERY, lambda: self._keep_waiting(line))
 
     def status(self) -> dict[str, Any]:
         """Return what can be said of the Pod without asking anybody."""
@@ -415,24 +461,22 @@ class Machine:
 
     def _stop(self, line: socket.socket, grace: float) -> None:
         """Ask the guest to shut down, give it `grace` seconds, and end the Pod."""
-
-        def ended(_: Any = None) -> None:
-            control.reply(line, {"pod": self.job.record.name, "stopped": True})
-            self.end()
-
-        self._is_stopping = True
+        self._stopping.append(line)
         if grace <= 0 or self.phase is not Phase.RUNNING:
-            ended()
+            self._stopped()
             return
-        self.aside(lambda: self._shut_down(grace), ended)
+        self.later(grace, self._stopped)  # or when its QEMU ends
+        self.aside(self._shut_down, lambda error: self._stopped() if error is not None else None)
 
-    def _shut_down(self, grace: float) -> None:
+    def _shut_down(self) -> None:
         assert self.connection is not None
-        domain = self.connection.lookupByName(self.job.domain)
-        domain.shutdown()
-        end = time.monotonic() + grace
-        while time.monotonic() < end and domain.isActive():
-            time.sleep(0.1)
+        self.connection.lookupByName(self.job.domain).shutdown()
+
+    def _stopped(self) -> None:
+        for line in self._stopping:
+            control.reply(line, {"pod": self.job.record.name, "stopped": True})
+        self._stopping.clear()
+        self.end()
 
 
 def serve(job: Job, listener: socket.socket, report: int) -> int:

@@ -170,7 +170,7 @@ class Arrival(Struct, frozen=True):
 
     resumed: float
     boot_id: str
-    downtime_ms: int = 0
+    downtime_ms: int | None = None
 
 
 def downtime(left: Timing | None, arrived: Arrival | None) -> dict[str, Any]:
@@ -183,4 +183,5 @@ def downtime(left: Timing | None, arrived: Arrival | None) -> dict[str, Any]:
         return {"downtime_ms": None, "downtime_by": "unknown"}
     if left is not None and left.boot_id == arrived.boot_id:
         return {"downtime_ms": round((arrived.resumed - left.stopped) * 1000, 1), "downtime_by": "clock"}
-    return {"downtime_ms": arrived.downtime_ms, "downtime_by": "libvirt"}
+    by = "unknown" if arrived.downtime_ms is None else "libvirt"
+    return {"downtime_ms": arrived.downtime_ms, "downtime_by": by}

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 PERIOD = 0.010
@@ -33,7 +34,10 @@ PRIORITY = 20
 SO_TIMESTAMPNS = 35
 ECHO_REQUEST, ECHO_REPLY = 8, 0  # RFC 792
 CATCH_UP = 0.020  # after a stall no burst: pings sent together would all be lost or answered together
-LINGER = 1.0  # how long the last answers are waited for
+# Seconds of a quiet machine since the last answer. A ping that is not answered by then is lost; TCP sends
+# again after 0.2 s, 0.4 s and so on (RFC 6298), so an echo may be late and the session sound.
+LINGER, ECHO_LINGER, LINGER_IN_ALL = 1.0, 10.0, 60.0
+CONNECT_S = 5.0
 
 
 class Log(Struct):
@@ -126,14 +130,18 @@ class Prober:
         self._running = True
 
     def _connected(self) -> socket.socket:
-        try:
-            tcp = socket.create_connection((self.address, ECHO_PORT), timeout=5)
-        except OSError as error:
-            raise Error(
-                f"{self.address} does not answer on TCP port {ECHO_PORT}: {error}",
-                kind=ErrorKind.FAILED,
-                hint="the guest needs an echo server there",
-            ) from None
+        limit = Limit(CONNECT_S)
+        while True:
+            try:
+                tcp = socket.create_connection((self.address, ECHO_PORT), timeout=max(limit.left, 1.0))
+                break
+            except OSError as error:
+                if not isinstance(error, TimeoutError) or limit.is_over():
+                    raise Error(
+                        f"{self.address} did not answer on TCP port {ECHO_PORT} {limit.story}: {error}",
+                        kind=ErrorKind.FAILED,
+                        hint="the guest needs an echo server there",
+                    ) from None
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tcp.setblocking(False)
         return tcp
@@ -155,13 +163,16 @@ class Prober:
         return self.log
 
     def _linger(self) -> None:
-        end = time.time() + LINGER
-        while time.time() < end and not self._is_settled():
-            self._listen(end - time.time())
+        """Wait for the last answers: for the pings', then for those that TCP still owes."""
+        log = self.log
+        self._wait(LINGER, lambda: len(log.sent) == len(log.answered))
+        self._wait(ECHO_LINGER, lambda: bool(log.broken) or len(log.echoes) == len(log.echoed))
 
-    def _is_settled(self) -> bool:
-        echoes = bool(self.log.broken) or len(self.log.echoes) == len(self.log.echoed)
-        return echoes and len(self.log.sent) == len(self.log.answered)
+    def _wait(self, seconds: float, is_settled: Callable[[], bool]) -> None:
+        limit = Limit(seconds, in_all=LINGER_IN_ALL)
+        while not is_settled() and not limit.is_over():
+            self._listen(limit.left)
+            limit.sees((len(self.log.answered), len(self.log.echoed)))
 
     def _send(self, now: float, *, late: float) -> None:
         log = self.log
@@ -221,11 +232,14 @@ def real_time() -> Iterator[None]:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-def measure(address: str, *, seconds: float | None = None, events: Path | None = None) -> Mapping[str, Any]:
+def measure(
+    address: str, *, began: Callable[[], None], seconds: float | None = None, events: Path | None = None
+) -> Mapping[str, Any]:
     """Probe an address until SIGTERM or SIGINT, or for so many seconds, and report.
 
     Args:
         address: IPv4, answering pings and with an echo server on TCP 7.
+        began: called when the session stands and a signal is heeded.
         seconds: how long; without it, until a signal.
         events: a file for what each ping and echo did, as JSON.
 
@@ -233,6 +247,7 @@ def measure(address: str, *, seconds: float | None = None, events: Path | None =
     prober = Prober(address)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, prober.stop)
+    began()
     with real_time():
         log = prober.run(seconds=seconds)
     if events is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import nncp
 from launcher.guest import SPEC
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from vmnet.model import VirtualMachine
     from vmnet.record import Nic, Record
 
-STP_PATIENCE = 35.0
-"""Seconds for a port to forward: twice the longest usual forward delay, 15 s (IEEE 802.1D, 17.14), and
-some."""
+STP_PATIENCE, STP_IN_ALL = 45.0, 180.0
+"""Seconds of a quiet machine since a port's state changed, and in all. No state on the way to forwarding
+lasts longer: Max Age is 40 s at most, the forward delay 30 s (IEEE 802.1D-2004, 17.14)."""
 LOOK_EVERY = 0.1
 
 
@@ -65,11 +66,14 @@ def wait_forwarding(vm: VirtualMachine, record: Record, *, patience: float = STP
         Error: a bridge or port is not there, or it does not forward in time.
 
     """
-    end = time.monotonic() + patience
+    limit = Limit(patience, in_all=STP_IN_ALL)
     while True:
         found = list(unready(vm, record, nncp.snapshot()))
         waits = found and all(error.kind.retry_helps for error in found)
-        if not waits or time.monotonic() > end:
+        limit.sees(tuple(error.message for error in found))
+        if not waits or limit.is_over():
+            for error in found if waits else ():
+                error.hint = f"it did not {limit.story}; {error.hint}"
             nncp.raise_all(found)
             return
         time.sleep(LOOK_EVERY)

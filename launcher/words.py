@@ -4,7 +4,8 @@
     stopped  source to target: the guest is paused
     back     source to target: it stays here
     arrived  target to source: it runs here, since when
-    where    source to target: has it arrived?           answered by arrived, once it has
+    where    source to target: has it arrived?           answered by coming, and by arrived once it has
+    coming   target to source: this Pod is at it, wait
 
 A datagram may be lost: what matters is asked or said again, and RESUME speaks for itself.
 """

@@ -103,12 +103,12 @@ def diff(files: tuple[str, ...], output: str) -> int:
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1, 3600),
-    default=10.0,
-    show_default=True,
+    default=None,
+    show_default="10 on a quiet machine, more where everything takes longer",
     help="Seconds until it must hold.",
 )
 @output("table", "json")
-def apply(files: tuple[str, ...], state_dir: Path, timeout: float, output: str) -> None:
+def apply(files: tuple[str, ...], state_dir: Path, timeout: float | None, output: str) -> None:
     """Make this host what the documents say, verified; or leave it as it was."""
     from nncp import work  # noqa: PLC0415
 

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from nncp.host import Host, Op, Row
     from nncp.kinds.kind import Kinds
 
-DEADLINE = 10.0
 PATIENCE = 30.0
-"""Seconds to wait for another apply in the same namespace: longer than one takes."""
+"""Seconds of a quiet machine to wait for another apply in the same namespace: longer than one takes."""
 
 
 def snapshot(want: Iterable[Row] = (), *, kinds: Kinds = KINDS) -> Host:
@@ -47,10 +46,16 @@ def apply_rows(
     want: Iterable[Row],
     *,
     state_dir: Path = STATE_DIR,
-    deadline: float = DEADLINE,
+    deadline: float | None = None,
     kinds: Kinds = KINDS,
 ) -> list[Op]:
     """Lead the current network namespace to `want`, in one transaction; return what was written.
+
+    Args:
+        want: the rows.
+        state_dir: where the journal is kept.
+        deadline: seconds until `want` must hold; when None, as long as this machine needs.
+        kinds: the interface types.
 
     Raises:
         Error: nothing could be changed, or everything was rolled back, or (`ROLLBACK_FAILED`) it was not.
@@ -64,7 +69,7 @@ def apply_compiled(
     compiled: Callable[[Host], Sequence[Row]],
     *,
     state_dir: Path = STATE_DIR,
-    deadline: float = DEADLINE,
+    deadline: float | None = None,
     kinds: Kinds = KINDS,
 ) -> list[Op]:
     """Lead the current network namespace to the rows that `compiled` makes of it; see `apply_rows`."""

@@ -18,6 +18,7 @@ import msgspec
 
 from nncp.errors import Error, ErrorKind
 from nncp.host import Row
+from nncp.pace import Limit, cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 STATE_DIR = Path("/var/lib/nncp")
 SO_NETNS_COOKIE = 71  # since Linux 5.14 (net/core/sock.c)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+IN_ALL = 20
+"""So many times its patience is a lock waited for at most, though its holder works."""
+LOOK_EVERY = 1.0
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -53,7 +57,8 @@ class Journal:
         """Hold the lock, which children inherit; yield its descriptor.
 
         Raises:
-            Error: somebody else held it for `patience` seconds, or the folder cannot be written.
+            Error: somebody else held it, and for `patience` seconds of a quiet machine did not work; or the
+                folder cannot be written.
 
         """
         try:
@@ -112,20 +117,33 @@ class Journal:
 
 
 def _lock(descriptor: int, patience: float) -> None:
-    end = time.monotonic() + patience
+    limit, look = Limit(patience, in_all=IN_ALL * patience), Limit(LOOK_EVERY, most=1)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > end:
+            if look.is_over():
+                look.progress()
+                limit.sees(cpu_seconds(*_holders(descriptor)))
+            if limit.is_over():
                 raise Error(
-                    "another nncp is changing this network namespace",
+                    f"another nncp changes this network namespace and was not done {limit.story}",
                     kind=ErrorKind.FAILED,
                     hint="wait until it is done; if it hangs, end it and run `nncp rollback`",
                 ) from None
             time.sleep(0.02)
         else:
             return
+
+
+def _holders(descriptor: int) -> Iterator[int]:
+    """Yield the processes that hold a lock, by their descriptors: children inherit it (proc(5), fdinfo)."""
+    wanted = os.fstat(descriptor)
+    for path in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            told = path.parent.with_name("fdinfo") / path.name
+            if os.path.samestat(path.stat(), wanted) and "FLOCK" in told.read_text(encoding="ascii"):
+                yield int(path.parts[2])
 
 
 def _restored(row: Row) -> Row:

@@ -9,21 +9,28 @@ takes ten times as long for it is given ten times as long.
     limit = Limit(10.0)
     while not is_there():
         if limit.is_over():
-            raise Error(f"it did not come in {limit}")
+            raise Error(f"it did not come {limit.story}")
+        limit.sees(how_far_it_is())  # what comes nearer is waited for
         time.sleep(0.05)
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MOST = 60.0
 """No limit is stretched further than so many times: a wait for what never comes has to end."""
@@ -94,37 +101,104 @@ def _netlink() -> float:
         return (time.perf_counter() - began) * 1000
 
 
+def cpu_seconds(*pids: int) -> float:
+    """Return how long processes and the children they waited for have computed; 0 for those that ended.
+
+    What works on grows by it, however small its share of the CPU (proc(5), /proc/PID/stat).
+    """
+    return sum(map(_ticks, pids)) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return sum(int(word) for word in text.rpartition(")")[2].split()[11:15])
+
+
 class Limit:
     """A limit on a wait: seconds of a quiet machine, counted from its making or the last progress."""
 
-    def __init__(self, seconds: float, *, most: float = MOST) -> None:
+    def __init__(self, seconds: float, *, most: float = MOST, in_all: float = float("inf")) -> None:
         """Make one.
 
         Args:
             seconds: how long a quiet machine is given.
-            most: how many times as long any machine is given.
+            most: how many times as long any machine is given; 1 for a number that somebody asked for.
+            in_all: seconds of a quiet machine from the making on, whatever progress there is. What spins
+                without end shows progress too.
 
         """
         self.seconds = seconds
-        self.allowed = seconds
+        self._stretch = 1.0
         self._most = most
-        self._began = time.monotonic()
+        self._in_all = in_all
+        self._seen: object = None
+        self._made = self._began = time.monotonic()
 
     def __str__(self) -> str:
-        return f"{self.allowed:.0f} s" if self.allowed >= 1 else f"{self.allowed:.1f} s"
+        return _seconds(self.allowed)
+
+    @property
+    def allowed(self) -> float:
+        """Seconds without progress that this machine is given, as far as it has been measured."""
+        return self.seconds * self._stretch
+
+    @property
+    def story(self) -> str:
+        """What was really waited, to end a sentence with."""
+        waited = time.monotonic() - self._made
+        if self._began == self._made:
+            return f"in {_seconds(waited)}"
+        still = time.monotonic() - self._began
+        if still < self.allowed:
+            return f"in {_seconds(waited)}, though it still moved"
+        return f"in {_seconds(waited)}, of which nothing moved in the last {_seconds(still)}"
 
     def progress(self) -> None:
         """Count anew: what is waited for has come nearer."""
         self._began = time.monotonic()
 
+    def sees(self, sign: object) -> None:
+        """Count anew if what is waited for no longer looks as it did at the last call."""
+        if self._seen is not None and sign != self._seen:
+            self.progress()
+        self._seen = sign
+
     @property
     def left(self) -> float:
         """Seconds until it is worth asking `is_over`; 0 when it is now."""
-        return max(0.0, self._began + self.allowed - time.monotonic())
+        end = min(self._began + self.allowed, self._made + self._in_all * self._stretch)
+        return max(0.0, end - time.monotonic())
 
     def is_over(self) -> bool:
         """Whether there is nothing left to wait for. Measures the machine when the time seems to be over."""
         if self.left:
             return False
-        self.allowed = max(self.allowed, self.seconds * min(self._most, slowness()))
+        if self._most > 1:
+            self._stretch = max(self._stretch, min(self._most, slowness()))
         return not self.left
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+
+
+def communicate(
+    process: subprocess.Popen[str], limit: Limit, *, text: str | None = None, workers: Iterable[int] = ()
+) -> tuple[str, str]:
+    """Return what a process writes until it ends; it is given the time that it works, and the limit's.
+
+    Raises:
+        subprocess.TimeoutExpired: it did neither; it still runs.
+
+    """
+    while True:
+        try:
+            return process.communicate(text, timeout=min(1.0, limit.left))
+        except subprocess.TimeoutExpired:
+            text = None  # it has it, or goes on taking it
+            limit.sees(cpu_seconds(process.pid, *workers))
+            if limit.is_over():
+                raise

@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from nncp import sysctl
@@ -23,6 +22,7 @@ from nncp.needs import closure, is_kernels_own
 from nncp.netlink.carry import Carrier, Refused, sentence
 from nncp.netlink.channel import Channel, Events
 from nncp.netlink.dump import indexes, snapshot
+from nncp.pace import Limit
 from nncp.plan import attrs_of, plan
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from nncp.needs import State
 
 COMMIT = b"c"
+DEADLINE = 10.0
+"""Seconds of a quiet machine from the last write, or the last that fell into place, until all must hold."""
 PASSES = 3
 """How often a plan may be made anew: the kernel moves MACs and MTUs along when ports come and go."""
 
@@ -74,7 +76,13 @@ class Session:
 
 
 def run(
-    session: Session, now: Host, ops: Sequence[Op], want: Sequence[Row], journal: Journal, *, deadline: float
+    session: Session,
+    now: Host,
+    ops: Sequence[Op],
+    want: Sequence[Row],
+    journal: Journal,
+    *,
+    deadline: float | None,
 ) -> None:
     """Carry out `ops`, which `plan` found between `now` and `want`, and see that they hold.
 
@@ -84,7 +92,7 @@ def run(
         ops: not empty.
         want: what must hold in the end.
         journal: locked by the caller.
-        deadline: seconds to wait until `want` holds.
+        deadline: seconds to wait until `want` holds; when None, as long as this machine needs.
 
     Raises:
         Error: it did not hold and was rolled back (`FAILED`), or could not be (`ROLLBACK_FAILED`).
@@ -102,9 +110,9 @@ def run(
 
 
 def _carry_and_verify(
-    session: Session, now: Host, ops: Sequence[Op], want: Sequence[Row], deadline: float
+    session: Session, now: Host, ops: Sequence[Op], want: Sequence[Row], deadline: float | None
 ) -> None:
-    end = time.monotonic() + deadline
+    limit = Limit(DEADLINE) if deadline is None else Limit(deadline, most=1)
     with Events() as events:
         Carrier(session.channel, session.kinds, indexes(now)).carry_out(ops)
         left = session.plan(want)
@@ -113,16 +121,23 @@ def _carry_and_verify(
                 return
             session.carry_out(left)
             left = session.plan(want)
-        while left and events.wait(end - time.monotonic()):
+        if deadline is None:
+            limit.progress()  # it was written until now
+        fewest = len(left)
+        while left and not limit.is_over():
+            events.wait(limit.left)
             left = session.plan(want)
+            if deadline is None and len(left) < fewest:
+                fewest = len(left)
+                limit.progress()
     if left:
-        raise _unheld(left, deadline)
+        raise _unheld(left, limit)
 
 
-def _unheld(left: Sequence[Op], deadline: float) -> Error:
+def _unheld(left: Sequence[Op], limit: Limit) -> Error:
     listed = "; ".join(sentence(op) for op in left[:5])
     return Error(
-        f"after {deadline:g} s it still takes this to get what was asked for: {listed}",
+        f"what was asked for did not hold {limit.story}; it still takes this: {listed}",
         kind=ErrorKind.FAILED,
         subject=left[0].key[1],
         hint="the kernel accepted it and then changed it, or something else on this host does",

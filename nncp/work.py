@@ -178,7 +178,7 @@ def plan(found: Sequence[Document], output: str) -> tuple[str, bool]:
     return _told(ops, output), bool(ops)
 
 
-def apply(found: Sequence[Document], state_dir: Path, timeout: float, output: str) -> str:
+def apply(found: Sequence[Document], state_dir: Path, timeout: float | None, output: str) -> str:
     """Apply documents and return what was done; see `nncp.apply_rows`."""
     wish = Wish(found)
     try:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit, communicate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PATHS = ("/opt/cni/bin", "/usr/lib/cni")
-PATIENCE = 60.0
-"""Seconds that a plugin may take: what kubelet's runtimes allow, halved."""
+PATIENCE, IN_ALL = 60.0, 600.0
+"""Seconds of a quiet machine that a plugin may do nothing, half of what runtimes allow, and in all."""
 
 INVALID = 7
 """CNI's code for a configuration that cannot be meant."""
@@ -115,22 +116,19 @@ def _run(
 def _execute(verb: str, kind: str, given: Mapping[str, Any], call: Call) -> dict[str, Any]:
     """Carry out one verb of one plugin and return its result, empty for verbs that have none."""
     argv = _command(kind, call)
-    try:
-        done = subprocess.run(
-            argv,
-            input=json.dumps(given),
-            env=_environment(verb, call),
-            text=True,
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        message = f"CNI plugin {kind} did not answer {verb} within {PATIENCE:.0f} s"
-        raise Error(message, kind=ErrorKind.FAILED, subject=call.interface) from None
-    if done.returncode:
-        raise _refusal(verb, kind, call, done.stdout, done.stderr)
-    return dict(json.loads(done.stdout)) if done.stdout.strip() else {}
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    limit = Limit(PATIENCE, in_all=IN_ALL)
+    with subprocess.Popen(argv, env=_environment(verb, call), text=True, **pipes) as process:
+        try:
+            out, errors = communicate(process, limit, text=json.dumps(given))
+        except subprocess.TimeoutExpired:
+            message = f"CNI plugin {kind} did not answer {verb} {limit.story}"
+            raise Error(message, kind=ErrorKind.FAILED, subject=call.interface) from None
+        finally:
+            process.kill()
+    if process.returncode:
+        raise _refusal(verb, kind, call, out, errors)
+    return dict(json.loads(out)) if out.strip() else {}
 
 
 def _command(kind: str, call: Call) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit, cpu_seconds
 from vmnet.preflight import (
     SIZES,
     Ask,
@@ -33,11 +34,18 @@ from vmnet.preflight import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PATIENCE = 15.0
-"""Seconds for a member to start and answer; beside other work a small machine takes its time."""
+PATIENCE, IN_ALL = 15.0, 150.0
+"""Seconds of a quiet machine for a member to go on with its answer, and to give it."""
+
+GRACE = 1.0
+"""Seconds for a member to end by itself. What takes longer is killed: it has nothing to lose."""
 
 ROUNDS, ROUND_SECONDS, PAUSE = 3, 0.4, 0.02
 """A frame is sent again when it was not heard in its round: one may be lost without a fault."""
+
+LOOKS = 20
+"""How often all members are asked in a round, if anything is missing. On a quiet machine that is the round;
+where members, or we ourselves, get little of the CPU, a late frame is not a lost one."""
 
 SMALL = 64
 
@@ -92,23 +100,33 @@ class Talk:
             _pipe(self.process.stdin).write(json.dumps({"do": do, **more}) + "\n")
             _pipe(self.process.stdin).flush()
         except OSError:
-            self._lost()
+            self._lost(Limit(PATIENCE))
 
     def hear(self) -> dict[str, Any]:
         """Return the answer, empty when there will be none."""
         if self.trouble or self.process is None:
             return {}
-        out = _pipe(self.process.stdout)
-        with selectors.DefaultSelector() as selector:
-            selector.register(out, selectors.EVENT_READ)
-            line = out.readline() if selector.select(PATIENCE) else ""
+        limit = Limit(PATIENCE, in_all=IN_ALL)
+        line = self._line(self.process, limit)
         if not line:
-            self._lost()
+            self._lost(limit)
             return {}
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             self.trouble = str(answer["error"])
         return answer
+
+    @staticmethod
+    def _line(process: subprocess.Popen[str], limit: Limit) -> str:
+        """Return the next line, empty when the member has ended or does nothing any more."""
+        out = _pipe(process.stdout)
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            while not selector.select(min(1.0, limit.left)):
+                limit.sees(cpu_seconds(process.pid))
+                if limit.is_over():
+                    return ""
+        return out.readline()
 
     def close(self) -> None:
         """Let the member go: its standard input ends, so it ends."""
@@ -117,16 +135,16 @@ class Talk:
         with contextlib.suppress(OSError):
             _pipe(self.process.stdin).close()
         try:
-            self.process.wait(1)
+            self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
         for pipe in (self.process.stdout, self.process.stderr):
             _pipe(pipe).close()
 
-    def _lost(self) -> None:
+    def _lost(self, limit: Limit) -> None:
         assert self.process is not None
-        self.trouble = f"no answer within {PATIENCE:.0f} s"
+        self.trouble = f"no answer {limit.story}"
         if self.process.poll() is not None:
             said = _pipe(self.process.stderr).read().strip().splitlines()
             self.trouble = said[-1] if said else f"its command ended with {self.process.returncode}"
@@ -222,13 +240,13 @@ class Exchange:
 
     def ways(self) -> list[Way]:
         """Let the frames pass and return what became of them."""
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             missing = [p for p in self.probes.values() if not p.copies and not p.refused]
             due = [p for p in missing if p.size != "over" or not p.tries]
             if not due:
                 break
             self._send(due)
-            self._listen(ROUND_SECONDS)
+            self._listen(is_last=number == ROUNDS - 1)
         pairs = dict.fromkeys((p.sender, p.receiver) for p in self.probes.values())
         return [self._way(a, b) for a, b in pairs]
 
@@ -242,7 +260,8 @@ class Exchange:
         sizes = {"small": SMALL, "full": self.mtu, "over": self.mtu + 1}
         vlan = self.ask.vlan if self.facts[sender].node else 0
         frames = []
-        for probe in due:
+        # What must not arrive goes first: a path keeps the order of frames, so it is there before the rest.
+        for probe in sorted(due, key=lambda probe: probe.size != "over"):
             uplink = self.facts[probe.receiver].uplink
             if probe.sender == sender and uplink is not None:
                 probe.tries += 1
@@ -251,14 +270,18 @@ class Exchange:
                 )
         return {"interface": _uplink(self.facts[sender]), "frames": frames}
 
-    def _listen(self, seconds: float) -> None:
-        """Collect until everything that must come is there, and a little longer for what must not."""
-        end = time.monotonic() + seconds
-        settled = False
-        while time.monotonic() < end and not settled:
-            settled = all(p.copies for p in self.probes.values() if p.size != "over")
+    def _listen(self, *, is_last: bool) -> None:
+        """Collect until everything that must come is there, and a little longer for what must not.
+
+        Before anything counts as lost for good, the round lasts as long as the machine makes of its seconds.
+        """
+        limit = Limit(ROUND_SECONDS) if is_last else Limit(ROUND_SECONDS, most=1)
+        looks, is_settled = 0, False
+        while not is_settled and (looks < LOOKS or not limit.is_over()):
+            is_settled = all(p.copies for p in self.probes.values() if p.size != "over")
             time.sleep(PAUSE)
             self._collect()
+            looks += 1
 
     def _collect(self) -> None:
         questions = {t.place.name: {"interface": _uplink(self.facts[t.place.name])} for t in self.talks}

@@ -22,12 +22,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from nncp.lab import boot
 from nncp.lab.agent import CONSOLE, COUNT, Frame, Frames, Kind
 from nncp.lab.sweep import TERMINATING, Sweeper, end_group
+from nncp.pace import Limit, cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BOOT_SECONDS = 60.0  # it takes half a second; a machine that is busy with builds takes ten times that
-STOP_SECONDS = 5.0
+# Of a quiet machine. A boot takes half a second; what is still computed or written counts as progress, and
+# for a kernel that spins there is an end all the same.
+BOOT_SECONDS, BOOT_IN_ALL = 20.0, 60.0
+STOP_SECONDS, STOP_IN_ALL = 5.0, 15.0
+LOOK_EVERY = 0.5
 INFINITY = float("inf")
 
 
@@ -70,7 +74,8 @@ class Keeper:
         self.ready = False
         self.trouble = ""
         self.stopped = False
-        self.deadline = time.monotonic() + BOOT_SECONDS
+        self.deadline = INFINITY
+        self.boot = Limit(BOOT_SECONDS, in_all=BOOT_IN_ALL)
         self.channel, theirs = socket.socketpair()
         cpu, self.claim = boot.take_cpu()
         with theirs:
@@ -94,13 +99,32 @@ class Keeper:
             self.watch(self.order.owner, lambda: self.end("its owner ended"))
         self._watch_signals()
         while not self.stopped:
-            left = self.deadline - time.monotonic()
-            events = self.selector.select(None if left == INFINITY else max(0.0, left))
-            if time.monotonic() >= self.deadline:
-                self.end("it answered too late" if not self.ready else "its lifetime is over")
-            for key, _ in events:
+            for key, _ in self.selector.select(self.left()):
                 if key.fd in self.selector.get_map():  # an earlier one may have closed it
                     key.data()
+            self.look()
+
+    def left(self) -> float | None:
+        """Seconds until it is worth looking whether time is over; None when that is never."""
+        if not self.ready:
+            return LOOK_EVERY
+        return None if self.deadline == INFINITY else max(0.0, self.deadline - time.monotonic())
+
+    def look(self) -> None:
+        """End a session whose lifetime is over, and a boot that does not go on."""
+        if self.stopped:
+            return
+        if self.ready:
+            if time.monotonic() >= self.deadline:
+                self.end("its lifetime is over")
+            return
+        self.boot.sees(self.signs())
+        if self.boot.is_over():
+            self.end(f"it did not answer {self.boot.story}")
+
+    def signs(self) -> tuple[int, float]:
+        """What changes while the kernel works: its console and its CPU time."""
+        return (self.folder / "console.log").stat().st_size, cpu_seconds(self.kernel.pid)
 
     def watch(self, fd: int, act: Callable[..., object], events: int = selectors.EVENT_READ) -> None:
         """Call `act` whenever `fd` is ready."""
@@ -218,16 +242,23 @@ class Keeper:
         if not self.ready:
             self.say(self.trouble)
         elif self.kernel.poll() is None:
-            self.channel.settimeout(STOP_SECONDS)
             with contextlib.suppress(OSError):
                 self.to_agent(Frame(Kind.STOP, 0))
-                self.drain(time.monotonic() + STOP_SECONDS)
+                self.drain(Limit(STOP_SECONDS, in_all=STOP_IN_ALL))
         end_group(self.kernel.pid)
         self.kernel.wait()
 
-    def drain(self, deadline: float) -> None:
-        """Let what still waits go out, until the kernel closes its end or has had its time."""
-        while time.monotonic() < deadline and (data := self.channel.recv(1 << 18)):
+    def drain(self, limit: Limit) -> None:
+        """Let what still waits go out, until the kernel closes its end or does nothing any more."""
+        self.channel.settimeout(LOOK_EVERY)
+        while not limit.is_over():
+            limit.sees(self.signs())
+            try:
+                data = self.channel.recv(1 << 18)
+            except TimeoutError:
+                continue
+            if not data:
+                return
             for frame in self.frames.feed(data):
                 if frame.kind == Kind.TAKEN and not frame.job:
                     self.hear(frame)

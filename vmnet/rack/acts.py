@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nncp.document.source import load
-from nncp.errors import Error, ErrorKind
+from nncp.errors import Error, ErrorKind, raise_all
 from nncp.netns import entered
+from nncp.pace import Limit, communicate
 from vmnet.rack import images, report, switch
 from vmnet.rack.cabling import NODES, PROBER_ADDRESS
 from vmnet.rack.nodes import DISKS, Node, checked, failure
@@ -40,10 +41,17 @@ GUEST, MASQUERADED = "172.17.33.250", "10.0.2.2"
 ECHO, VERDICT = 7, 8
 VLAN = 33
 CLAIMS, IMAGES = DISKS / "claims", DISKS / "images"
-FIRST_ANSWER_S = 240.0
+# Limits of a quiet machine. A guest that goes on saying something on its console is waited for in any case,
+# up to the second number.
+FIRST_ANSWER_S, FIRST_ANSWER_IN_ALL = 240.0, 600.0
 # What a guest's console says when its start is over: until then it writes memory faster than it is copied.
 BOOTED = {"tiny": "guest up:", "debian": " finished at "}
-BOOTED_S = 180.0
+BOOTED_S, BOOTED_IN_ALL = 180.0, 600.0
+LEASE_S, VERDICT_S, SOUND_S = 20.0, 10.0, 15.0
+PROBER_S, PROBER_IN_ALL = 30.0, 120.0
+TRY_S = 0.2
+TRY_SHARE = 0.05
+"""A single try to connect gets so much of what has been waited: where answers are slow, a try has to be."""
 SETTLE_S = 2.0  # of probing before and after a migration, so that what is at rest shows too
 MAX_DOWNTIME_MS = 50
 
@@ -69,11 +77,13 @@ def apply(node: Node, file: Path) -> tuple[float, str]:
 
 
 def wait_for_links(rack: Rack) -> None:
-    """Wait until LACP is up on both sides of all bonds and the bridges' ports forward."""
+    """Wait until LACP is up on both sides of all bonds, between the right two, and bridges' ports forward."""
     switch.wait_for_lacp([(rack[name], "bond0") for name in NODES])
     switch.wait_for_lacp([(rack["tor"], f"to-{name}") for name in NODES])
     for name in NODES:
         switch.wait_for_forwarding(rack[name], "bond0")
+        cable = [(rack[name], "bond0"), (rack["tor"], f"to-{name}")]
+        raise_all(Error(fault, kind=ErrorKind.FAILED) for fault in switch.strangers(cable))
 
 
 def bond(node: Node) -> report.Bond:
@@ -143,13 +153,21 @@ def detach(pod: Pod) -> None:
 def start(rack: Rack, pod: Pod) -> report.Vm:
     """Start the guest, and return when it answers on its static address and holds its lease."""
     pod.launcher("start", *pod.beginning())
-    began = time.monotonic()
-    _wait_for_echo(rack["prober"], deadline=began + FIRST_ANSWER_S)
-    first = time.monotonic() - began
-    pod.node.run("ip", "netns", "exec", pod.name, "ping", "-c", "1", "-w", "20", MASQUERADED)
+    first = _wait_for_echo(rack["prober"], pod)
+    wait_for_lease(pod)
     addresses = {"eth0": f"{MASQUERADED}/24", "eth1": f"{GUEST}/24"}
     name = load(manifest(pod.image).read_text(encoding="utf-8"), file="vm")[0].value["metadata"]["name"]
     return report.Vm(name, addresses, round(first, 2))
+
+
+def wait_for_lease(pod: Pod) -> None:
+    """Wait until the guest answers in its Pod on the address that only DHCP gives it."""
+    limit = Limit(LEASE_S)
+    ping = ["ip", "netns", "exec", pod.name, "ping", "-c", "1", "-W", "1", MASQUERADED]
+    while subprocess.run(pod.node.command(ping), capture_output=True, check=False).returncode:
+        if limit.is_over():
+            message = f"the guest did not answer on {MASQUERADED} in its Pod {limit.story}"
+            raise Error(message, kind=ErrorKind.FAILED, hint="it gets this address by DHCP")
 
 
 class Refused(Exception):
@@ -197,9 +215,12 @@ def probing(prober: Node) -> Iterator[dict[str, Any]]:
     argv = prober.command([*_ours("launcher"), "probe", GUEST, "-o", "json"])
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
+        assert process.stdout is not None
+        if not process.stdout.readline():  # it says when it begins; nothing when it cannot
+            raise failure(argv, process.wait(), _last_words(process)[1])
         yield seen
         process.send_signal(signal.SIGTERM)
-        out, errors = process.communicate(timeout=30)
+        out, errors = _last_words(process)
     finally:
         process.kill()
         process.wait()
@@ -208,29 +229,69 @@ def probing(prober: Node) -> Iterator[dict[str, Any]]:
     seen.update(json.loads(out))
 
 
+def _last_words(process: subprocess.Popen[str]) -> tuple[str, str]:
+    limit = Limit(PROBER_S, in_all=PROBER_IN_ALL)
+    try:
+        return communicate(process, limit)
+    except subprocess.TimeoutExpired:
+        raise Error(f"the prober was told to end and did not {limit.story}", kind=ErrorKind.FAILED) from None
+
+
 def verdict(prober: Node) -> str:
     """Ask the guest how its memory and its disk are: "sound N", or what is wrong."""
-    with entered(f"/proc/{prober.pid}/ns/net"), socket.create_connection((GUEST, VERDICT), 5) as line:
-        return line.makefile("r").readline().strip()
-
-
-def _wait_for_echo(prober: Node, *, deadline: float) -> None:
+    limit = Limit(VERDICT_S)
     with entered(f"/proc/{prober.pid}/ns/net"):
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection((GUEST, ECHO), 0.2):
-                return
+        while True:
+            try:
+                with socket.create_connection((GUEST, VERDICT), max(limit.left, 1.0)) as line:
+                    return line.makefile("r").readline().strip()
+            except OSError as error:
+                if limit.is_over():
+                    message = f"the guest did not say how it is {limit.story}: {error}"
+                    raise Error(message, kind=ErrorKind.FAILED) from None
+            time.sleep(TRY_S)
+
+
+def verdicts(prober: Node) -> tuple[str, str]:
+    """Return two verdicts of the guest, the second once it differs: a count that stands still is no good."""
+    first, limit = verdict(prober), Limit(SOUND_S)
+    while True:
+        time.sleep(TRY_S)
+        second = verdict(prober)
+        if second != first or limit.is_over():
+            return first, second
+
+
+def _wait_for_echo(prober: Node, pod: Pod) -> float:
+    """Return after how many seconds the guest answered on its static address."""
+    began, limit = time.monotonic(), Limit(FIRST_ANSWER_S, in_all=FIRST_ANSWER_IN_ALL)
+    with entered(f"/proc/{prober.pid}/ns/net"):
+        while not limit.is_over():
+            waited = time.monotonic() - began
+            patience = max(TRY_S, TRY_SHARE * waited)
+            with contextlib.suppress(OSError), socket.create_connection((GUEST, ECHO), patience):
+                return time.monotonic() - began
+            _see(pod, limit)
             time.sleep(0.02)
-    seconds = f"{FIRST_ANSWER_S:.0f} s"
-    raise Error(f"{GUEST} gave no answer to {PROBER_ADDRESS} within {seconds}", kind=ErrorKind.FAILED)
+    message = f"{GUEST} gave no answer to {PROBER_ADDRESS} {limit.story}"
+    raise Error(message, kind=ErrorKind.FAILED)
 
 
 def wait_until_booted(pod: Pod) -> None:
     """Wait until the guest's console says that its start is over."""
-    deadline = time.monotonic() + BOOTED_S
+    limit = Limit(BOOTED_S, in_all=BOOTED_IN_ALL)
     while BOOTED[pod.image] not in console(pod):
-        if time.monotonic() > deadline:
-            raise Error(f"the guest has not finished its start in {BOOTED_S:.0f} s", kind=ErrorKind.FAILED)
+        _see(pod, limit)
+        if limit.is_over():
+            raise Error(f"the guest did not finish its start {limit.story}", kind=ErrorKind.FAILED)
         time.sleep(0.2)
+
+
+def _see(pod: Pod, limit: Limit) -> None:
+    """Let the limit see how far a guest's start is; raise when its Pod has ended."""
+    limit.sees(len(console(pod)))
+    if '"event": "ended"' in pod.node.read(f"/run/bridgehead/pods/{pod.name}/launcher.log"):
+        raise Error("the guest's Pod ended", kind=ErrorKind.FAILED)
 
 
 def console(pod: Pod) -> str:

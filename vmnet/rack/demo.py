@@ -15,7 +15,7 @@ from msgspec import structs
 
 from nncp.errors import Error, ErrorKind
 from nncp.render import render_error
-from vmnet.rack import acts, cabling, report, switch
+from vmnet.rack import acts, cabling, report, sampling, switch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,7 @@ class Demo:
         self.began = time.monotonic()
         self.report = report.Report()
         self.plans: dict[str, str] = {}
+        self.samples = sampling.Samples()
 
     def say(self, text: str) -> None:
         """Tell what is going on now."""
@@ -38,12 +39,23 @@ class Demo:
 
     def run(self) -> None:
         """All acts in their order."""
+        self.samples.take()
         rack = cabling.build(self.say)
         self.policies(rack)
         self.preflight(rack)
         pod = self.start(rack)
+        self.samples.take()
         pod = self.move(rack, pod)
+        self.samples.take()
         self.second_act(rack, pod)
+        self.samples.take()
+
+    def conditions(self) -> report.Conditions:
+        """What the machine was like until now."""
+        if not self.samples.slowness:
+            self.samples.take()
+        moved = self.report.migration
+        return self.samples.told(prober_late_ms=moved.prober_jitter_ms if moved else None)
 
     def policies(self, rack: Rack) -> None:
         """Give each node its bond and its bridge."""
@@ -78,13 +90,15 @@ class Demo:
             raise
         self.say(f"it answers after {self.report.vm.first_answer_s:.1f} s; waits until it has booted")
         acts.wait_until_booted(pod)
+        self.sound(rack)
         return pod
 
     def move(self, rack: Rack, pod: acts.Pod) -> acts.Pod:
-        """Move it to node-2."""
+        """Move it to node-2; it must be sound there too, and hold its lease."""
         self.say("moves the guest to node-2 under a ping every 10 ms and an open TCP session")
         target, self.report.migration = acts.move(rack, pod, rack["node-2"])
         self.sound(rack)
+        acts.wait_for_lease(target)
         return target
 
     def second_act(self, rack: Rack, pod: acts.Pod) -> None:
@@ -98,18 +112,22 @@ class Demo:
         else:
             self.report.negative = report.Negative("allowed", "", migrated=True)
             return
+        self.refused(self.report.negative.reason)
         phase = pod.launcher("status")["phase"]
         if phase != "running":
             raise Error(f"the refused guest is {phase}, not running", kind=ErrorKind.FAILED)
         self.sound(rack)
 
-    def sound(self, rack: Rack) -> None:
-        """Have the guest say twice how its memory and disk are: a count that stands still is no good sign."""
-        first, second = acts.verdict(rack["prober"]), ""
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and (not second or second == first):
-            time.sleep(0.5)
-            second = acts.verdict(rack["prober"])
+    @staticmethod
+    def refused(reason: str) -> None:
+        """See that it was refused for what was done to it, and not because something else went wrong."""
+        if not all(word in reason for word in ("node-1's link", f"VLAN {acts.VLAN}")):
+            raise Error(f"refused, but not for the link that lost its VLAN: {reason}", kind=ErrorKind.FAILED)
+
+    @staticmethod
+    def sound(rack: Rack) -> None:
+        """Have the guest say twice how its memory and disk are."""
+        first, second = acts.verdicts(rack["prober"])
         if not first.startswith("sound") or not second.startswith("sound") or first == second:
             raise Error(f"the guest is not sound: {first!r}, then {second!r}", kind=ErrorKind.FAILED)
 
@@ -123,6 +141,7 @@ def show(*, guest: str, file: Path | None) -> int:
         demo.run()
     except Error as error:
         failed = error
+    demo.report.machine = demo.conditions()
     demo.report.wall_s = round(time.monotonic() - demo.began, 1)
     if file is not None:
         file.write_bytes(demo.report.to_json())

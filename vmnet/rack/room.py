@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 NOTE = Path(os.environ.get("BRIDGEHEAD_RACK", "/run/bridgehead/rack"))
 """What says that a rack stands here, and how to enter it; one rack for each such file."""
+END_S = 30.0  # of a quiet machine: the kernel has killed all, and takes mounts and namespaces down
 # The shell is process 1 and reaps what loses its parent; with one command it would become that command.
 FIRST = '"$@"; exit $?'
 READY = "the room is furnished"
@@ -92,11 +94,23 @@ class Kept(NamedTuple):
 
     def end(self) -> None:
         """Kill all that is in the room; the kernel's answer comes when nothing is left."""
-        with contextlib.suppress(ProcessLookupError):
+        try:
             maker = os.pidfd_open(self.maker)
-            os.kill(self.first, signal.SIGKILL)
-            select.select([maker], [], [], 30)
+        except ProcessLookupError:
+            return
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.first, signal.SIGKILL)
+            self._wait_for(maker)
+        finally:
             os.close(maker)
+
+    def _wait_for(self, maker: int) -> None:
+        limit = Limit(END_S)
+        while not select.select([maker], [], [], limit.left)[0]:
+            if limit.is_over():
+                message = f"the rack was killed and has not ended {limit.story}"
+                raise Error(message, kind=ErrorKind.FAILED, hint=f"process {self.first} is still there")
 
 
 def find() -> Kept | None:

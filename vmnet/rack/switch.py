@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,13 @@ DOCUMENT = files("vmnet.rack") / "scenario" / "switch.yaml"
 # A partner's MAC is known long before the last two are set, and only they mean that traffic passes.
 PASSES = 0b0011_1100
 POLL = 0.05
+
+# Seconds of a quiet machine since something last changed, and in all.
+LACP_S, LACP_IN_ALL = 35.0, 140.0
+"""A LACPDU that was lost is made good after the slow period, 30 s (IEEE 802.1AX-2014, 6.4.4)."""
+STP_S, STP_IN_ALL = 45.0, 180.0
+"""No state of a port on its way to forwarding lasts longer: Max Age is 40 s at most, the forward delay 30 s
+(IEEE 802.1D-2004, 17.14)."""
 
 
 def configure(tor: Node) -> None:
@@ -78,20 +86,23 @@ def _port(text: str) -> Port:
     return Port(name.strip(), "MII Status: up" in rest, states[0], states[-1])
 
 
-def wait_for_lacp(bonds: Iterable[tuple[Node, str]], *, deadline: float = 15.0) -> float:
+def wait_for_lacp(bonds: Iterable[tuple[Node, str]], *, patience: float = LACP_S) -> float:
     """Wait until all ports of all bonds pass traffic, and return after how many seconds they did.
 
     The kernel sends no event at a change of the port's state, so it is read again: a file, no process.
     """
     began, waiting = time.monotonic(), list(bonds)
-    while waiting:
-        waiting = [(node, bond) for node, bond in waiting if not bond_of(node, bond).passes]
-        if waiting and time.monotonic() - began > deadline:
-            told = "; ".join(f"{bond} on {node.name}: {_told(bond_of(node, bond))}" for node, bond in waiting)
-            raise Error(f"no LACP partner after {deadline:.0f} s: {told}", kind=ErrorKind.FAILED)
-        if waiting:
-            time.sleep(POLL)
-    return time.monotonic() - began
+    limit = Limit(patience, in_all=LACP_IN_ALL)
+    while True:
+        found = [(node, name, bond_of(node, name)) for node, name in waiting]
+        waiting = [(node, name) for node, name, bond in found if not bond.passes]
+        if not waiting:
+            return time.monotonic() - began
+        limit.sees(tuple(bond for _, _, bond in found))
+        if limit.is_over():
+            told = "; ".join(f"{name} on {node.name}: {_told(bond)}" for node, name, bond in found)
+            raise Error(f"no LACP partner {limit.story}: {told}", kind=ErrorKind.FAILED)
+        time.sleep(POLL)
 
 
 def bond_of(node: Node, name: str) -> Bond:
@@ -99,15 +110,38 @@ def bond_of(node: Node, name: str) -> Bond:
     return read_bond(node.read(f"/proc/net/bonding/{name}"))
 
 
-def wait_for_forwarding(node: Node, port: str, *, deadline: float = 40.0) -> float:
+def strangers(bonds: Iterable[tuple[Node, str]]) -> list[str]:
+    """Return, in a sentence each, which of two bonds that are cabled together has another partner.
+
+    A bond speaks LACP by its own MAC as long as nobody names another system (bond_3ad.c,
+    bond_3ad_initialize).
+    """
+    (left, one), (right, two) = bonds
+    return [
+        f"the LACP partner of {name} on {node.name} is {partner or 'nobody'}, not {peer.name}'s {other}"
+        for node, name, peer, other in ((left, one, right, two), (right, two, left, one))
+        if (partner := bond_of(node, name).partner_mac) != _mac(peer, other)
+    ]
+
+
+def _mac(node: Node, name: str) -> str:
+    return node.read(f"/sys/class/net/{name}/address").strip()
+
+
+def wait_for_forwarding(node: Node, port: str, *, patience: float = STP_S) -> float:
     """Wait until a bridge port forwards, and return after how many seconds it did."""
-    began = time.monotonic()
-    while node.read(f"/sys/class/net/{port}/brport/state").strip() != "3":  # BR_STATE_FORWARDING
-        if time.monotonic() - began > deadline:
-            state = node.read(f"/sys/class/net/{port}/brport/state").strip() or "no port of a bridge"
-            raise Error(f"{port} on {node.name} does not forward (state {state})", kind=ErrorKind.FAILED)
+    began, limit = time.monotonic(), Limit(patience, in_all=STP_IN_ALL)
+    while (state := _state(node, port)) != "3":  # BR_STATE_FORWARDING
+        limit.sees(state)
+        if limit.is_over():
+            told = f"(state {state or 'no port of a bridge'})"
+            raise Error(f"{port} on {node.name} did not forward {limit.story} {told}", kind=ErrorKind.FAILED)
         time.sleep(POLL)
     return time.monotonic() - began
+
+
+def _state(node: Node, port: str) -> str:
+    return node.read(f"/sys/class/net/{port}/brport/state").strip()
 
 
 def _told(bond: Bond) -> str:
