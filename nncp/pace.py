@@ -186,19 +186,21 @@ def _seconds(seconds: float) -> str:
 
 
 def communicate(
-    process: subprocess.Popen[str], limit: Limit, *, text: str | None = None, workers: Iterable[int] = ()
+    process: subprocess.Popen[str], limit: Limit, *, workers: Iterable[int] = ()
 ) -> tuple[str, str]:
     """Return what a process writes until it ends; it is given the time that it works, and the limit's.
+
+    Its standard input is no pipe: `Popen.communicate` does not go on with one after a timeout.
 
     Raises:
         subprocess.TimeoutExpired: it did neither; it still runs.
 
     """
+    limit.sees(cpu_seconds(process.pid, *workers))
     while True:
         try:
-            return process.communicate(text, timeout=min(1.0, limit.left))
+            return process.communicate(timeout=min(1.0, limit.left))
         except subprocess.TimeoutExpired:
-            text = None  # it has it, or goes on taking it
             limit.sees(cpu_seconds(process.pid, *workers))
             if limit.is_over():
                 raise

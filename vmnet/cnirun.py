@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit, communicate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 PATHS = ("/opt/cni/bin", "/usr/lib/cni")
 PATIENCE, IN_ALL = 60.0, 600.0
@@ -116,11 +117,10 @@ def _run(
 def _execute(verb: str, kind: str, given: Mapping[str, Any], call: Call) -> dict[str, Any]:
     """Carry out one verb of one plugin and return its result, empty for verbs that have none."""
     argv = _command(kind, call)
-    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     limit = Limit(PATIENCE, in_all=IN_ALL)
-    with subprocess.Popen(argv, env=_environment(verb, call), text=True, **pipes) as process:
+    with _started(argv, given, _environment(verb, call)) as process:
         try:
-            out, errors = communicate(process, limit, text=json.dumps(given))
+            out, errors = communicate(process, limit)
         except subprocess.TimeoutExpired:
             message = f"CNI plugin {kind} did not answer {verb} {limit.story}"
             raise Error(message, kind=ErrorKind.FAILED, subject=call.interface) from None
@@ -129,6 +129,16 @@ def _execute(verb: str, kind: str, given: Mapping[str, Any], call: Call) -> dict
     if process.returncode:
         raise _refusal(verb, kind, call, out, errors)
     return dict(json.loads(out)) if out.strip() else {}
+
+
+def _started(
+    argv: Sequence[str], given: Mapping[str, Any], environment: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+        json.dump(given, file)
+        file.seek(0)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(argv, stdin=file, stdout=pipe, stderr=pipe, env=environment, text=True)
 
 
 def _command(kind: str, call: Call) -> tuple[str, ...]:

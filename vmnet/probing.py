@@ -120,6 +120,7 @@ class Talk:
     def _line(process: subprocess.Popen[str], limit: Limit) -> str:
         """Return the next line, empty when the member has ended or does nothing any more."""
         out = _pipe(process.stdout)
+        limit.sees(cpu_seconds(process.pid))
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
             while not selector.select(min(1.0, limit.left)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -95,3 +96,81 @@ def test_a_real_time_thread_is_not_measured_but_what_it_starts() -> None:
     if "PermissionError" in done.stderr:
         pytest.skip("needs the right to real-time priority")
     assert done.stdout == "0\n", done.stderr
+
+
+def test_what_looks_different_is_progress_and_what_looks_the_same_is_none(clock: Clock) -> None:
+    limit = pace.Limit(10)
+    for sign in (0, 1, 2):
+        clock.now += 9
+        limit.sees(sign)
+    assert not limit.is_over()
+    clock.now += 9
+    limit.sees(2)
+    clock.now += 1
+    assert limit.is_over()
+
+
+def test_progress_without_end_has_an_end(clock: Clock) -> None:
+    limit = pace.Limit(10, in_all=30)
+    clock.slow = 2
+    for second in range(59):
+        clock.now += 1
+        limit.sees(second)
+        assert not limit.is_over()
+    clock.now += 1
+    limit.sees("more")
+    assert limit.is_over()
+    assert limit.story == "in 60 s, though it still moved"
+
+
+def test_seconds_that_somebody_asked_for_are_neither_stretched_nor_measured(clock: Clock) -> None:
+    limit = pace.Limit(10, most=1)
+    clock.slow = 5
+    clock.now += 10
+    assert limit.is_over()
+    assert clock.asked == 0
+
+
+def test_what_was_waited_is_told(clock: Clock) -> None:
+    limit = pace.Limit(10)
+    clock.now += 10
+    assert limit.story == "in 10 s"
+    limit.progress()
+    clock.now += 11
+    assert limit.story == "in 21 s, of which nothing moved in the last 11 s"
+
+
+def python(code: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-c", code]
+    return subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_process_that_computes_is_waited_for_and_its_words_are_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its CPU time is played: a busy machine may give it none for a while."""
+    computed = itertools.count()
+    monkeypatch.setattr(pace, "slowness", lambda: 1.0)
+    monkeypatch.setattr(pace, "cpu_seconds", lambda *_: next(computed))
+    with python("import time; print('x' * 200_000); time.sleep(1); print('y')") as process:
+        said = pace.communicate(process, pace.Limit(0.2))
+    assert said == ("x" * 200_000 + "\ny\n", "")
+
+
+def test_a_process_that_does_nothing_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "slowness", lambda: 1.0)
+    with python("import time; time.sleep(1000)") as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            pace.communicate(process, pace.Limit(0.5))
+        assert process.poll() is None
+        process.kill()
+
+
+def test_the_cpu_time_of_what_has_ended_is_nothing() -> None:
+    with python("while True: pass") as process:
+        while pace.cpu_seconds(process.pid) < 0.2:
+            pass
+        process.kill()
+    assert pace.cpu_seconds(process.pid) == 0

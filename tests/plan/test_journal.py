@@ -1,0 +1,52 @@
+"""The lock of a journal whose holder takes its time, or hangs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nncp import journal, pace
+from nncp.errors import Error
+from nncp.journal import Journal
+
+ROOT = Path(__file__).parents[2]
+HOLDER = """
+import sys, time
+from pathlib import Path
+from nncp.journal import Journal
+with Journal(Path(sys.argv[1])).locked(patience=1):
+    print("holds", flush=True)
+    {work}
+"""
+
+
+def holder(folder: Path, work: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-c", HOLDER.format(work=work), str(folder)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holds\n"
+    return process
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "slowness", lambda: 1.0)
+    monkeypatch.setattr(journal, "LOOK_EVERY", 0.1)
+
+
+def test_a_lock_whose_holder_works_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its CPU time is played: a busy machine may give it none for a while."""
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(journal, "cpu_seconds", lambda *pids: asked.append(pids) or len(asked))
+    with holder(tmp_path, "time.sleep(1.5)") as process, Journal(tmp_path).locked(patience=0.5):
+        assert (process.pid,) in asked
+
+
+def test_a_lock_whose_holder_hangs_is_given_up_and_it_is_said_how_long_it_took(tmp_path: Path) -> None:
+    with holder(tmp_path, "time.sleep(1000)") as process:
+        with pytest.raises(Error, match=r"was not done in \d"), Journal(tmp_path).locked(patience=0.5):
+            pass
+        process.kill()

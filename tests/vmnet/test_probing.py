@@ -1,0 +1,112 @@
+"""Members that take their time: a late frame is not a lost one, and a slow answer not a missing one.
+
+The members are toys that pass frames on through a folder, since a real one could not be made slow at will.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from nncp import pace
+from vmnet import probing
+from vmnet.preflight import Ask, Verdict
+from vmnet.probing import Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+ASK = Ask("br1", 33)
+
+# $1 is the folder, $2 the name, $3 what it does: a frame is told at the nth question after it was sent to it.
+TOY = """
+import json, os, sys, time
+folder, name, late, lost, nap = sys.argv[1], sys.argv[2], *json.loads(sys.argv[3])
+asked, waiting = 0, {}
+uplink = {"name": "eth0", "mac": name}
+for line in sys.stdin:
+    question = json.loads(line)
+    answer = {}
+    if question["do"] == "facts":
+        answer = {"facts": {"member": name, "filters": True, "uplink": uplink}}
+    elif question["do"] == "send":
+        for frame in question["frames"]:
+            if lost or frame["size"] > 1500:
+                continue
+            with open(f"{folder}/{frame['to']}", "a") as file:
+                print(frame["token"], file=file)
+        answer = {"refused": []}
+    elif question["do"] == "heard":
+        asked += 1
+        time.sleep(nap)
+        path = f"{folder}/{name}"
+        if os.path.exists(path):
+            os.rename(path, path + ".read")
+            waiting.update({int(token): asked for token in open(path + ".read")})
+        due = [token for token, since in waiting.items() if asked >= since + late]
+        answer = {"heard": [[waiting.pop(token) and token, 33] for token in due]}
+    print(json.dumps(answer), flush=True)
+"""
+SLOW_START = "import time\ntime.sleep(1.5)\n"
+
+
+def place(
+    folder: Path, name: str, *, late: int = 0, lost: bool = False, nap: float = 0.0, first: str = ""
+) -> Place:
+    (folder / "frames").mkdir(exist_ok=True)
+    toy = folder / f"{name}.py"
+    toy.write_text(first + TOY)
+    told = json.dumps([late, lost, nap])
+    return Place(name, (sys.executable, str(toy), str(folder / "frames"), name, told))
+
+
+def verdict(folder: Path, **one: Any) -> Verdict:
+    (found,) = probing.run([place(folder, "node-1"), place(folder, "node-2", **one)], [ASK])
+    return found
+
+
+def test_members_that_pass_everything_are_well_in_the_first_round(tmp_path: Path) -> None:
+    found = verdict(tmp_path)
+    assert found.verdict == "ok", found.reasons
+    assert {way.small.copies for pair in found.pairs for way in (pair.there, pair.back)} == {1}
+
+
+def test_a_frame_that_a_slow_member_tells_late_is_not_lost(tmp_path: Path) -> None:
+    """Each answer takes as long as a whole round on a quiet machine, and the frame is in the sixth."""
+    found = verdict(tmp_path, late=5, nap=probing.ROUND_SECONDS)
+    assert found.verdict == "ok", found.reasons
+
+
+def test_what_does_not_arrive_is_lost_on_a_slow_machine_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "slowness", lambda: 3.0)
+    found = verdict(tmp_path, lost=True)
+    assert found.verdict == "failed"
+    assert "does not carry VLAN 33" in found.reason
+
+
+def test_a_member_that_works_on_its_answer_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CPU time is played: a busy machine may give it none for a while."""
+    computed = itertools.count()
+    monkeypatch.setattr(probing, "PATIENCE", 0.5)
+    monkeypatch.setattr(probing, "cpu_seconds", lambda _: next(computed))
+    monkeypatch.setattr(pace, "slowness", lambda: 1.0)
+    assert verdict(tmp_path, first=SLOW_START).verdict == "ok"
+
+
+def test_a_member_that_hangs_is_named_with_how_long_it_was_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "PATIENCE", 3.0)
+    monkeypatch.setattr(pace, "slowness", lambda: 1.0)
+    monkeypatch.setattr(probing, "cpu_seconds", lambda _: 0.0)
+    found = verdict(tmp_path, first="import time\ntime.sleep(1000)\n")
+    assert found.verdict == "failed"
+    assert "node-2 could not be asked: no answer in " in found.reason
