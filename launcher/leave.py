@@ -33,6 +33,8 @@ RESUME_PATIENCE = 10.0
 """For the guest to run on at the source after libvirt gave up; it resumes it before it says so."""
 PROGRESS_TIMEOUT = 120.0
 """Since less was left to copy than ever before (KubeVirt's progressTimeout, pkg/virt-handler: 150 s)."""
+ABORT_PATIENCE = 30.0
+"""For libvirt to end a migration that was given up."""
 LOOK_AFTER, LOOK_EVERY = 30.0, 5.0
 """A migration that goes well is over by then: nothing asks QEMU how far it is while it should pause soon."""
 
@@ -73,6 +75,8 @@ class Departure:
         self._copying = Limit(PROGRESS_TIMEOUT)
         self._least: int | None = None
         self._given_up = ""
+        self._is_asking = False
+        self._has_ended = False
         self._is_answered = False
 
     def start(self) -> None:
@@ -147,6 +151,8 @@ class Departure:
         self.home.aside(self._migrate, self._ended)
 
     def _answer(self, answer: dict[str, Any] | Error) -> None:
+        if self._is_answered:
+            return  # libvirt has ended after all
         self._is_answered = True
         self.home.departed(self.line, answer)
 
@@ -175,16 +181,24 @@ class Departure:
             self.home.later(self.timeout, lambda: self._abort(f"it was not done in {self.timeout:g} s"))
 
     def _look(self) -> None:
-        if self.home.phase is Phase.LEAVING and not self._is_answered:
-            self.home.aside(self._stands_still, self._looked)
+        """See how far it is. Asking may block, when libvirt hangs: so it is not what the limit waits for."""
+        if self._is_answered or self.home.phase not in {Phase.LEAVING, Phase.PAUSED}:
+            return
+        if self.home.phase is Phase.LEAVING and not self._is_asking:
+            self._is_asking = True
+            self.home.aside(self._left_to_copy, self._told)
+        self._copying.sees(self.home.phase)
+        self._unless_over(
+            self._copying,
+            then=lambda: self.home.later(LOOK_EVERY, self._look),
+            over=lambda: self._abort(f"it did not get on: not done {self._copying.story}"),
+        )
 
-    def _stands_still(self) -> bool:
-        """In a thread: whether no less is left to copy since long."""
-        left = self._left_to_copy()
-        if left is not None and (self._least is None or left < self._least):
+    def _told(self, left: Any) -> None:
+        self._is_asking = False
+        if isinstance(left, int) and (self._least is None or left < self._least):
             self._least = left
             self._copying.progress()
-        return self._copying.is_over()
 
     def _left_to_copy(self) -> int | None:
         import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
@@ -195,16 +209,29 @@ class Departure:
         except (libvirt.libvirtError, KeyError):  # it has not begun, or is over
             return None
 
-    def _looked(self, stands_still: Any) -> None:
-        if stands_still is True:
-            self._abort(f"it was not done {self._copying.story}: the guest writes faster than is copied")
-        else:
-            self.home.later(LOOK_EVERY, self._look)
-
     def _abort(self, why: str) -> None:
-        if self.home.phase is Phase.LEAVING and not self._is_answered:
+        """Have libvirt end it; a guest that is paused may run elsewhere by now, and only libvirt knows."""
+        if self._is_answered or self.home.phase not in {Phase.LEAVING, Phase.PAUSED}:
+            return
+        if self.home.phase is Phase.LEAVING:
             self._given_up = why
             self.home.aside(self._abort_job, lambda _: None)
+        self._await_end(Limit(ABORT_PATIENCE), why)
+
+    def _await_end(self, limit: Limit, why: str) -> None:
+        if self._has_ended or self._is_answered:
+            return
+        self._unless_over(
+            limit,
+            then=lambda: self.home.later(ASK_EVERY, lambda: self._await_end(limit, why)),
+            over=lambda: self._hangs(limit, why),
+        )
+
+    def _hangs(self, limit: Limit, why: str) -> None:
+        if not self._has_ended:
+            message = f"migration to {self.to}: {why}, and libvirt did not end it {limit.story}"
+            state = f"the guest is {self.home.phase.value}"
+            self._answer(Error(message, kind=ErrorKind.ROLLBACK_FAILED, hint=state))
 
     def _abort_job(self) -> None:
         assert self.home.connection is not None
@@ -212,6 +239,7 @@ class Departure:
 
     def _ended(self, error: Any) -> None:
         self.total = time.time() - self.began
+        self._has_ended = True
         if error is None:
             self.home.happened(Event.MOVED)
             limit = Limit(ARRIVED_PATIENCE, in_all=ARRIVED_IN_ALL)

@@ -49,7 +49,10 @@ class Home:
         monkeypatch.setattr(pace.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(pace, "slowness", lambda: self.slow)
         monkeypatch.setattr(Departure, "_left_to_copy", lambda _: self.left[0])
-        monkeypatch.setattr(Departure, "_abort_job", lambda _: self.ended("canceled by client"))
+        self.aborts = True
+        monkeypatch.setattr(
+            Departure, "_abort_job", lambda _: self.aborts and self.ended("canceled by client")
+        )
 
     def say(self, word: str) -> None:
         self.said.append(word)
@@ -174,7 +177,7 @@ def test_a_migration_is_given_time_while_less_and_less_is_left(home: Home) -> No
 def test_a_migration_that_copies_in_vain_is_given_up(home: Home) -> None:
     left(home)
     home.pass_(leave.PROGRESS_TIMEOUT + leave.LOOK_AFTER + leave.LOOK_EVERY)
-    assert "the guest writes faster than is copied" in refusal(home)
+    assert "failed: it did not get on: not done in " in refusal(home)
     assert home.phase is Phase.RUNNING
 
 
@@ -192,6 +195,26 @@ def test_seconds_that_somebody_asked_for_are_kept(home: Home) -> None:
     assert home.answer is None
     home.pass_(0.2)
     assert refusal(home) == "migration to 10.0.0.2 failed: it was not done in 7 s"
+
+
+def test_a_libvirt_that_hangs_is_told_of_and_may_still_end_it(home: Home) -> None:
+    home.aborts = False
+    left(home, timeout=7)
+    home.pass_(7 + leave.ABORT_PATIENCE - 1)
+    assert home.answer is None
+    home.pass_(2)
+    assert "it was not done in 7 s, and libvirt did not end it in 30 s" in refusal(home)
+    home.ended("canceled by client")  # answered once, and the guest is known to run on
+    assert home.phase is Phase.RUNNING
+
+
+def test_a_paused_guest_is_not_taken_back_and_not_waited_for_for_ever(home: Home) -> None:
+    home.aborts = False
+    left(home, timeout=7)
+    home.happened(Event.STOP)
+    home.pass_(7 + leave.ABORT_PATIENCE + 1)
+    assert isinstance(home.answer, Error)
+    assert home.answer.hint == "the guest is paused"
 
 
 def test_the_timer_of_a_migration_that_is_over_does_not_end_the_next(home: Home) -> None:
