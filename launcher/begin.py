@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from launcher import control, house, kvm, machine, readiness, storage
+from launcher import control, house, kvm, machine, readiness, serving, storage
 from launcher.domain import domain_xml
 from launcher.guest import Guest, read_guest
 from launcher.seed import Seed, read_seed, write_seed
@@ -105,7 +105,7 @@ def begin(wish: Wish, *, say: Callable[[str], None], ready: Callable[[dict[str, 
     if checked.seed is not None:
         write_seed(checked.seed, wish.folder / "seed.iso")
     reader, writer = os.pipe()
-    main = functools.partial(machine.serve, _job(wish, checked, has_kvm=has_kvm), listener, writer)
+    main = functools.partial(serving.serve, _job(wish, checked, has_kvm=has_kvm), listener, writer)
     log = wish.folder / "launcher.err"
     say(f"starting libvirt and the guest ({'KVM' if has_kvm else 'TCG'})")
     init = house.move_in(_house(wish, checked, has_kvm=has_kvm), main, log=log, lasting=wish.lasting)

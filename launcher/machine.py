@@ -58,6 +58,7 @@ LIFT_AFTER = (
 EXPIRES = 600.0  # seconds of a quiet machine that a target is kept ready for a source that never comes
 LINGER = 1.0  # seconds that an empty Pod stays: taking it down would slow a guest that resumes next door
 GIVE_WAY = 1.0  # seconds in which a guest that has just begun to run here goes before its management
+PRESS_EVERY = 5.0  # seconds between two presses of a guest's power button
 STATS_AFTER = 0.5
 # Of a quiet machine: libvirt's figure of the pause, since its daemon last did anything; and in all.
 STATS_PATIENCE, STATS_IN_ALL = 6.0, 60.0
@@ -466,7 +467,19 @@ class Machine:
             self._stopped()
             return
         self.later(grace, self._stopped)  # or when its QEMU ends
-        self.aside(self._shut_down, lambda error: self._stopped() if error is not None else None)
+        self._press()
+
+    def _press(self) -> None:
+        """Press the power button, again and again: a guest that still boots does not hear it."""
+
+        def pressed(error: Any) -> None:
+            if error is None:
+                self.later(PRESS_EVERY, self._press)
+            else:
+                self._stopped()
+
+        if self._stopping:
+            self.aside(self._shut_down, pressed)
 
     def _shut_down(self) -> None:
         assert self.connection is not None
@@ -477,23 +490,3 @@ class Machine:
             control.reply(line, {"pod": self.job.record.name, "stopped": True})
         self._stopping.clear()
         self.end()
-
-
-def serve(job: Job, listener: socket.socket, report: int) -> int:
-    """Run a Pod's launcher; tell `report` (a descriptor) when it is ready, or why it will not be."""
-    try:
-        machine = Machine(job, listener)
-        machine.start()
-        answer: dict[str, Any] = {"ready": machine.status()}
-    except Error as error:
-        answer = {"error": control.packed(error)}
-    except OSError as error:
-        answer = {
-            "error": control.packed(Error(f"the Pod could not be set up: {error}", kind=ErrorKind.FAILED))
-        }
-    try:
-        os.write(report, json.dumps(answer).encode() + b"\n")
-    except BrokenPipeError:
-        return ErrorKind.INTERRUPTED.exit_code  # whoever started the Pod has gone, and nobody knows of it
-    os.close(report)
-    return ErrorKind[answer["error"]["kind"]].exit_code if "error" in answer else machine.run()
