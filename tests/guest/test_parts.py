@@ -121,11 +121,12 @@ def halt_later(_device: Path) -> int:
     return kvm.EXIT_HLT
 
 
-@pytest.mark.parametrize("trial", [spin, hang])
+@pytest.mark.parametrize(("trial", "slow"), [(spin, 60.0), (hang, 1.0)])
 def test_a_trial_of_kvm_that_never_halts_ends_and_leaves_nobody(
-    trial: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trial: object, slow: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "kvm").touch()
+    monkeypatch.setattr(pace, "slowness", lambda: slow)
     reaped: list[int] = []
     monkeypatch.setattr(kvm, "_run_the_loop", trial)
     monkeypatch.setattr(kvm, "_reap", lambda child: reaped.append(child) or os.kill(child, signal.SIGKILL))
