@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import pytest
 
 from nncp import lab
 from nncp.pace import Limit
+from tests import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 # Of a quiet machine, since the demo last said something; it says when it goes on to something else.
 PATIENCE = 240.0
 GONE_S = 20.0
+MARK = "BRIDGEHEAD_DEMO"
+RACKS_OWN = r"k6t-|to-node-|n\dp\d$|pod[0-9a-f]{11}$"
 
 
 class Demo:
@@ -37,12 +39,15 @@ class Demo:
         self.folder = folder
         self.file = folder / "report.json"
         self.errors = folder / "errors"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        env = {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary), MARK: f"{folder}/"}
         argv = [sys.executable, "-m", "vmnet.rack", "demo", "--report", str(self.file)]
         with self.errors.open("wb") as errors, (folder / "output").open("wb") as output:
             self.process = subprocess.Popen(
                 argv,
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "BRIDGEHEAD_DEMO": str(folder)},
+                env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
@@ -71,50 +76,42 @@ class Demo:
         assert not limit.is_over(), f"it did nothing {limit.story}: {self.said()}"
 
     def processes(self) -> dict[int, str]:
-        """What belongs to this demo on this host, by its environment: pid to a name that stays the same."""
-        found = {}
-        mark = f"BRIDGEHEAD_DEMO={self.folder}".encode()
-        for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (path / "environ").read_bytes().split(b"\0"):
-                    found[int(path.name)] = named((path / "cmdline").read_bytes())
-        return found
+        """What belongs to this demo on this host: pid to a name that stays the same."""
+        found = leftovers.marked(f"{self.folder}/", name=MARK)
+        return {process.pid: named(process.command) for process in found}
+
+    def left(self) -> list[str]:
+        """What this demo has left here, by its mark and folder, and what bears a name that only a rack gives."""
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+        links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout)
+        return [
+            *map(str, leftovers.marked(f"{self.folder}/", name=MARK)),
+            *map(str, self.temporary.iterdir()),
+            *(path for line in mounts if (path := line.split()[1]).startswith(f"{self.folder}/")),
+            *(link["ifname"] for link in links if re.match(RACKS_OWN, link["ifname"])),
+            *(path.name for path in leftovers.NAMESPACES.glob("virt-launcher-vm-*")),
+        ]
 
 
-def named(cmdline: bytes) -> str:
-    words = cmdline.decode(errors="replace").split("\0")
-    module = re.search(r"-m\0([\w.]+)", "\0".join(words))
-    return module[1] if module else Path(words[0]).name
+def named(command: str) -> str:
+    module = re.search(r" -m ([\w.]+)", command)
+    return module[1] if module else Path(command.split(maxsplit=1)[0]).name
 
 
-def left() -> dict[str, str]:
-    """What a demo could leave behind on this host."""
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
-    links = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
-    names = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
-    folders = sorted(path.name for path in Path(tempfile.gettempdir()).glob("bridgehead-demo-*"))
-    return {"mounts": mounts, "links": links, "netns": names, "folders": str(folders)}
-
-
-def assert_nothing_is_left(demo: Demo, before: dict[str, str]) -> None:
-    limit = Limit(GONE_S)
-    while (demo.processes() or left() != before) and not limit.is_over():
-        time.sleep(0.2)
-    assert demo.processes() == {}
-    assert left() == before
+def assert_nothing_is_left(demo: Demo) -> None:
+    assert leftovers.gone(demo.left, seconds=GONE_S) == []
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """Show the demo, once: what it shows holds on any machine."""
-    before = left()
     demo = Demo(tmp_path_factory.mktemp("demo"))
     try:
         code = demo.wait()
     finally:
         demo.process.kill()
     assert code == 0, demo.said() + (demo.folder / "output").read_text()
-    assert_nothing_is_left(demo, before)
+    assert_nothing_is_left(demo)
     return demo
 
 
@@ -181,8 +178,8 @@ def killed(name: str) -> Callable[[Demo], None]:
 
 
 def killed_in_the_lab(name: str) -> Callable[[Demo], None]:
-    def kill(_demo: Demo) -> None:
-        (folder,) = Path(tempfile.gettempdir()).glob("bridgehead-demo-*")
+    def kill(demo: Demo) -> None:
+        (folder,) = demo.temporary.glob("bridgehead-demo-*")
         assert lab.attach(folder).output(["pkill", "-9", "-f", name]).status == 0
 
     return kill
@@ -203,7 +200,6 @@ ENDS: dict[str, tuple[str, Callable[[Demo], None]]] = {
 @pytest.mark.parametrize("how", ENDS)
 def test_nothing_is_left_after(how: str, tmp_path: Path) -> None:
     when, act = ENDS[how]
-    before = left()
     demo = Demo(tmp_path)
     try:
         demo.wait_for(when)
@@ -211,4 +207,4 @@ def test_nothing_is_left_after(how: str, tmp_path: Path) -> None:
         assert demo.wait() != 0
     finally:
         demo.process.kill()
-    assert_nothing_is_left(demo, before)
+    assert_nothing_is_left(demo)
