@@ -63,6 +63,6 @@ def _try_all() -> list[str]:
 
 
 def _replace(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".new")
+    fresh = path.with_suffix(f".{os.getpid()}")  # two may find out at the same time
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
