@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,10 @@ from nncp.errors import Error, ErrorKind
 from nncp.lab import cache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from nncp.lab.sweep import Sweeper
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 BOOKWORM = "bookworm"
@@ -30,8 +34,16 @@ NEWEST = ("forky",)
 class Archive:
     """Some suites of Debian's archive, named by the first of them."""
 
-    def __init__(self, suites: tuple[str, ...]) -> None:
+    def __init__(self, suites: tuple[str, ...], *, guard: Sweeper | None = None) -> None:
+        """Name it.
+
+        Args:
+            suites: of Debian.
+            guard: ends the programs that are run, should this process be killed.
+
+        """
         self.suites = suites
+        self.guard = guard
         self.folder = cache.folder("apt", suites[0])
         self.archives = self.folder / "archives"
 
@@ -45,8 +57,9 @@ class Archive:
         for folder in (self.folder / "lists" / "partial", self.archives / "partial"):
             folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{line}\n" for line in sources(self.suites))
-        (self.folder / "sources.list").write_text(lines, encoding="utf-8")
-        self._apt("apt-get", "update", "--error-on=any")
+        with self._alone():
+            (self.folder / "sources.list").write_text(lines, encoding="utf-8")
+            self._apt("apt-get", "update", "--error-on=any")
 
     def show(self, package: str, field: str) -> str:
         """Return one field of a package's newest version, "" when it has none.
@@ -55,7 +68,8 @@ class Archive:
             Error: there is no such package.
 
         """
-        text = self._apt("apt-cache", "show", "--no-all-versions", package)
+        with self._alone():
+            text = self._apt("apt-cache", "show", "--no-all-versions", package)
         prefix = f"{field}: "
         found = (line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix))
         return next(found, "")
@@ -69,15 +83,28 @@ class Archive:
 
         What an earlier, interrupted call has fetched is verified and used.
         """
+        with self._alone():
+            return self._download(package)
+
+    def _download(self, package: str) -> Path:
         self._apt("apt-get", "download", package, cwd=self.archives)
         # The name is PACKAGE_VERSION_ARCHITECTURE.deb, the version's epoch quoted; the newest is the one.
         return max(self.archives.glob(f"{package}_*.deb"), key=lambda file: file.stat().st_ctime)
 
     def unpack(self, package: str, into: Path) -> None:
         """Fetch a package and unpack it below `into`; nothing of it is run, and its file is not kept."""
-        file = self.download(package)
-        run(["dpkg-deb", "-x", str(file), str(into)], what=f"unpacking {package}")
-        file.unlink()
+        with self._alone():
+            file = self._download(package)
+            self.run(["dpkg-deb", "-x", str(file), str(into)], what=f"unpacking {package}")
+            file.unlink()
+
+    def run(self, argv: Sequence[str], *, what: str = "", cwd: Path | None = None) -> str:
+        """Run a program as `run` does; it does not outlive this process where there is a guard."""
+        return run(argv, what=what, cwd=cwd, guard=self.guard)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Keep others off while apt uses the folder: the builds of two images share it."""
+        return cache.locked(self.folder / "lock")
 
     def forget(self) -> None:
         """Remove the packages that were fetched."""
@@ -98,7 +125,7 @@ class Archive:
         }
         settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         what = f"{tool} {arguments[0]} for Debian {self.suites[0]}"
-        return run([tool, "-q", *settings, *arguments], what=what, cwd=cwd)
+        return self.run([tool, "-q", *settings, *arguments], what=what, cwd=cwd)
 
 
 def sources(suites: Iterable[str]) -> list[str]:
@@ -132,15 +159,37 @@ def pick_sources(targets: Sequence[str], suites: Iterable[str]) -> list[str]:
     return [f"deb [signed-by={KEYRING}] {uri} {suite} main" for suite, uri in mirrors.items() if uri]
 
 
-def run(argv: Sequence[str], *, what: str = "", cwd: Path | None = None) -> str:
+def run(argv: Sequence[str], *, what: str = "", cwd: Path | None = None, guard: Sweeper | None = None) -> str:
     """Run a program of Debian's and return what it printed; its own words about `what` are the error."""
     env = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, env=env, check=False)
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=guard is not None,
+        )
     except FileNotFoundError:
         raise Error(f"{argv[0]} is not installed", kind=ErrorKind.UNSUPPORTED) from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+    with guarded(process.pid, guard):
+        output, errors = process.communicate()
+    if process.returncode:
+        said = errors.strip().splitlines() or [f"it ended with status {process.returncode}"]
         first = next((line for line in said if line.startswith(("E:", "W:"))), said[-1])
         raise Error(f"{what or argv[0]}: {first}", kind=ErrorKind.FAILED)
-    return done.stdout
+    return output
+
+
+@contextmanager
+def guarded(group: int, guard: Sweeper | None) -> Iterator[None]:
+    """Have a process group killed should this process end meanwhile."""
+    if guard is None:
+        yield
+        return
+    guard.guard(group)
+    yield
+    guard.release(group)  # not when interrupted: then the sweep is near

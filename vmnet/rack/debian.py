@@ -103,19 +103,20 @@ def build(archive: Archive, folder: Path, say: Callable[[str], None]) -> None:
     archive.unpack(archive.resolve("linux-image-cloud-amd64"), work / "kernel")
     say(f"installs {len(INCLUDE)} packages and what they need into a root (about 45 s)")
     root = work / "root"
-    _mmdebstrap(root)
+    _mmdebstrap(archive, root)
     _customize(root, work / "kernel")
     shutil.copy(next((work / "kernel" / "boot").glob("vmlinuz-*")), folder / "vmlinuz")
     (folder / "initrd").write_bytes(_initrd(root, work / "kernel"))
     (folder / "cmdline").write_text("console=ttyS0 quiet net.ifnames=0", encoding="ascii")
     say("makes its disk")
-    run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(root), str(folder / "disk.img"), SIZE])
+    archive.run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(root), str(folder / "disk.img"), SIZE])
 
 
-def _mmdebstrap(root: Path) -> None:
+def _mmdebstrap(archive: Archive, root: Path) -> None:
     lean = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "info", "locale", "man")]
     include = f"--include={','.join(INCLUDE)}"
-    run(["mmdebstrap", "--quiet", "--variant=apt", *lean, include, BOOKWORM, str(root), *sources(SUITES)])
+    command = ["mmdebstrap", "--quiet", "--variant=apt", *lean, include, BOOKWORM, str(root)]
+    archive.run([*command, *sources(SUITES)])
 
 
 def _customize(root: Path, kernel: Path) -> None:

@@ -18,12 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-import click
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from nncp.lab import cache
 from nncp.lab.debian import Archive
+from nncp.lab.progress import Progress
+from nncp.lab.sweep import Sweeper
 from vmnet.rack import debian, qemu, tiny
 
 Say: TypeAlias = Callable[[str], None]
@@ -68,7 +69,7 @@ def refresh(name: str, *, say: Say | None = None) -> Path:
         Error: no mirror, no space, no package: in apt's own words.
 
     """
-    image, say = IMAGES[name], say or _to_stderr(name)
+    image, say = IMAGES[name], say or Progress(name, name=name).say
     with cache.locked(_root() / f"{name}.lock", waiting=lambda: say("waits for another build of it")):
         archive = Archive(image.suites)
         say("reads the package index")
@@ -76,7 +77,7 @@ def refresh(name: str, *, say: Say | None = None) -> Path:
         versions = "\n".join(f"{package} {archive.show(package, 'Version')}" for package in image.packages)
         folder = _root() / f"{name}-{_digest(image.recipe())}-{_digest(versions.encode())}"
         if not folder.is_dir():
-            _build(image, archive, folder, versions, say)
+            _build(image, folder, versions, say)
         return folder
 
 
@@ -86,21 +87,22 @@ def qemu_tree() -> Path | None:
     return folder and folder / "tree"
 
 
-def _build(image: Image, archive: Archive, folder: Path, versions: str, say: Say) -> None:
+def _build(image: Image, folder: Path, versions: str, say: Say) -> None:
     began = time.monotonic()
     for leftover in _root().glob(f".{image.name}-*"):  # of builds that were killed: we hold the lock
         shutil.rmtree(leftover)
     work = Path(tempfile.mkdtemp(prefix=f".{image.name}-", dir=_root()))
+    sweeper = Sweeper(work)
     try:
         (work / "image").mkdir()
-        image.build(archive, work / "image", say)
+        image.build(Archive(image.suites, guard=sweeper), work / "image", say)
         (work / "image" / "versions").write_text(versions + "\n", encoding="utf-8")
         older = [path for path in _root().glob(f"{image.name}-*-*") if path.is_dir()]
         (work / "image").rename(folder)
     except OSError as error:
         raise Error(f"cannot build the {image.name} image: {error}", kind=ErrorKind.FAILED) from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        sweeper.sweep()
     for path in older:
         shutil.rmtree(path, ignore_errors=True)
     say(f"built in {time.monotonic() - began:.0f} s: {folder}")
@@ -112,7 +114,3 @@ def _root() -> Path:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:10]
-
-
-def _to_stderr(name: str) -> Say:
-    return lambda text: click.echo(f"{name}: {text}", err=True)
