@@ -10,7 +10,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := demo
-.PHONY: demo test check test-peers test-lab root setup kernel images packages venv requirements clean distclean
+.PHONY: demo test check test-peers test-lab root setup kernel images packages base venv requirements clean distclean
 
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 CACHE := $(or $(BRIDGEHEAD_CACHE),$(HOME)/.cache/bridgehead)
@@ -18,6 +18,9 @@ CACHE := $(or $(BRIDGEHEAD_CACHE),$(HOME)/.cache/bridgehead)
 KEY := $(shell { echo '$(ROOT)'; cat '$(ROOT)/requirements.txt'; } | sha256sum | cut -c1-12)
 VENV := $(CACHE)/venv-$(KEY)
 RUN := cd '$(ROOT)'; export PATH='$(VENV)/bin':"$$PATH" PYTHONPATH='$(ROOT)'; exec
+MADE := $(MAKE) --no-print-directory -f '$(ROOT)/Makefile'
+# Tells of a step: its name, which part is done (or -), and what is done now. See nncp/lab/setup.py.
+TELL := tell() { if [ -n "$${BRIDGEHEAD_PROGRESS:-}" ]; then echo "progress: $$*"; else shift 2; echo "$$*"; fi; }
 
 # What comes from Debian: the one list of it.
 PACKAGES := \
@@ -27,6 +30,9 @@ PACKAGES := \
   qemu-system-x86 qemu-utils ipxe-qemu seabios libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients \
   mmdebstrap busybox-static cpio e2fsprogs containernetworking-plugins
 
+# The Debian guest is for the tests and for DEMO='--guest debian', which makes it then.
+demo: IMAGES := tiny qemu
+IMAGES := tiny debian qemu
 demo: setup
 	@$(RUN) vmnet rack demo $(DEMO)
 
@@ -54,49 +60,91 @@ root:
 	    exit 77
 	}
 
-# The environment first, then the two long ones side by side.
-setup: root venv
-	@$(MAKE) --no-print-directory -f '$(ROOT)/Makefile' -j2 kernel images
+# Whoever has no Python yet gets that first; it shows how far all the rest is.
+setup: root
+	@python=$$(command -v python3 || command -v /usr/bin/python3) || {
+	    echo 'set-up: the first run here makes what is missing, in some minutes; Debian packages first'
+	    $(MADE) packages
+	    python=/usr/bin/python3
+	}
+	exec "$$python" -I '$(ROOT)/nncp/lab/setup.py' '$(CACHE)' '$(VENV)' 'packages environment kernel $(IMAGES)' \
+	    $(MADE) -j3 kernel images 'IMAGES=$(IMAGES)'
 
 # Where the host's kernel has all we need, no lab kernel is built; where none can be had, what needs it says so.
-kernel:
+# It needs little of Python, and takes longest.
+kernel: base
 	@cd '$(ROOT)'; export PYTHONPATH='$(ROOT)'
-	'$(VENV)/bin/python' -m nncp.lab prepare
+	exec '$(VENV)/bin/python' -m nncp.lab prepare
 
-images:
-	@if [ -e '$(ROOT)/vmnet/rack/images.py' ]; then $(RUN) vmnet rack images; fi
+images: venv
+	@$(RUN) vmnet rack images $(IMAGES) >/dev/null
 
 packages:
-	@missing=$$(comm -23 <(tr ' ' '\n' <<<'$(PACKAGES)' | sort -u) \
-	    <(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' 2>/dev/null | sed -n 's/ installed$$//p' | sort -u))
-	[ -n "$$missing" ] || exit 0
-	echo "installing" $$missing
+	@missing() {
+	    comm -23 <(tr ' ' '\n' <<<'$(PACKAGES)' | sort -u) \
+	        <(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' 2>/dev/null | sed -n 's/ installed$$//p' | sort -u)
+	}
+	[ -n "$$(missing)" ] || exit 0
+	$(TELL)
+	# One of ours at a time: apt waits for another's lock on packages, not for the one on its lists.
+	exec 9</var/lib/dpkg
+	flock -n 9 || { tell packages - 'Debian packages: waits for another set-up to install them'; flock 9; }
+	names=$$(missing)
+	[ -n "$$names" ] || exit 0
+	tell packages - 'Debian packages: installs' $$names
 	[ $$(id -u) = 0 ] && root= || root=sudo
-	install="$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends"
-	$$install $$missing >/dev/null 2>&1 || { $$root apt-get -qq update; $$install $$missing >/dev/null; }
+	apt="$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=-1"
+	# Without the lock's descriptor: what a package starts may stay, and would keep the lock.
+	install() {
+	    $$apt $${BRIDGEHEAD_PROGRESS:+-o APT::Status-Fd=1} install --no-install-recommends $$names 9<&- |
+	        { grep --line-buffered status: || true; }
+	}
+	install 2>/dev/null && exit 0
+	for try in 1 2 3 4 5 6; do
+	    $$apt update && break
+	    tell packages - 'Debian packages: another apt reads its lists, or the mirror does not answer; once more'
+	    sleep 10
+	done
+	install
 
-venv: packages
-	@[ ! -e '$(VENV)/ready' ] || ! '$(VENV)/bin/python' -c '' 2>/dev/null || exit 0
-	echo "making the Python environment"
+# What builds packages, and what the lab kernel's build needs: that begins while the rest is fetched.
+FIRST := packaging|setuptools|wheel|click|msgspec|pyyaml
+
+base: packages
+	@there() { [ -e '$(VENV)/base' -o -e '$(VENV)/ready' ] && '$(VENV)/bin/python' -c '' 2>/dev/null; }
+	! there || exit 0
+	$(TELL)
+	tell environment - 'Python environment: is made'
 	for python in python3 /usr/bin/python3 ''; do
 	    $${python:-false} -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
 	done
 	[ -n "$$python" ] || { echo "no Python of version 3.11 or newer" >&2; exit 69; }
 	mkdir -p '$(CACHE)'
-	exec 9>'$(VENV).lock'; flock 9
-	[ ! -e '$(VENV)/ready' ] || exit 0
+	exec 9>'$(VENV).lock'
+	flock -n 9 || { tell environment - 'Python environment: waits for another set-up of this checkout'; flock 9; }
+	! there || exit 0
 	# What this checkout used before its pins changed is of no use to anybody.
 	grep -lsxF '$(ROOT)' '$(CACHE)'/venv-*/checkout | xargs -r dirname | xargs -r rm -rf || true
 	rm -rf '$(VENV)'
 	"$$python" -m venv '$(VENV)'
 	echo '$(ROOT)' >'$(VENV)/checkout'
-	pip="$(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --no-build-isolation --require-hashes"
-	# What builds packages comes first: libvirt-python is built here, against the libvirt that is here.
-	awk '/^(packaging|setuptools|wheel)==/ {on=1} on {print} !/\\$$/ {on=0}' '$(ROOT)/requirements.txt' >'$(VENV)/build.txt'
-	$$pip -r '$(VENV)/build.txt'
-	$$pip -r '$(ROOT)/requirements.txt'
-	'$(VENV)/bin/python' -m pip --quiet --disable-pip-version-check install --no-build-isolation --no-deps -e '$(ROOT)'
+	awk '/^($(FIRST))==/ {on=1} on {print} !/\\$$/ {on=0}' '$(ROOT)/requirements.txt' >'$(VENV)/first.txt'
+	$(PIP) --no-build-isolation --require-hashes -r '$(VENV)/first.txt'
+	touch '$(VENV)/base'
+
+PIP := '$(VENV)/bin/python' -m pip --quiet --disable-pip-version-check install
+
+# libvirt-python is built here, against the libvirt that is here.
+venv: base
+	@[ ! -e '$(VENV)/ready' ] || exit 0
+	$(TELL)
+	tell environment - 'Python environment: installs what requirements.txt names'
+	exec 9>'$(VENV).lock'; flock 9
+	[ ! -e '$(VENV)/ready' ] || exit 0
+	$(PIP) --no-build-isolation --require-hashes -r '$(ROOT)/requirements.txt'
+	$(PIP) --no-build-isolation --no-deps -e '$(ROOT)'
 	touch '$(VENV)/ready'
+	[ -z "$${BRIDGEHEAD_PROGRESS:-}" ] || tell environment 1 ''
 
 # Pin anew what pyproject.toml asks for.
 requirements: venv

@@ -10,8 +10,9 @@ import click
 from nncp.errors import Error
 from nncp.lab.build import build as newest
 from nncp.lab.build import kernel
-from nncp.lab.features import missing
+from nncp.lab.features import TRIALS, missing
 from nncp.lab.once import once
+from nncp.lab.progress import Progress
 
 
 @click.group()
@@ -29,10 +30,13 @@ def build() -> None:
 def prepare() -> None:
     """Have a lab kernel ready if this host needs one; if there can be none, say why and go on."""
     lacks = missing()
+    told = Progress("kernel", name="lab kernel")
     if not lacks:
+        told.finish(f"none is built, this machine's own kernel has everything: {', '.join(TRIALS)}")
         return
     try:
         kernel()
+        told.end()
     except Error as error:
         for each in error:
             click.echo(f"lab kernel: {each.message}", err=True)

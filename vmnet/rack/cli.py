@@ -41,13 +41,16 @@ def images(names: tuple[str, ...], newest: bool) -> None:
 
     What has been built is kept until its recipe changes; all of it when nothing is named.
     """
-    from vmnet.rack.images import IMAGES, ensure, refresh  # noqa: PLC0415  the other commands do without
+    from nncp.lab.progress import Progress  # noqa: PLC0415  the other commands do without
+    from vmnet.rack.images import IMAGES, ensure, refresh  # noqa: PLC0415
 
     for name in names:
         if name not in IMAGES:
             raise click.UsageError(f"there is no image {name}: {', '.join(IMAGES)}")
     for name in names or IMAGES:
-        click.echo(refresh(name) if newest else ensure(name))
+        told = Progress(name, name=name)
+        click.echo((refresh if newest else ensure)(name, say=told.say))
+        told.end()
 
 
 @rack.command()
