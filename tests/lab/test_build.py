@@ -50,6 +50,15 @@ def test_a_compiler_that_refuses_is_quoted(bench: build.Bench) -> None:
         bench.run(["sh", "-c", "echo x.c:1: no >&2; exit 2"], cwd=bench.work, what="compiling")
 
 
+def test_an_error_is_quoted_although_other_jobs_print_after_it(bench: build.Bench) -> None:
+    with pytest.raises(Error, match=r"compiling failed: x\.c:1: error: no$"):
+        bench.run(
+            ["sh", "-c", "echo x.c:1: error: no >&2; seq 20; echo '*** Error 1'; exit 2"],
+            cwd=bench.work,
+            what="compiling",
+        )
+
+
 def test_every_program_that_a_build_needs_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Error) as caught:

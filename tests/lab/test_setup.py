@@ -264,6 +264,8 @@ def test_what_only_more_optimisation_can_prove_is_compiled_with_more(tmp_path: P
     assert not subprocess.run([compiler, *command], check=False, capture_output=True).returncode
     source.write_text("nonsense")
     assert subprocess.run([compiler, *command], check=False, capture_output=True).returncode
+    trial = [compiler, "-x", "assembler", "-c", "-o", "/dev/null", "-"]
+    assert subprocess.run(trial, input=b"nonsense x", check=False, capture_output=True).returncode
 
 
 def test_two_that_use_one_archive_wait_for_each_other(
