@@ -239,6 +239,9 @@ class Setup:
 
     def tick(self, *, now: float) -> None:
         """Show how far it is when it is time to."""
+        if self.ending and self.shown and self.next < math.inf:
+            self.display.line("set-up: ends, and removes what is half made")
+            self.next = math.inf
         if self.shown and now >= self.next:
             self.next = now + (0.5 if self.display.terminal else EVERY)
             self.display.show(self.course, now=now, elapsed=now - self.began)

@@ -184,8 +184,13 @@ def test_on_a_terminal_one_line_changes_and_gives_way_to_what_stays() -> None:
     assert [text.count("\n") for text in drawn] == [0, 0]
     assert all(text.startswith("[") and text.endswith("\x1b[K") and len(text) < 84 for text in drawn)
     assert left == "\x1b[Kwarning: something\n"
+    seen.ending = True
+    for now in (2.5, 3.0):
+        seen.take("make: *** [kernel] Interrupt", now=now)
+        seen.tick(now=now)
     seen.close(130, now=3.0)
-    assert out.getvalue().endswith("warning: something\nset-up: interrupted after 3 s\n")
+    ended = "set-up: ends, and removes what is half made\nset-up: interrupted after 3 s\n"
+    assert out.getvalue().endswith(f"warning: something\n{ended}")
 
 
 def run(tmp_path: Path, script: str) -> subprocess.Popen[str]:
