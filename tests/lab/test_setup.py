@@ -227,14 +227,15 @@ def test_a_set_up_that_is_told_to_end_ends_its_steps(tmp_path: Path, number: sig
 def test_of_the_source_all_is_unpacked_that_may_be_read(tmp_path: Path) -> None:
     files = {
         "drivers/gpu/Kconfig",
+        "include/dt-bindings/leds/common.h",
         "drivers/net/bonding/bond_main.c",
         "arch/um/kernel/um_arch.c",
         "arch/x86/um/ptrace.c",
     }
     unread = {"drivers/gpu/drm/card.c", "arch/arm64/kernel/head.S", "sound/core/card.c", "tools/perf/perf.c"}
     for name in files | unread:
-        (tmp_path / "tree" / "linux" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "tree" / "linux" / name).touch()
+        (tmp_path / "tree" / "linux-source-1" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / "linux-source-1" / name).touch()
     package = tmp_path / "package"
     (package / "usr" / "src").mkdir(parents=True)
     (package / "DEBIAN").mkdir()
@@ -242,14 +243,15 @@ def test_of_the_source_all_is_unpacked_that_may_be_read(tmp_path: Path) -> None:
         "Package: linux\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x.test>\nDescription: x\n"
     )
     subprocess.run(
-        ["tar", "-C", tmp_path / "tree", "-cJf", package / "usr/src/linux.tar.xz", "linux"], check=True
+        ["tar", "-C", tmp_path / "tree", "-cJf", package / "usr/src/linux-source-1.tar.xz", "linux-source-1"],
+        check=True,
     )
     subprocess.run(["dpkg-deb", "-b", package, tmp_path / "linux.deb"], check=True, stdout=subprocess.DEVNULL)
     work = tmp_path / "work"
     work.mkdir()
     bench = Bench(work)
-    _unpack(tmp_path / "linux.deb", package="linux", bench=bench)
-    found = {str(path.relative_to(work / "linux")) for path in work.rglob("*") if path.is_file()}
+    _unpack(tmp_path / "linux.deb", package="linux-source-1", bench=bench)
+    found = {str(path.relative_to(work / "linux-source-1")) for path in work.rglob("*") if path.is_file()}
     bench.sweeper.sweep()
     assert found == files
     assert len(set(UNREAD)) == len(UNREAD)
