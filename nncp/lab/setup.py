@@ -66,7 +66,7 @@ STEPS = (
         "a lab kernel unless this machine's own has everything",
         "kernel/*/linux",
         waits=25.0,
-        works=480.0,
+        works=600.0,
     ),
     Step("tiny", "a tiny guest", "images/tiny-*/versions", waits=5.0, works=5.0),
     Step("debian", "a Debian guest", "images/debian-*/versions", waits=20.0, works=50.0),
