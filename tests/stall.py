@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STILL = 60.0  # seconds of a quiet machine without any progress
 WHOLE = 8 * STILL
+ENDS = 20.0  # seconds for a phase to end once it was told to
 LOOK_AFTER, LOOK_EVERY = 8.0, 2.0
 
 
@@ -101,7 +102,7 @@ class Stall:
     def _end(self, phase: Phase, why: str) -> None:
         self.why = why
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
-        limit = Limit(self.still)
+        limit = Limit(ENDS)
         while self.phase is phase and not limit.is_over():
             self.ended.wait(0.1)
         if self.phase is phase:  # stuck where no signal reaches it

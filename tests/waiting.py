@@ -22,13 +22,11 @@ def until(look: Callable[[], Any], *, seconds: float = 20.0, what: object = "") 
         what: said when it never comes, beside the last answer; when it is a function, what that returns.
 
     """
-    limit, last = Limit(seconds), None
+    limit = Limit(seconds, in_all=10 * seconds)
     while not (found := look()):
-        if found != last:
-            last = found
-            limit.progress()
+        limit.sees(found)
         if limit.is_over():
             told = what() if callable(what) else what
-            raise AssertionError(f"still {found!r} after {limit}: {told or look}")
+            raise AssertionError(f"still {found!r} {limit.story}: {told or look}")
         time.sleep(LOOK_EVERY)
     return found

@@ -7,6 +7,7 @@ itself) loses one test: a fresh one goes on with the rest.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -58,6 +59,7 @@ class Inside:
         if session.testsfailed:
             return False
         known = {item.nodeid: item for item in session.items}
+        gc.freeze()  # tests fork by the hundred, and each child of a fork pays for what a collection touches
         self.say(idle=True)
         for line in self.orders:
             items = [known[nodeid] for nodeid in json.loads(line)]

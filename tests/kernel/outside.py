@@ -87,11 +87,9 @@ class Namespace:
 
     def differs(self, before: dict[str, Any]) -> dict[str, Any]:
         """Return what differs from `before`, once that no longer changes."""
-        limit, last = Limit(SETTLES), None
+        limit = Limit(SETTLES, in_all=10 * SETTLES)
         while (now := self.view()) != before and not limit.is_over():
-            if now != last:
-                last = now
-                limit.progress()
+            limit.sees(now)
             time.sleep(0.05)
         tables = [table for table in before if before[table] != now[table]]
         return {table: _difference(before[table], now[table]) for table in tables}
