@@ -145,23 +145,26 @@ def gone(look: Callable[[], Sequence[object]], *, seconds: float = 10.0) -> list
     return found
 
 
-def end_run() -> list[str]:
-    """Return what the run has left behind, and remove it: processes, namespaces, mounts, files."""
+def end_processes() -> list[str]:
+    """Return which processes of this worker, or of this whole run, stay; and end them."""
     mark = os.environ[MARK]
-    processes = gone(lambda: marked(mark), seconds=3.0)
-    told = [str(each) for each in processes]
+    told = [str(each) for each in gone(lambda: marked(mark), seconds=3.0)]
     for each in marked(mark):
         with contextlib.suppress(ProcessLookupError):
             os.kill(each.pid, signal.SIGKILL)
-    for name in namespaces(mark.partition(".")[0]):
+    return told
+
+
+def end_run() -> list[str]:
+    """Return what the whole run has left behind: processes, namespaces, mounts, files; all but files end."""
+    told = end_processes()
+    for name in namespaces(os.environ[MARK].partition(".")[0]):
         told.append(f"network namespace {name}")
         remove_namespace(name)
-    return told
+    return told + [f"mount {path}" for path in mounts()] + [f"file {path}" for path in files()]
 
 
-def end_files() -> list[str]:
-    """Return what the run has left in its temporary folder, and remove the folder."""
-    told = [f"mount {path}" for path in mounts()] + [f"file {path}" for path in files()]
+def remove_folder() -> None:
+    """Remove the run's temporary folder, unless something is mounted in it."""
     if not mounts():
         shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
-    return told

@@ -211,7 +211,7 @@ class Places:
             one.give(self.orders[one.kind].popleft() if self.orders[one.kind] else [])
         elif "started" in event:
             self.false_starts = 0
-            one.started, one.since = event["started"], time.monotonic()
+            one.go(event["started"])
         elif "report" in event:
             self._report(one, event["report"])
         elif "broken" in event:
@@ -284,8 +284,7 @@ class Places:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self) -> None:
-        for told in leftovers.end_files():
-            print(f"left behind: {told}")
+        leftovers.remove_folder()
 
     def _too_many_skips(self) -> list[str]:
         return [place for place, most in MOST_SKIPS.items() if self.counts[place]["skipped"] > most]

@@ -96,7 +96,7 @@ class Stall:
             self.tick()
             if os.getppid() == self.parent:
                 return
-        leftovers.end_run()
+        leftovers.end_processes()
         os._exit(1)
 
     def _end(self, phase: Phase, why: str) -> None:

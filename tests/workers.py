@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import threading
+import time
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     Events = queue.Queue[tuple["Worker", dict[str, Any]]]
 
 ORDERS, REPORTS = 8, 9  # descriptors: what tests read and print goes to the ones that pytest captures
+GO = "go\n"
 SHELL = f'exec "$@" {ORDERS}<&0 </dev/null {REPORTS}>&1 1>&2'
 LAST_WORDS = 3000  # characters of them are shown
 
@@ -67,11 +69,14 @@ class Inside:
                 assert item is not None
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             self.say(idle=True)
-        self.say(left=leftovers.end_run())
+        self.say(left=leftovers.end_processes())
         return True
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Begin with a test only when it is known outside: its end may be ours, and words on their way are lost."""
         self.say(started=nodeid)
+        if self.orders.readline() != GO:
+            pytest.exit("whoever gives the orders has gone")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.say(report=self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
@@ -111,6 +116,11 @@ class Worker(threading.Thread):
         else:
             self.is_dismissed = True
             os.close(self._pen)
+
+    def go(self, nodeid: str) -> None:
+        """Note that this test begins, and let it."""
+        self.started, self.since = nodeid, time.monotonic()
+        os.write(self._pen, GO.encode())
 
     def take(self, data: bytes) -> None:
         """Pass on whole lines of what it reports."""

@@ -128,16 +128,17 @@ def test_what_somebody_else_runs_is_no_leftover(suite: Suite, tmp_path: Path) ->
         mine.kill()
 
 
-def test_namespaces_and_files_that_are_left_fail_the_run(suite: Suite) -> None:
+NETNS = "from tests import leftovers; subprocess.run(['ip', 'netns', 'add', leftovers.unused_namespace()], check=True)"
+FILE = "import tempfile; tempfile.mkdtemp(prefix='bridgehead-')"
+
+
+@pytest.mark.parametrize(("body", "what"), [(NETNS, "network namespace bhtest-"), (FILE, "file ")])
+def test_namespaces_and_files_that_are_left_fail_the_run(suite: Suite, body: str, what: str) -> None:
     if os.geteuid():
         pytest.skip("needs root, to make namespaces")
-    code, said = suite(
-        "from tests import leftovers; subprocess.run(['ip', 'netns', 'add', leftovers.unused_namespace()], check=True)",
-        "import tempfile; tempfile.mkdtemp(prefix='bridgehead-')",
-    )
+    code, said = suite(body)
     assert code == pytest.ExitCode.TESTS_FAILED
-    assert "left behind: network namespace bhtest-" in said
-    assert "left behind: file" in said
+    assert f"left behind: {what}" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

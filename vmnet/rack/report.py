@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NOT_YET, UNKNOWN = "not yet", "unknown"
 NOBODY = "00:00:00:00:00:00"
 # From when on a machine's evidence is worth a word beside the figures. Nothing is decided by it.
-SLOW, BUSY, STOLEN_PERCENT, LATE_MS = 2.0, 2.0, 5.0, 10.0
+SLOW, BUSY, STOLEN_PERCENT, LATE_MS = 2.0, 2.0, 5.0, 25.0
 
 
 class Bond(Struct, frozen=True):
