@@ -93,19 +93,22 @@ packages:
 	[ -n "$$names" ] || exit 0
 	tell packages - 'Debian packages: installs' $$names
 	[ $$(id -u) = 0 ] && root= || root=sudo
-	apt="$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=-1"
+	apt="$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0"
 	# Without the lock's descriptor: what a package starts may stay, and would keep the lock.
 	install() {
-	    $$apt $${BRIDGEHEAD_PROGRESS:+-o APT::Status-Fd=1} install --no-install-recommends $$names 9<&- |
+	    $$apt -o DPkg::Lock::Timeout=$$1 $${BRIDGEHEAD_PROGRESS:+-o APT::Status-Fd=1} \
+	        install --no-install-recommends $$names 9<&- |
 	        { grep --line-buffered status: || true; }
 	}
-	install 2>/dev/null && exit 0
+	end() { [ -z "$${BRIDGEHEAD_PROGRESS:-}" ] || tell packages 1 ''; }
+	install 10 2>/dev/null && { end; exit 0; }
 	for try in 1 2 3 4 5 6; do
 	    $$apt update && break
 	    tell packages - 'Debian packages: another apt reads its lists, or the mirror does not answer; once more'
 	    sleep 10
 	done
-	install
+	install 600
+	end
 
 # What builds packages, and what the lab kernel's build needs: that begins while the rest is fetched.
 FIRST := packaging|setuptools|wheel|click|msgspec|pyyaml

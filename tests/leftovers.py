@@ -49,9 +49,14 @@ class Process(Struct, frozen=True):
 
 def begin_run() -> None:
     """Mark what this process starts from now on as of a new run, and give it a folder for temporary files."""
-    os.environ[MARK] = f"{os.getpid()}."
-    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-")
+    os.environ[MARK] = f"{_run()}."
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=f"{PREFIX}-{_run()}-")
     tempfile.tempdir = None  # asked for anew
+
+
+def _run() -> str:
+    """Return what a run of this process is known by: process ids are a PID namespace's own."""
+    return f"{Path('/proc/self/ns/pid').stat().st_ino}-{os.getpid()}"
 
 
 def marked(mark: str, *, name: str = MARK, sessions: Iterable[int] = ()) -> list[Process]:
@@ -87,7 +92,7 @@ def _process(folder: Path, stat: Sequence[str], environ: Sequence[bytes]) -> Pro
 
 def unused_namespace() -> str:
     """Return a name for a network namespace that says whose it is."""
-    run = os.environ.get(MARK, f"{os.getpid()}.").partition(".")[0]
+    run = os.environ[MARK].partition(".")[0]
     return f"{PREFIX}-{run}-{os.getpid()}-{next(_numbers)}"
 
 
@@ -110,11 +115,9 @@ def sweep_dead_runs() -> None:
 
 def _of_dead_runs(folder: Path) -> list[Path]:
     """Return what in a folder is named after a run whose process has ended; it may have another's id by now."""
-    if not folder.exists():
-        return []
-    return [
-        path for path in folder.glob(f"{PREFIX}-*-*") if not Path("/proc", path.name.split("-")[1]).exists()
-    ]
+    here = _run().partition("-")[0]
+    found = folder.glob(f"{PREFIX}-{here}-*-*") if folder.exists() else ()
+    return [path for path in found if not Path("/proc", path.name.split("-")[2]).exists()]
 
 
 def namespaces(run: str) -> list[str]:

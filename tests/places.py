@@ -1,7 +1,7 @@
 """Where tests run, and what the summary says about it.
 
 A test marked `kernel` needs bonding, 802.1Q, vlan_filtering, VRFs and root. Where this kernel lacks them it runs
-in a pytest in a lab kernel. With `--places` all tests are handed out: as many workers as there are CPUs take
+in a pytest in a lab kernel. Then, or with `--places`, all tests are handed out: as many workers as there are CPUs take
 them a few at a time, those for a lab kernel first, and the reports come here as they are made, so there is one
 run, one progress, one closing line. A worker that is lost loses the test that it ran, and no other.
 """
@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--worker"):
         inside = Inside(config)
         config.pluginmanager.register(inside)
-        config.pluginmanager.register(Stall(still=still, tick=inside.alive))
+        config.pluginmanager.register(Stall(still=still, tick=inside.alive, parent=os.getppid()))
     else:
         leftovers.begin_run()
         leftovers.sweep_dead_runs()
@@ -118,7 +118,6 @@ class Places:
         self.orders: dict[str, deque[list[str]]] = {}
         self.false_starts = 0
         self.numbers = iter(range(1, 1_000_000))
-        self.running = ("", 0.0)
         self.ended = threading.Event()
 
     @pytest.hookimpl(trylast=True)
@@ -130,7 +129,8 @@ class Places:
         self.in_lab = set() if why else {item.nodeid for item in remote}
         if self.config.option.collectonly:
             return
-        self.items = {i.nodeid: i for i in items if self.spreads or i.nodeid in self.in_lab}
+        # All or none: this process has to listen while workers run.
+        self.items = {item.nodeid: item for item in items} if self.spreads or self.in_lab else {}
         here = [item for item in self.items.values() if item.nodeid not in self.in_lab]
         there = [item for item in self.items.values() if item.nodeid in self.in_lab]
         self.orders = {LAB: orders(there), HOST: orders(here)}
@@ -191,10 +191,10 @@ class Places:
         self.workers.append(worker)
         worker.start()
 
-    def _hear(self, *, seconds: float = 0.0) -> None:
+    def _hear(self, *, seconds: float) -> None:
         """Take what the workers have said; wait so long for the first word."""
         with contextlib.suppress(queue.Empty):
-            self._act(*self.events.get(block=seconds > 0, timeout=seconds or None))
+            self._act(*self.events.get(timeout=seconds))
             while True:
                 self._act(*self.events.get_nowait())
         for worker in self.workers:
@@ -251,23 +251,12 @@ class Places:
         """Say which test takes long."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         while not self.ended.wait(QUIET):
-            for place, nodeid, since in [
-                (HOST, *self.running),
-                *((w.kind, w.started, w.since) for w in self.workers),
-            ]:
-                if nodeid and time.monotonic() - since >= QUIET and reporter:
+            for worker in list(self.workers):
+                if worker.started and reporter and (runs := time.monotonic() - worker.since) >= QUIET:
                     reporter.ensure_newline()
-                    reporter.write_line(f"{place}: {nodeid} runs for {time.monotonic() - since:.0f} s")
+                    reporter.write_line(f"{worker.kind}: {worker.started} runs for {runs:.0f} s")
 
     # ── what came of it ──
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[object]:
-        self.running = (item.nodeid, time.monotonic())
-        result = yield
-        self.running = ("", 0.0)
-        self._hear()
-        return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         place = LAB if report.nodeid in self.in_lab else HOST

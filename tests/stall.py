@@ -62,26 +62,29 @@ def cpu_used() -> tuple[int, float]:
 class Stall:
     """The plugin: a thread that looks at the phase that runs, and ends it by a signal to the main thread."""
 
-    def __init__(self, *, still: float, tick: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, *, still: float, tick: Callable[[], None] = lambda: None, parent: int | None = None
+    ) -> None:
         """Make one.
 
         Args:
             still: seconds of a quiet machine that a phase may be without progress.
             tick: called every other second for as long as this process runs at all.
+            parent: the process that wants to know of it all, and without which there is no use in going on.
 
         """
         self.still = still
         self.tick = tick
         self.phase: Phase | None = None
-        self.why = ""
+        self.condemned: tuple[Phase, str] | None = None
         self.ended = threading.Event()
-        self.parent = os.getppid()
+        self.parent = parent
         signal.signal(signal.SIGALRM, self._ring)
         threading.Thread(target=self._look, daemon=True).start()
 
     def _ring(self, _number: int, _frame: FrameType | None) -> None:
-        if self.phase is not None and self.why:
-            pytest.fail(f"{self.phase.name} stands still: {self.why}")
+        if self.condemned is not None and self.condemned[0] is self.phase:
+            pytest.fail(f"{self.condemned[0].name} stands still: {self.condemned[1]}")
 
     def _look(self) -> None:
         while not self.ended.wait(LOOK_EVERY if self.still > LOOK_EVERY else self.still / 2):
@@ -94,13 +97,13 @@ class Stall:
         """Give a sign of life; end when whoever wanted it has gone."""
         with contextlib.suppress(OSError):
             self.tick()
-            if os.getppid() == self.parent:
+            if self.parent in {None, os.getppid()}:
                 return
         leftovers.end_processes()
         os._exit(1)
 
     def _end(self, phase: Phase, why: str) -> None:
-        self.why = why
+        self.condemned = (phase, why)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
         limit = Limit(ENDS)
         while self.phase is phase and not limit.is_over():
@@ -112,7 +115,6 @@ class Stall:
 
     @contextlib.contextmanager
     def _watched(self, name: str) -> Iterator[None]:
-        self.why = ""
         self.phase = Phase(name, self.still)
         try:
             yield

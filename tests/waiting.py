@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nncp.pace import Limit
@@ -30,3 +31,11 @@ def until(look: Callable[[], Any], *, seconds: float = 20.0, what: object = "") 
             raise AssertionError(f"still {found!r} {limit.story}: {told or look}")
         time.sleep(LOOK_EVERY)
     return found
+
+
+def is_gone(pid: int | str) -> bool:
+    """Whether a process has ended; process 1 may take its time to hear of an orphan's end."""
+    try:
+        return " Z " in Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True

@@ -7,10 +7,12 @@ itself) loses one test: a fresh one goes on with the rest.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +23,6 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 
 from nncp import lab, pace
-from nncp.errors import Error
 from tests import leftovers
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Worker(threading.Thread):
         self.events = events
         inner = [sys.executable, "-m", "pytest", "--worker", "-p", "no:cacheprovider", *options, *files]
         self.argv = ["sh", "-c", SHELL, "sh", *inner]
-        self.env = {**os.environ, leftovers.MARK: f"{os.getpid()}.{number}."}
+        self.env = {**os.environ, leftovers.MARK: f"{os.environ[leftovers.MARK]}{number}."}
         self.rest = b""
         self.said = bytearray()  # by pytest itself: shown when it is lost
         self.orders, self._pen = os.pipe()
@@ -112,7 +113,7 @@ class Worker(threading.Thread):
         """Order these tests; none at all means that there is nothing more to do."""
         self.given = list(nodeids)
         if nodeids:
-            os.write(self._pen, json.dumps(list(nodeids)).encode() + b"\n")
+            self._write(json.dumps(self.given) + "\n")
         else:
             self.is_dismissed = True
             os.close(self._pen)
@@ -120,7 +121,11 @@ class Worker(threading.Thread):
     def go(self, nodeid: str) -> None:
         """Note that this test begins, and let it."""
         self.started, self.since = nodeid, time.monotonic()
-        os.write(self._pen, GO.encode())
+        self._write(GO)
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has just been lost: its end will be heard
+            os.write(self._pen, text.encode())
 
     def take(self, data: bytes) -> None:
         """Pass on whole lines of what it reports."""
@@ -132,10 +137,11 @@ class Worker(threading.Thread):
         """Have it run to its end."""
         try:
             self.work()
-        except Error as error:
-            self.said += error.message.encode()
-        os.close(self.orders)
-        self.events.put((self, {"ended": True}))
+        except Exception as error:  # noqa: BLE001  whatever it was: a worker that is not heard of is waited for
+            self.said += f"{type(error).__name__}: {error}".encode()
+        finally:
+            os.close(self.orders)
+            self.events.put((self, {"ended": True}))
 
     def work(self) -> None:
         raise NotImplementedError
@@ -176,6 +182,9 @@ class HostWorker(Worker):
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
+        for left in leftovers.marked(self.env[leftovers.MARK]):  # which may hold its pipes
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(left.pid, signal.SIGKILL)
 
 
 class LabWorker(Worker):

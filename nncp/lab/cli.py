@@ -38,6 +38,7 @@ def prepare() -> None:
         kernel()
         told.end()
     except Error as error:
+        told.end()
         for each in error:
             click.echo(f"lab kernel: {each.message}", err=True)
         click.echo(

@@ -1,7 +1,7 @@
 """How a step of the set-up tells what it does and how far it is.
 
-Under `make` it tells nncp.lab.setup, which shows all steps together (see there). By itself it says each thing
-once, and how far it is on one line that changes on a terminal, on a line every half minute elsewhere.
+Under `make` it tells nncp.lab.setup, which shows all steps together (see there). By itself it shows how far
+it is on one line that changes on a terminal, and now and then on a line of its own elsewhere.
 """
 
 from __future__ import annotations

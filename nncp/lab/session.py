@@ -112,9 +112,9 @@ class Session:
             connection.sendall(Frame(Kind.STOP, 0).packed())
             while connection.recv(CHUNK):
                 pass
-        if self._owner is not None:
-            os.close(self._owner)
-            self._owner = None
+        owner, self._owner = self._owner, None  # another thread may stop it too
+        if owner is not None:
+            os.close(owner)
         shutil.rmtree(self.folder, ignore_errors=True)  # of a keeper that was killed with its sweeper
 
 

@@ -329,7 +329,8 @@ def _forward(process: subprocess.Popen[str], setup: Setup) -> None:
         setup.ending = True
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, hand_on)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) wants it
+            signal.signal(number, hand_on)
 
 
 def main(cache: str, venv: str, names: str, *argv: str) -> int:
@@ -350,4 +351,10 @@ def main(cache: str, venv: str, names: str, *argv: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except KeyboardInterrupt:  # before anything was started
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read this has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        sys.exit(1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import is_gone, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,14 +68,6 @@ def command(folder: Path, *bodies: str, mark: str = "", options: tuple[str, ...]
         *options,
     ]
     return Running([*argv, "test_suite.py"], folder)
-
-
-def is_gone(pid: str) -> bool:
-    """Whether a process has ended; process 1 may take its time to hear of it."""
-    try:
-        return " Z " in Path("/proc", pid, "stat").read_text()
-    except OSError:
-        return True
 
 
 def test_a_worker_that_is_lost_loses_the_test_that_ran_and_no_other(suite: Suite) -> None:

@@ -8,9 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -20,10 +18,7 @@ from nncp.lab import cache, debian, setup
 from nncp.lab.build import COMPILER, UNREAD, Bench, _unpack
 from nncp.lab.progress import Progress
 from nncp.lab.setup import STEPS, Course, Display, Setup
-from nncp.pace import Limit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.waiting import is_gone, until
 
 SCRIPT = Path(setup.__file__)
 Screen = tuple[Setup, io.StringIO]
@@ -41,13 +36,6 @@ def course() -> Course:
 def screen(*, terminal: bool = False) -> Screen:
     out = io.StringIO()
     return Setup(course(), Display(out, terminal=terminal), began=0.0), out
-
-
-def until(event: Callable[[], object], what: str) -> None:
-    limit = Limit(10.0)
-    while not event():
-        assert not limit.is_over(), what
-        time.sleep(0.02)
 
 
 @given(st.floats(1, 1e4), st.floats(0.2, 50), st.floats(0.0, 1.0))
@@ -213,12 +201,12 @@ def test_a_set_up_that_is_told_to_end_ends_its_steps(tmp_path: Path, number: sig
     pid = tmp_path / "pid"
     script = f"echo $$ >{pid}.new; mv {pid}.new {pid}; exec sleep 1000"
     with run(tmp_path, script) as process:
-        until(pid.exists, "it does not start")
+        until(pid.exists, what="it does not start")
         process.send_signal(number)
         assert process.stderr
         said = process.stderr.read().splitlines()
     step = Path("/proc", pid.read_text().strip())
-    until(lambda: not step.exists() or "\nState:\tZ" in (step / "status").read_text(), "a step stays")
+    until(lambda: is_gone(step.name), what="a step stays")
     if number != signal.SIGKILL:
         assert process.returncode == 130
         assert said[-1].startswith("set-up: interrupted after")
@@ -300,8 +288,8 @@ def test_what_an_image_is_built_with_does_not_outlive_its_builder(tmp_path: Path
     )
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "work")], env=environment) as process:
-        until((tmp_path / "pid").exists, "it does not start")
+        until((tmp_path / "pid").exists, what="it does not start")
         process.kill()
     program = Path("/proc", (tmp_path / "pid").read_text().strip())
-    until(lambda: not program.exists() or "\nState:\tZ" in (program / "status").read_text(), "it stays")
-    until(lambda: not (tmp_path / "work").exists(), "its folder stays")
+    until(lambda: is_gone(program.name), what="it stays")
+    until(lambda: not (tmp_path / "work").exists(), what="its folder stays")

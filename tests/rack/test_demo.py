@@ -41,6 +41,7 @@ class Demo:
         self.errors = folder / "errors"
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
+        self.others = racks_links()
         env = {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary), MARK: f"{folder}/"}
         argv = [sys.executable, "-m", "vmnet.rack", "demo", "--report", str(self.file)]
         with self.errors.open("wb") as errors, (folder / "output").open("wb") as output:
@@ -81,16 +82,20 @@ class Demo:
         return {process.pid: named(process.command) for process in found}
 
     def left(self) -> list[str]:
-        """What this demo has left here, by its mark and folder, and what bears a name that only a rack gives."""
+        """What this demo has left here, by its mark, its folder, and the names that a rack gives to links."""
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-        links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout)
         return [
             *map(str, leftovers.marked(f"{self.folder}/", name=MARK)),
             *map(str, self.temporary.iterdir()),
             *(path for line in mounts if (path := line.split()[1]).startswith(f"{self.folder}/")),
-            *(link["ifname"] for link in links if re.match(RACKS_OWN, link["ifname"])),
-            *(path.name for path in leftovers.NAMESPACES.glob("virt-launcher-vm-*")),
+            *sorted(racks_links() - self.others),
         ]
+
+
+def racks_links() -> set[str]:
+    """Links of this host that are named as a rack names its own; others may have such, too."""
+    links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout)
+    return {link["ifname"] for link in links if re.match(RACKS_OWN, link["ifname"])}
 
 
 def named(command: str) -> str:

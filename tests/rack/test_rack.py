@@ -23,6 +23,8 @@ pytestmark = pytest.mark.kernel
 
 ROOT = Path(__file__).parents[2]
 NOTE = "BRIDGEHEAD_RACK"
+MOUNTED = [line.split()[1] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+"""By others: before any rack."""
 ME = [sys.executable, "-m", "vmnet.rack"]
 
 
@@ -42,7 +44,8 @@ def left() -> list[str]:
     processes = [str(process) for process in leftovers.marked(str(room.NOTE), name=NOTE)]
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     places = [path for line in mounts if (path := line.split()[1]) == "/srv" or path.startswith("/run/own")]
-    return processes + places + [str(path) for path in (room.NOTE,) if path.exists()]
+    new = [path for path in places if path not in MOUNTED]
+    return processes + new + [str(path) for path in (room.NOTE,) if path.exists()]
 
 
 @pytest.fixture(scope="module", autouse=True)
