@@ -24,13 +24,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MOST = 60.0
 """No limit is stretched further than so many times: a wait for what never comes has to end."""
@@ -185,9 +181,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
 
 
-def communicate(
-    process: subprocess.Popen[str], limit: Limit, *, workers: Iterable[int] = ()
-) -> tuple[str, str]:
+def communicate(process: subprocess.Popen[str], limit: Limit) -> tuple[str, str]:
     """Return what a process writes until it ends; it is given the time that it works, and the limit's.
 
     Its standard input is no pipe: `Popen.communicate` does not go on with one after a timeout.
@@ -196,11 +190,11 @@ def communicate(
         subprocess.TimeoutExpired: it did neither; it still runs.
 
     """
-    limit.sees(cpu_seconds(process.pid, *workers))
+    limit.sees(cpu_seconds(process.pid))
     while True:
         try:
             return process.communicate(timeout=min(1.0, limit.left))
         except subprocess.TimeoutExpired:
-            limit.sees(cpu_seconds(process.pid, *workers))
+            limit.sees(cpu_seconds(process.pid))
             if limit.is_over():
                 raise
