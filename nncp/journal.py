@@ -139,11 +139,22 @@ def _lock(descriptor: int, patience: float) -> None:
 def _holders(descriptor: int) -> Iterator[int]:
     """Yield the processes that hold a lock, by their descriptors: children inherit it (proc(5), fdinfo)."""
     wanted = os.fstat(descriptor)
-    for path in Path("/proc").glob("[0-9]*/fd/*"):
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and _holds(process, wanted):
+            yield int(process.name)
+
+
+def _holds(process: Path, wanted: os.stat_result) -> bool:
+    """Whether a process holds a lock on a file. It may end at any step, and its descriptors may be closed."""
+    files: list[Path] = []
+    with contextlib.suppress(OSError):
+        files.extend((process / "fd").iterdir())
+    for file in files:
         with contextlib.suppress(OSError):
-            told = path.parent.with_name("fdinfo") / path.name
-            if os.path.samestat(path.stat(), wanted) and "FLOCK" in told.read_text(encoding="ascii"):
-                yield int(path.parts[2])
+            told = process / "fdinfo" / file.name
+            if os.path.samestat(file.stat(), wanted) and "FLOCK" in told.read_text(encoding="ascii"):
+                return True
+    return False
 
 
 def _restored(row: Row) -> Row:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nncp import journal, pace
 from nncp.errors import Error
 from nncp.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -43,6 +48,30 @@ def test_a_lock_whose_holder_works_is_waited_for(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(journal, "cpu_seconds", lambda *pids: asked.append(pids) or len(asked))
     with holder(tmp_path, "time.sleep(1.5)") as process, Journal(tmp_path).locked(patience=0.5):
         assert (process.pid,) in asked
+
+
+def test_a_process_that_ends_while_the_holder_is_looked_for_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it ends between two steps is played: its folder is there, and its descriptors are not."""
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(journal, "cpu_seconds", lambda *pids: asked.append(pids) or len(asked))
+    other = subprocess.Popen(["sleep", "100"])
+
+    def without(real: Callable[..., Any]) -> Callable[..., Any]:
+        def look(path: Any = ".") -> Any:
+            if str(path) == f"/proc/{other.pid}/fd":
+                raise FileNotFoundError(path)
+            return real(path)
+
+        return look
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, without(getattr(os, name)))
+    with holder(tmp_path, "time.sleep(1.5)") as process, Journal(tmp_path).locked(patience=0.5):
+        other.kill()
+        assert (process.pid,) in asked
+    other.wait()
 
 
 def test_a_lock_whose_holder_hangs_is_given_up_and_it_is_said_how_long_it_took(tmp_path: Path) -> None:
