@@ -151,7 +151,16 @@ class Prober:
         self._running = False
 
     def run(self, *, seconds: float | None = None) -> Log:
-        """Probe until `stop`, or for so many seconds; then wait for the last answers."""
+        """Probe until `stop`, or for so many seconds; then wait for the last answers.
+
+        Only what is timed goes first: a limit that is waited for measures how slow the machine is for all.
+        """
+        with real_time():
+            self._probe(seconds)
+        self._linger()
+        return self.log
+
+    def _probe(self, seconds: float | None) -> None:
         tick = start = time.time()
         while self._running and (seconds is None or tick < start + seconds):
             now = time.time()
@@ -159,8 +168,6 @@ class Prober:
                 self._send(now, late=now - tick)
                 tick = max(tick + PERIOD, now - CATCH_UP)
             self._listen(tick - time.time())
-        self._linger()
-        return self.log
 
     def _linger(self) -> None:
         """Wait for the last answers: for the pings', then for those that TCP still owes."""
@@ -222,14 +229,19 @@ class Prober:
 
 @contextlib.contextmanager
 def real_time() -> Iterator[None]:
-    """Run with real-time priority where that is allowed; the reported jitter says what it was worth."""
+    """Run with real-time priority where that is allowed; the reported jitter says what it was worth.
+
+    Threads and children start as usual (SCHED_RESET_ON_FORK); without privilege that cannot be taken back.
+    """
     with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(PRIORITY))
     try:
         yield
     finally:
         with contextlib.suppress(PermissionError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            policy = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def measure(
@@ -248,8 +260,7 @@ def measure(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, prober.stop)
     began()
-    with real_time():
-        log = prober.run(seconds=seconds)
+    log = prober.run(seconds=seconds)
     if events is not None:
         names = ("sent", "answered", "echoes", "echoed")
         events.write_text(json.dumps({name: getattr(log, name) for name in names}), encoding="utf-8")

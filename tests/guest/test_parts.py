@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from launcher import control, daemon, kvm, priority, qmp, storage
-from launcher.prober import Log, checksum, ping, pong, report
+from launcher import control, daemon, kvm, priority, prober, qmp, storage
+from launcher.prober import Log, Prober, checksum, ping, pong, report
 from nncp import pace
 from nncp.errors import Error, ErrorKind
 
@@ -74,6 +74,31 @@ def test_the_prober_measures_a_host_that_always_answers(netns: Netns) -> None:
     assert began == {"event": "probing", "address": "127.0.0.1"}
     assert report_["pings_lost"] < report_["pings_sent"]
     assert report_["tcp_survived"]
+
+
+def test_only_the_probing_itself_has_real_time_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    policies: dict[str, int] = {}
+    session, guest = socket.socketpair()
+
+    def note(name: str) -> None:
+        policies.setdefault(name, os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK)
+
+    monkeypatch.setattr(prober.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Prober, "_connected", lambda _: session)
+    monkeypatch.setattr(Prober, "_send", lambda _self, _now, *, late: note(f"sends {late >= 0}"))
+    monkeypatch.setattr(Prober, "_linger", lambda _: note("lingers"))
+    with session, guest:
+        prober.measure("127.0.0.1", began=lambda: note("begins"), seconds=0.05)
+    note("ends")
+    assert policies.pop("sends True") == os.SCHED_FIFO
+    assert policies == dict.fromkeys(("begins", "lingers", "ends"), os.SCHED_OTHER)
+
+
+def test_what_a_prober_starts_has_no_real_time_priority() -> None:
+    with prober.real_time():
+        argv = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
+        said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert int(said) == os.SCHED_OTHER
 
 
 def test_qemus_events_are_read_and_its_answers_passed_over() -> None:
