@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import selectors
 import shlex
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 PATIENCE, IN_ALL = 15.0, 150.0
 """Seconds of a quiet machine for a member to go on with its answer, and to give it."""
+
+PIECE = 1 << 16
 
 GRACE = 1.0
 """Seconds for a member to end by itself. What takes longer is killed: it has nothing to lose."""
@@ -85,6 +88,7 @@ class Talk:
         self.place = place
         self.trouble = ""
         self.process: subprocess.Popen[str] | None = None
+        self._rest = b""
         argv = (*place.command, sys.executable, "-m", "vmnet.member")
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         try:
@@ -111,23 +115,34 @@ class Talk:
         if not line:
             self._lost(limit)
             return {}
-        answer: dict[str, Any] = json.loads(line)
+        answer = _answer(line)
         if "error" in answer:
             self.trouble = str(answer["error"])
         return answer
 
-    @staticmethod
-    def _line(process: subprocess.Popen[str], limit: Limit) -> str:
-        """Return the next line, empty when the member has ended or does nothing any more."""
-        out = _pipe(process.stdout)
-        limit.sees(cpu_seconds(process.pid))
+    def _line(self, process: subprocess.Popen[str], limit: Limit) -> bytes:
+        """Return the next line, empty when the member has ended or does nothing any more.
+
+        What there is, is read as it comes: the rest of a line may never follow.
+        """
+        out = _pipe(process.stdout).fileno()
+        limit.sees((len(self._rest), cpu_seconds(process.pid)))
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
-            while not selector.select(min(1.0, limit.left)):
-                limit.sees(cpu_seconds(process.pid))
+            while b"\n" not in self._rest:
+                if selector.select(min(1.0, limit.left)):
+                    piece = os.read(out, PIECE)
+                    if not piece:
+                        return b""
+                    self._rest += piece
+                limit.sees((len(self._rest), cpu_seconds(process.pid)))
                 if limit.is_over():
-                    return ""
-        return out.readline()
+                    break
+        line, end, rest = self._rest.partition(b"\n")
+        if not end:
+            return b""
+        self._rest = rest
+        return line
 
     def close(self) -> None:
         """Let the member go: its standard input ends, so it ends."""
@@ -149,6 +164,17 @@ class Talk:
         if self.process.poll() is not None:
             said = _pipe(self.process.stderr).read().strip().splitlines()
             self.trouble = said[-1] if said else f"its command ended with {self.process.returncode}"
+
+
+def _answer(line: bytes) -> dict[str, Any]:
+    """Return what a member answered; what leads to it may print something of its own (ssh, a login shell)."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict):
+        return answer
+    return {"error": f"its answer is not one: {line[:80].decode(errors='replace').strip()}"}
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

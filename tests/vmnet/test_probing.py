@@ -110,3 +110,36 @@ def test_a_member_that_hangs_is_named_with_how_long_it_was_waited_for(
     found = verdict(tmp_path, first="import time\ntime.sleep(1000)\n")
     assert found.verdict == "failed"
     assert "node-2 could not be asked: no answer in " in found.reason
+
+
+def test_a_member_that_is_cut_off_within_a_line_is_named_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "PATIENCE", 3.0)
+    monkeypatch.setattr(pace, "slowness", lambda: 1.0)
+    monkeypatch.setattr(probing, "cpu_seconds", lambda _: 0.0)
+    first = "import sys, time\nprint('{\"fac', end='', flush=True)\ntime.sleep(1000)\n"
+    found = verdict(tmp_path, first=first)
+    assert found.verdict == "failed"
+    assert "node-2 could not be asked: no answer in " in found.reason
+
+
+def test_answers_are_told_apart_however_the_pipe_cuts_them(tmp_path: Path) -> None:
+    toy = tmp_path / "toy.py"
+    toy.write_text(
+        "import sys, time\n"
+        "sys.stdin.readline()\n"
+        "for piece in ('{\"n\"', ': 1}\\n{\"n\": 2', '}\\n'):\n"
+        "    print(piece, end='', flush=True)\n"
+        "    time.sleep(0.1)\n"
+        "sys.stdin.read()\n"
+    )
+    talk = probing.Talk(Place("node-1", (sys.executable, str(toy))))
+    talk.ask("facts")
+    assert [talk.hear(), talk.hear()] == [{"n": 1}, {"n": 2}]
+    talk.close()
+
+
+def test_what_is_no_answer_is_quoted(tmp_path: Path) -> None:
+    found = verdict(tmp_path, first="print('Welcome to node-2', flush=True)\n")
+    assert "node-2 could not be asked: its answer is not one: Welcome to node-2" in found.reason
