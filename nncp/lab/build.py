@@ -101,16 +101,25 @@ def build() -> Path:
     home = cache.folder("kernel")
     told = Progress("kernel", name="lab kernel")
     with cache.locked(home / "lock", waiting=lambda: told.say("waits for another build of it")):
-        told.say("looks for the newest kernel source")
-        debian = Archive(NEWEST)
-        debian.update()
-        package = debian.resolve("linux-source")
-        target = home / f"{debian.show(package, 'Version')}-{_configuration()}" / "linux"
-        if not target.exists():
-            for stale in home.glob("work-*"):  # of a build that was killed
-                shutil.rmtree(stale)
-            _make(debian, package, target, told)
-        return target
+        for stale in home.glob("work-*"):  # of a build that was killed
+            shutil.rmtree(stale)
+        bench = Bench(Path(tempfile.mkdtemp(prefix="work-", dir=home)))
+        try:
+            return _newest(bench, home, told)
+        finally:
+            bench.sweeper.sweep()
+
+
+def _newest(bench: Bench, home: Path, told: Progress) -> Path:
+    """Return the executable of the newest source, and build it if there is none."""
+    told.say("looks for the newest kernel source")
+    debian = Archive(NEWEST, guard=bench.sweeper)
+    debian.update()
+    package = debian.resolve("linux-source")
+    target = home / f"{debian.show(package, 'Version')}-{_configuration()}" / "linux"
+    if not target.exists():
+        _make(debian, package, target, bench=bench, told=told)
+    return target
 
 
 def _configuration() -> str:
@@ -123,23 +132,19 @@ def _built() -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _make(debian: Archive, package: str, target: Path, told: Progress) -> None:
+def _make(debian: Archive, package: str, target: Path, *, bench: Bench, told: Progress) -> None:
     """Fetch, unpack, configure, compile; the executable appears whole or not at all."""
     started = time.monotonic()
     told.advance(FETCH, f"fetches {package} ({int(debian.show(package, 'Size')) >> 20} MiB)")
     archive = debian.download(package)
-    work = Path(tempfile.mkdtemp(prefix="work-", dir=target.parents[1]))
-    bench = Bench(work)
-    try:
-        told.advance(UNPACK, "unpacks its source")
-        _unpack(archive, package=package, bench=bench)
-        told.advance(CONFIGURE, "is configured")
-        configure(bench, work / package)
-        _compile(bench, work / package, told)
-        target.parent.mkdir(exist_ok=True)
-        (work / package / "linux").rename(target)
-    finally:
-        bench.sweeper.sweep()
+    source = bench.work / package
+    told.advance(UNPACK, "unpacks its source")
+    _unpack(archive, package=package, bench=bench)
+    told.advance(CONFIGURE, "is configured")
+    configure(bench, source)
+    _compile(bench, source, told)
+    target.parent.mkdir(exist_ok=True)
+    (source / "linux").rename(target)
     debian.forget()
     told.finish(f"built {target.parent.name} in {time.monotonic() - started:.0f} s")
 
