@@ -205,9 +205,11 @@ class Departure:
 
         assert self.home.connection is not None
         try:
-            return int(self.home.connection.lookupByName(self.home.job.domain).jobStats()["data_remaining"])
-        except (libvirt.libvirtError, KeyError):  # it has not begun, or is over
+            said = self.home.connection.lookupByName(self.home.job.domain).jobStats()
+        except libvirt.libvirtError:  # it has not begun, or is over
             return None
+        # libvirt's job begins before QEMU's migration, and says 0 of everything until then.
+        return int(said["data_remaining"]) if said.get("data_total") else None
 
     def _abort(self, why: str) -> None:
         """Have libvirt end it; a guest that is paused may run elsewhere by now, and only libvirt knows."""

@@ -21,6 +21,7 @@ from nncp.errors import Error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NOT_BEGUN = {"data_remaining": 0, "data_total": 0}
 HERE, THERE = Facts(host_uuid="a"), Facts(host_uuid="b")
 
 
@@ -36,23 +37,26 @@ class Home:
         self.phase = Phase.RUNNING
         self.facts = HERE
         self.timing: Timing | None = None
-        self.connection = None
+        self.connection: Any = SimpleNamespace(lookupByName=lambda _: self)
         self.talk: Any = self
         self.peer = ""
         self.said: list[str] = []
         self.answer: dict[str, Any] | Error | None = None
         self.ended: Callable[[Any], None] = lambda _: None
         self.left = [1000]
+        self.has_begun = True
         self.job = SimpleNamespace(record=SimpleNamespace(vm="default/vm", address="10.0.0.1"), domain="vm")
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         monkeypatch.setattr(pace.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(pace, "slowness", lambda: self.slow)
-        monkeypatch.setattr(Departure, "_left_to_copy", lambda _: self.left[0])
         self.aborts = True
         monkeypatch.setattr(
             Departure, "_abort_job", lambda _: self.aborts and self.ended("canceled by client")
         )
+
+    def jobStats(self) -> dict[str, int]:  # noqa: N802 -- libvirt's name
+        return {"data_remaining": self.left[0], "data_total": 5000} if self.has_begun else dict(NOT_BEGUN)
 
     def say(self, word: str) -> None:
         self.said.append(word)
@@ -171,6 +175,19 @@ def test_a_migration_is_given_time_while_less_and_less_is_left(home: Home) -> No
         home.left[0] -= 1
 
     home.pass_(leave.PROGRESS_TIMEOUT * 10, every=copy)
+    assert (home.answer, home.phase) == (None, Phase.LEAVING)
+
+
+def test_a_migration_that_has_not_begun_yet_has_not_copied_all(home: Home) -> None:
+    home.has_begun = False
+    left(home)
+    home.pass_(leave.LOOK_AFTER + 2 * leave.LOOK_EVERY)
+    home.has_begun = True
+
+    def copy() -> None:
+        home.left[0] -= 1
+
+    home.pass_(leave.PROGRESS_TIMEOUT * 3, every=copy)
     assert (home.answer, home.phase) == (None, Phase.LEAVING)
 
 
