@@ -75,6 +75,7 @@ class Departure:
         self._copying = Limit(PROGRESS_TIMEOUT)
         self._least: int | None = None
         self._given_up = ""
+        """Why libvirt was asked to end it."""
         self._is_asking = False
         self._has_ended = False
         self._is_answered = False
@@ -126,17 +127,22 @@ class Departure:
             self._limit.progress()
         if said["word"] != self._waiting_for:
             return
+        form: type[Ready | Arrival] = Ready if said["word"] == "ready" else Arrival
+        try:
+            told = msgspec.convert(said, form)
+        except msgspec.ValidationError:
+            return  # nonsense is as good as silence: it is asked again
         self._waiting_for = ""
-        if said["word"] == "ready":
-            self._is_ready(said)
+        if isinstance(told, Ready):
+            self._is_ready(told)
         else:
-            self._succeed(msgspec.convert({key: said[key] for key in said if key != "word"}, Arrival))
+            self._succeed(told)
 
-    def _is_ready(self, said: dict[str, Any]) -> None:
-        if said["phase"] != Phase.WAITING.value:
-            self._refuse(f"the target Pod at {self.to} is {said['phase']}", hint="prepare a new one")
+    def _is_ready(self, told: Ready) -> None:
+        if told.phase != Phase.WAITING.value:
+            self._refuse(f"the target Pod at {self.to} is {told.phase}", hint="prepare a new one")
             return
-        reasons = list(refusals(self.home.facts, msgspec.convert(said["facts"], Facts)))
+        reasons = list(refusals(self.home.facts, told.facts))
         if reasons:
             kind = ErrorKind.UNSUPPORTED
             error = together(
@@ -231,7 +237,10 @@ class Departure:
 
     def _hangs(self, limit: Limit, why: str) -> None:
         if not self._has_ended:
-            message = f"migration to {self.to}: {why}, and libvirt did not end it {limit.story}"
+            silence = f"end it {limit.story}"
+            if not self._given_up:
+                silence = f"say {limit.story} whether the guest has moved"
+            message = f"migration to {self.to}: {why}, and libvirt did not {silence}"
             state = f"the guest is {self.home.phase.value}"
             self._answer(Error(message, kind=ErrorKind.ROLLBACK_FAILED, hint=state))
 

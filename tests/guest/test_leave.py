@@ -230,6 +230,9 @@ def test_a_paused_guest_is_not_taken_back_and_not_waited_for_for_ever(home: Home
     left(home, timeout=7)
     home.happened(Event.STOP)
     home.pass_(7 + leave.ABORT_PATIENCE + 1)
+    assert refusal(home).endswith(
+        "not done in 7 s, and libvirt did not say in 30 s whether the guest has moved"
+    )
     assert isinstance(home.answer, Error)
     assert home.answer.hint == "the guest is paused"
 
