@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import TYPE_CHECKING, Any
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
 
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
@@ -21,6 +26,7 @@ WORKING = b'{"working": true}\n'
 WORKING_EVERY = 2.0
 PATIENCE = 10.0
 """Seconds of a quiet machine since the launcher's last word."""
+CONNECT_EVERY = 0.05
 LONGEST = 1 << 16
 REPLY_S = 1.0
 """An answer fits into the socket's buffer; whoever has filled it and does not read is not waited for."""
@@ -50,8 +56,11 @@ def listen(folder: Path) -> socket.socket:
 def is_alive(folder: Path) -> bool:
     """Whether a launcher listens in this Pod."""
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(folder / SOCKET))
+        except BlockingIOError:  # it does not come round to those who wait already (unix(7), EAGAIN)
+            return True
         except OSError:
             return False
         return True
@@ -102,10 +111,9 @@ def ask(folder: Path, request: dict[str, Any], *, patience: float = PATIENCE) ->
     """
     with socket.socket(socket.AF_UNIX) as line:
         limit = Limit(patience)
-        line.settimeout(patience)
         try:
-            line.connect(str(folder / SOCKET))
-            line.sendall(json.dumps(request).encode() + b"\n")
+            _connect(line, str(folder / SOCKET), limit)
+            _send(line, json.dumps(request).encode() + b"\n", limit)
             said = _heard(line, limit)
         except TimeoutError:
             message = f"the launcher of Pod {folder.name} did not answer {limit.story}"
@@ -119,6 +127,29 @@ def ask(folder: Path, request: dict[str, Any], *, patience: float = PATIENCE) ->
     if "error" in answer:
         raise unpacked(answer["error"])
     return answer
+
+
+def _connect(line: socket.socket, path: str, limit: Limit) -> None:
+    """Connect; TimeoutError when others wait already and the launcher does not come round to them."""
+    line.setblocking(False)
+    while True:
+        try:
+            return line.connect(path)
+        except BlockingIOError:
+            if limit.is_over():
+                raise TimeoutError from None
+            time.sleep(CONNECT_EVERY)
+
+
+def _send(line: socket.socket, data: bytes, limit: Limit) -> None:
+    """Send all of it; TimeoutError when the other side does not take it."""
+    while data:
+        line.settimeout(max(limit.left, 0.01))
+        try:
+            data = data[line.send(data) :]
+        except TimeoutError:
+            if limit.is_over():
+                raise
 
 
 def _heard(line: socket.socket, limit: Limit) -> bytes:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,11 +42,16 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "slowness", lambda: 1.0)
 
 
-def test_a_launcher_that_works_is_waited_for(tmp_path: Path) -> None:
+def test_a_launcher_that_works_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is played: it goes on by less than the patience after each word, and by far more in all."""
+    now = [0.0]
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
     def act(line: socket.socket) -> None:
         for _ in range(20):
             assert control.say_working(line)
-            time.sleep(0.1)
+            time.sleep(0.02)
+            now[0] += 0.9
         control.reply(line, {"done": True})
 
     launcher(tmp_path, act)
@@ -53,7 +61,7 @@ def test_a_launcher_that_works_is_waited_for(tmp_path: Path) -> None:
 def test_a_launcher_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     asked = threading.Event()
     launcher(tmp_path, lambda _: asked.wait() and None)
-    with pytest.raises(Error, match=r"did not answer in 0\.\d s"):
+    with pytest.raises(Error, match=r"did not answer in [\d.]+ s"):
         control.ask(tmp_path, {"do": "status"}, patience=0.2)
     asked.set()
 
@@ -69,6 +77,50 @@ def test_on_a_slow_machine_a_launcher_may_be_silent_for_longer(
 
     launcher(tmp_path, act)
     assert control.ask(tmp_path, {"do": "status"}, patience=0.2) == {"done": True}
+
+
+def waiting(folder: Path) -> tuple[socket.socket, list[socket.socket]]:
+    """A launcher that hangs, and as many callers as the kernel lets wait for it."""
+    listener, callers = control.listen(folder), []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            callers.append(socket.socket(socket.AF_UNIX))
+            callers[-1].setblocking(False)
+            callers[-1].connect(str(folder / control.SOCKET))
+    return listener, callers
+
+
+def test_a_launcher_that_does_not_come_round_to_anybody_is_alive_and_given_up(tmp_path: Path) -> None:
+    listener, callers = waiting(tmp_path)
+    assert control.is_alive(tmp_path)
+    with pytest.raises(Error, match=r"did not answer in [\d.]+ s"):
+        control.ask(tmp_path, {"do": "status"}, patience=0.2)
+    for file in (listener, *callers):
+        file.close()
+    assert not control.is_alive(tmp_path)
+
+
+def test_on_a_slow_machine_a_launcher_may_take_its_time_to_accept_and_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "slowness", lambda: 50.0)
+    listener, callers = waiting(tmp_path)
+    request = {"do": "status", "more": "x" * (1 << 22)}  # more than any buffer holds
+
+    def serve() -> None:
+        time.sleep(0.5)
+        for _ in callers[:-1]:
+            listener.accept()[0].close()
+        line, _ = listener.accept()
+        time.sleep(0.5)
+        with line, line.makefile("rb") as lines:
+            assert json.loads(lines.readline()) == request
+            control.reply(line, {"done": True})
+
+    threading.Thread(target=serve, daemon=True).start()
+    assert control.ask(tmp_path, request, patience=0.2) == {"done": True}
+    for file in (listener, *callers):
+        file.close()
 
 
 def test_a_launcher_that_ends_meanwhile_is_told_from_one_that_hangs(tmp_path: Path) -> None:
