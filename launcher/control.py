@@ -66,6 +66,45 @@ def is_alive(folder: Path) -> bool:
         return True
 
 
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+"""What somebody has time for; no clock has to add up what is beyond a lifetime."""
+
+
+class Leave(Struct, frozen=True, tag_field="do", tag="migrate"):
+    """What `migrate` asks for."""
+
+    to: str
+    max_downtime: int
+    timeout: Seconds | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address: the target is known by the one that its words come from."""
+        ip_address(self.to)
+
+
+class Stop(Struct, frozen=True, tag_field="do", tag="stop"):
+    """What `stop` asks for."""
+
+    grace: Seconds = 0.0
+
+
+class Status(Struct, frozen=True, tag_field="do", tag="status"):
+    """What `status` asks for."""
+
+
+def wanted(asked: dict[str, Any]) -> Leave | Stop | Status:
+    """Return what a request asks for.
+
+    Raises:
+        Error: it makes no sense.
+
+    """
+    try:
+        return msgspec.convert(asked, Leave | Stop | Status)
+    except msgspec.ValidationError as error:
+        raise Error(f"the launcher does not take this request: {error}", kind=ErrorKind.USAGE) from None
+
+
 class Request:
     """What somebody asks over a connection: read as it comes, since nobody may make the launcher wait."""
 
@@ -86,8 +125,8 @@ class Request:
         if data and b"\n" not in self._said and len(self._said) < LONGEST:
             return None
         try:
-            request = json.loads(self._said.partition(b"\n")[0] or b"{}")
-        except ValueError:
+            request = msgspec.json.decode(self._said.partition(b"\n")[0] or b"{}")
+        except (ValueError, RecursionError):
             return {}
         return request if isinstance(request, dict) else {}
 

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from launcher.migrate import Arrival, Event, Facts, Phase, Timing, downtime, refusals
 from nncp.errors import Error, ErrorKind, together
@@ -53,6 +54,13 @@ class Home(Protocol):
     def aside(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None: ...  # noqa: D102
     def happened(self, event: Event, **more: Any) -> None: ...  # noqa: D102
     def departed(self, line: socket.socket, answer: dict[str, Any] | Error) -> None: ...  # noqa: D102
+
+
+class Ready(Struct, frozen=True):
+    """What the target answers to `ask`."""
+
+    phase: str
+    facts: Facts
 
 
 class Departure:

@@ -58,6 +58,7 @@ LIFT_AFTER = (
 EXPIRES = 600.0  # seconds of a quiet machine that a target is kept ready for a source that never comes
 LINGER = 1.0  # seconds that an empty Pod stays: taking it down would slow a guest that resumes next door
 GIVE_WAY = 1.0  # seconds in which a guest that has just begun to run here goes before its management
+LONGEST_SLEEP = 3600.0  # epoll_wait(2) counts milliseconds in an int
 PRESS_EVERY = 5.0  # seconds between two presses of a guest's power button
 STATS_AFTER = 0.5
 # Of a quiet machine: libvirt's figure of the pause, since its daemon last did anything; and in all.
@@ -222,7 +223,7 @@ class Machine:
         times = [
             time_ for time_ in (self.voice.next, self._due[0][0] if self._due else None) if time_ is not None
         ]
-        return max(0.0, min(times) - time.time()) if times else None
+        return min(max(0.0, min(times) - time.time()), LONGEST_SLEEP) if times else None
 
     def _watch(self, file: socket.socket, call: Callable[[], None]) -> None:
         self._selector.register(file, selectors.EVENT_READ, call)
@@ -412,16 +413,20 @@ class Machine:
             return
         line = request.line
         self._selector.unregister(line)
-        match asked.get("do"):
-            case "status":
-                control.reply(line, self.status())
-            case "migrate":
-                self._leave(line, asked)
-            case "stop":
-                self._stop(line, float(asked.get("grace", 0)))
-            case _:
-                line.close()
+        try:
+            self._do(line, asked)
+        except Error as error:
+            control.reply(line, error)
         self._keep_waiting(line)
+
+    def _do(self, line: socket.socket, asked: dict[str, Any]) -> None:
+        match control.wanted(asked):
+            case control.Leave() as leave:
+                self._leave(line, leave)
+            case control.Stop() as stop:
+                self._stop(line, stop.grace)
+            case control.Status():
+                control.reply(line, self.status())
 
     def _keep_waiting(self, line: socket.socket) -> None:
         """Tell whoever waits for an answer, as long as there is none, that it is being worked at."""
@@ -442,13 +447,13 @@ class Machine:
             "interfaces": [{"name": n.name, "mac": n.mac, "tap": n.devices.tap} for n in record.interfaces],
         }
 
-    def _leave(self, line: socket.socket, request: dict[str, Any]) -> None:
+    def _leave(self, line: socket.socket, leave: control.Leave) -> None:
         if self.phase is not Phase.RUNNING or self.departure is not None or self.talk is None:
             message = f"the guest cannot leave Pod {self.job.record.name}: it is {self.phase.value}"
             control.reply(line, Error(message, kind=ErrorKind.FAILED))
             return
         self.departure = Departure(
-            self, to=request["to"], limit_ms=request["max_downtime"], timeout=request["timeout"], line=line
+            self, to=leave.to, limit_ms=leave.max_downtime, timeout=leave.timeout, line=line
         )
         self.departure.start()
 

@@ -16,6 +16,8 @@ import json
 import socket
 from typing import Any
 
+import msgspec
+
 from launcher.migrate import WORD_PORT
 
 LARGEST = 4096
@@ -32,18 +34,24 @@ class Talk:
         self.peer = ""
 
     def say(self, word: str, **more: Any) -> None:
-        """Say a word to the peer; nobody there is no error, there may soon be."""
+        """Say a word to the peer; nobody at such an address is no error, there may soon be."""
         try:
             self.socket.sendto(json.dumps({"word": word, **more}).encode(), (self.peer, WORD_PORT))
-        except OSError:
+        except (OSError, ValueError, TypeError):
             return
 
     def hear(self) -> dict[str, Any] | None:
         """Return what the peer said, or None when it was nobody or nonsense."""
         try:
             data, sender = self.socket.recvfrom(LARGEST)
-            said = json.loads(data)
-        except (OSError, ValueError):
+        except OSError:
             return None
-        is_word = isinstance(said, dict) and isinstance(said.get("word"), str)
-        return said if is_word and sender[0] == self.peer else None
+        return _word(data) if sender[0] == self.peer else None
+
+
+def _word(data: bytes) -> dict[str, Any] | None:
+    try:
+        said = msgspec.json.decode(data)
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) and isinstance(said.get("word"), str) else None

@@ -139,6 +139,7 @@ def test_a_launcher_that_ends_meanwhile_is_told_from_one_that_hangs(tmp_path: Pa
         ([b"[1]\n"], [{}]),
         ([b"nonsense\n"], [{}]),
         ([b"x" * control.LONGEST], [{}]),
+        ([b"[" * control.LONGEST], [{}]),
     ],
 )
 def test_a_request_is_read_as_it_comes_and_nobody_is_waited_for(

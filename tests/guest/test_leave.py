@@ -144,6 +144,29 @@ def test_on_a_slow_machine_a_target_may_answer_later(home: Home) -> None:
     assert (home.answer, home.phase) == (None, Phase.LEAVING)
 
 
+@pytest.mark.parametrize(
+    "nonsense",
+    [{}, {"phase": "waiting"}, {"phase": 1, "facts": {}}, {"phase": "waiting", "facts": {"qemu": 5}}],
+)
+def test_a_target_that_says_nonsense_is_asked_again(home: Home, nonsense: dict[str, Any]) -> None:
+    departure = depart(home)
+    departure.heard({"word": "ready", **nonsense})
+    assert (home.answer, home.phase) == (None, Phase.RUNNING)
+    departure.heard({"word": "ready", "facts": msgspec.to_builtins(THERE), "phase": "waiting"})
+    assert home.phase is Phase.LEAVING
+
+
+@pytest.mark.parametrize(
+    "nonsense", [{}, {"resumed": "now", "boot_id": "x"}, {"resumed": 10**400, "boot_id": "x"}]
+)
+def test_an_arrival_that_is_nonsense_is_asked_for_again(home: Home, nonsense: dict[str, Any]) -> None:
+    departure = moved(home)
+    departure.heard({"word": "arrived", **nonsense})
+    assert home.answer is None
+    departure.heard(arrived())
+    assert isinstance(home.answer, dict)
+
+
 def test_a_target_that_says_not_yet_is_waited_for_and_its_figure_is_reported(home: Home) -> None:
     departure = moved(home)
     home.pass_(60, every=lambda: departure.heard({"word": "coming"}))
