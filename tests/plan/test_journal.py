@@ -68,10 +68,12 @@ def test_a_process_that_ends_while_the_holder_is_looked_for_is_passed_over(
 
     for name in ("listdir", "scandir"):
         monkeypatch.setattr(os, name, without(getattr(os, name)))
-    with holder(tmp_path, "time.sleep(1.5)") as process, Journal(tmp_path).locked(patience=0.5):
+    try:
+        with holder(tmp_path, "time.sleep(1.5)") as process, Journal(tmp_path).locked(patience=0.5):
+            assert (process.pid,) in asked
+    finally:
         other.kill()
-        assert (process.pid,) in asked
-    other.wait()
+        other.wait()
 
 
 def test_a_lock_whose_holder_hangs_is_given_up_and_it_is_said_how_long_it_took(tmp_path: Path) -> None:
