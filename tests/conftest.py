@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,13 @@ class Netns(Struct, frozen=True):
 
     def ip(self, *arguments: str, check: bool = True) -> str:
         return self.run("ip", *arguments, check=check)
+
+
+@pytest.fixture
+def socket_folder() -> Iterator[Path]:
+    """A folder for Unix sockets: its path is short, since sun_path holds 107 bytes (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="s") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "slowness", lambda: 1.0)
 
 
-def test_a_launcher_that_works_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launcher_that_works_is_waited_for(socket_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock is played: it goes on by less than the patience after each word, and by far more in all."""
     now = [0.0]
     monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -54,20 +54,20 @@ def test_a_launcher_that_works_is_waited_for(tmp_path: Path, monkeypatch: pytest
             now[0] += 0.9
         control.reply(line, {"done": True})
 
-    launcher(tmp_path, act)
-    assert control.ask(tmp_path, {"do": "migrate"}, patience=1.0) == {"done": True}
+    launcher(socket_folder, act)
+    assert control.ask(socket_folder, {"do": "migrate"}, patience=1.0) == {"done": True}
 
 
-def test_a_launcher_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+def test_a_launcher_that_says_nothing_is_given_up(socket_folder: Path) -> None:
     asked = threading.Event()
-    launcher(tmp_path, lambda _: asked.wait() and None)
+    launcher(socket_folder, lambda _: asked.wait() and None)
     with pytest.raises(Error, match=r"did not answer in [\d.]+ s"):
-        control.ask(tmp_path, {"do": "status"}, patience=0.2)
+        control.ask(socket_folder, {"do": "status"}, patience=0.2)
     asked.set()
 
 
 def test_on_a_slow_machine_a_launcher_may_be_silent_for_longer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    socket_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "slowness", lambda: 50.0)
 
@@ -75,8 +75,8 @@ def test_on_a_slow_machine_a_launcher_may_be_silent_for_longer(
         time.sleep(0.5)
         control.reply(line, {"done": True})
 
-    launcher(tmp_path, act)
-    assert control.ask(tmp_path, {"do": "status"}, patience=0.2) == {"done": True}
+    launcher(socket_folder, act)
+    assert control.ask(socket_folder, {"do": "status"}, patience=0.2) == {"done": True}
 
 
 def waiting(folder: Path) -> tuple[socket.socket, list[socket.socket]]:
@@ -90,21 +90,21 @@ def waiting(folder: Path) -> tuple[socket.socket, list[socket.socket]]:
     return listener, callers
 
 
-def test_a_launcher_that_does_not_come_round_to_anybody_is_alive_and_given_up(tmp_path: Path) -> None:
-    listener, callers = waiting(tmp_path)
-    assert control.is_alive(tmp_path)
+def test_a_launcher_that_does_not_come_round_to_anybody_is_alive_and_given_up(socket_folder: Path) -> None:
+    listener, callers = waiting(socket_folder)
+    assert control.is_alive(socket_folder)
     with pytest.raises(Error, match=r"did not answer in [\d.]+ s"):
-        control.ask(tmp_path, {"do": "status"}, patience=0.2)
+        control.ask(socket_folder, {"do": "status"}, patience=0.2)
     for file in (listener, *callers):
         file.close()
-    assert not control.is_alive(tmp_path)
+    assert not control.is_alive(socket_folder)
 
 
 def test_on_a_slow_machine_a_launcher_may_take_its_time_to_accept_and_to_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    socket_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "slowness", lambda: 50.0)
-    listener, callers = waiting(tmp_path)
+    listener, callers = waiting(socket_folder)
     request = {"do": "status", "more": "x" * (1 << 22)}  # more than any buffer holds
 
     def serve() -> None:
@@ -118,15 +118,15 @@ def test_on_a_slow_machine_a_launcher_may_take_its_time_to_accept_and_to_read(
             control.reply(line, {"done": True})
 
     threading.Thread(target=serve, daemon=True).start()
-    assert control.ask(tmp_path, request, patience=0.2) == {"done": True}
+    assert control.ask(socket_folder, request, patience=0.2) == {"done": True}
     for file in (listener, *callers):
         file.close()
 
 
-def test_a_launcher_that_ends_meanwhile_is_told_from_one_that_hangs(tmp_path: Path) -> None:
-    launcher(tmp_path, lambda line: control.say_working(line) and None)
+def test_a_launcher_that_ends_meanwhile_is_told_from_one_that_hangs(socket_folder: Path) -> None:
+    launcher(socket_folder, lambda line: control.say_working(line) and None)
     with pytest.raises(Error, match="ended before it answered"):
-        control.ask(tmp_path, {"do": "status"})
+        control.ask(socket_folder, {"do": "status"})
 
 
 @pytest.mark.parametrize(

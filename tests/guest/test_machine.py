@@ -81,11 +81,11 @@ class Pod:
 
 
 @pytest.fixture
-def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pod]:
-    monkeypatch.setattr(machine.house, "POD", tmp_path)
-    monkeypatch.setattr(machine, "MONITOR", str(tmp_path / "monitor.sock"))
+def pod(socket_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pod]:
+    monkeypatch.setattr(machine.house, "POD", socket_folder)
+    monkeypatch.setattr(machine, "MONITOR", str(socket_folder / "monitor.sock"))
     monkeypatch.setattr(machine.priority, "hurry", lambda: None)
-    made = Pod(tmp_path)
+    made = Pod(socket_folder)
     yield made
     made.ask(do="stop")
     made.thread.join()
