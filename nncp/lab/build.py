@@ -166,7 +166,7 @@ class Bench:
         process = subprocess.Popen(
             argv,
             cwd=cwd,
-            env=ENVIRONMENT,
+            env={**ENVIRONMENT, "TMPDIR": str(self.work)},  # a compiler that is killed leaves files there
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -59,6 +59,12 @@ def test_an_error_is_quoted_although_other_jobs_print_after_it(bench: build.Benc
         )
 
 
+def test_what_a_killed_compiler_leaves_goes_with_the_build(bench: build.Bench) -> None:
+    said: list[str] = []
+    bench.run(["sh", "-c", "mktemp"], cwd=bench.work, what="compiling", each=said.append)
+    assert Path(said[0].strip()).parent == bench.work
+
+
 def test_every_program_that_a_build_needs_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Error) as caught:
