@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ class Inside:
             self.say(broken=str(report.longrepr))
 
 
-class Worker(threading.Thread):
+class Worker(threading.Thread, ABC):
     """A place with a pytest in it; what that says goes to `events`, with the worker that said it."""
 
     kind = ""
@@ -143,12 +144,13 @@ class Worker(threading.Thread):
             os.close(self.orders)
             self.events.put((self, {"ended": True}))
 
+    @abstractmethod
     def work(self) -> None:
-        raise NotImplementedError
+        """Start it and pass on what it says, until it ends."""
 
+    @abstractmethod
     def stop(self) -> None:
         """End it now; nothing of it stays."""
-        raise NotImplementedError
 
     def last_words(self) -> str:
         """Return what it said at its end."""
