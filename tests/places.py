@@ -12,6 +12,7 @@ import contextlib
 import os
 import platform
 import queue
+import signal
 import threading
 import time
 from collections import Counter, deque
@@ -58,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(inside)
         config.pluginmanager.register(Stall(still=still, tick=inside.alive, parent=os.getppid()))
     else:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidily as by Ctrl-C
         leftovers.begin_run()
         leftovers.sweep_dead_runs()
         config.pluginmanager.register(Stall(still=still))

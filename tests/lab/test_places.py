@@ -133,7 +133,7 @@ def test_namespaces_and_files_that_are_left_fail_the_run(suite: Suite, body: str
     assert f"left behind: {what}" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_takes_its_workers_along(tmp_path: Path, number: signal.Signals) -> None:
     running = command(
         tmp_path, f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
@@ -144,3 +144,5 @@ def test_a_run_that_is_ended_takes_its_workers_along(tmp_path: Path, number: sig
     running.process.wait()
     until(lambda: is_gone(file.read_text()))
     running.finish()
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith("bhtest-")]
+    assert (left != []) == (number == signal.SIGKILL), left  # the next run sweeps after one that was killed
