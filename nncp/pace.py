@@ -20,13 +20,16 @@ import contextlib
 import os
 import socket
 import struct
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    import subprocess
 
 MOST = 60.0
 """No limit is stretched further than so many times: a wait for what never comes has to end."""
@@ -67,7 +70,10 @@ QUIET = Pace(start=15.0, spawn=1.5, work=70.0, netlink=1.0)
 
 
 def measure() -> Pace:
-    """Time all of it, in some hundred milliseconds; by children, so that a real-time thread may ask."""
+    """Time all of it, in some hundred milliseconds.
+
+    By children: a real-time thread may ask if what it starts runs as usual (SCHED_RESET_ON_FORK).
+    """
     start = _timed(sys.executable, "-I", "-S", "-c", "")
     both = _timed(sys.executable, "-I", "-S", "-c", WORK)
     return Pace(start=start, spawn=_timed("true"), work=max(0.0, both - start), netlink=_netlink())
@@ -79,6 +85,8 @@ def slowness() -> float:
 
 
 def _timed(*argv: str) -> float:
+    import subprocess  # noqa: PLC0415 - an apply waits for nothing and need not pay for it
+
     began = time.perf_counter()
     # A limit that never ends would be no limit, even on a machine that stands still.
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -190,6 +198,8 @@ def communicate(process: subprocess.Popen[str], limit: Limit) -> tuple[str, str]
         subprocess.TimeoutExpired: it did neither; it still runs.
 
     """
+    import subprocess  # noqa: PLC0415 - see _timed
+
     limit.sees(cpu_seconds(process.pid))
     while True:
         try:
