@@ -110,7 +110,7 @@ def sweep_dead_runs() -> None:
     for path in _of_dead_runs(NAMESPACES):
         remove_namespace(path.name)
     for path in _of_dead_runs(Path(tempfile.gettempdir()).parent):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)
 
 
 def _of_dead_runs(folder: Path) -> list[Path]:
@@ -127,14 +127,14 @@ def namespaces(run: str) -> list[str]:
 
 def files() -> list[str]:
     """Return what lies in the run's temporary folder beside pytest's own."""
-    folder = Path(tempfile.gettempdir())
-    return sorted(str(path) for path in folder.iterdir() if not path.name.startswith("pytest-of-"))
+    found = Path(tempfile.gettempdir()).glob("*")
+    return sorted(str(path) for path in found if not path.name.startswith("pytest-of-"))
 
 
-def mounts() -> list[str]:
-    """Return where something is still mounted below the run's temporary folder."""
+def mounts(folder: Path) -> list[str]:
+    """Return where something is still mounted below a folder."""
     lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line.split()[1] for line in lines if line.split()[1].startswith(f"{tempfile.gettempdir()}/")]
+    return [line.split()[1] for line in lines if line.split()[1].startswith(f"{folder}/")]
 
 
 def gone(look: Callable[[], Sequence[object]], *, seconds: float = 10.0) -> list[object]:
@@ -164,10 +164,11 @@ def end_run() -> list[str]:
     for name in namespaces(os.environ[MARK].partition(".")[0]):
         told.append(f"network namespace {name}")
         remove_namespace(name)
-    return told + [f"mount {path}" for path in mounts()] + [f"file {path}" for path in files()]
+    mounted = mounts(Path(tempfile.gettempdir()))
+    return told + [f"mount {path}" for path in mounted] + [f"file {path}" for path in files()]
 
 
-def remove_folder() -> None:
-    """Remove the run's temporary folder, unless something is mounted in it."""
-    if not mounts():
-        shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+def remove_folder(folder: Path) -> None:
+    """Remove a run's temporary folder, unless something is mounted in it: that may be anybody's."""
+    if not mounts(folder):
+        shutil.rmtree(folder, ignore_errors=True)
