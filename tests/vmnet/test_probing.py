@@ -10,6 +10,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from nncp import pace
 from vmnet import probing
 from vmnet.preflight import Ask, Verdict
@@ -17,8 +19,6 @@ from vmnet.probing import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 ASK = Ask("br1", 33)
 
@@ -101,24 +101,17 @@ def test_a_member_that_works_on_its_answer_is_waited_for(
     assert verdict(tmp_path, first=SLOW_START).verdict == "ok"
 
 
-def test_a_member_that_hangs_is_named_with_how_long_it_was_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+SILENCE = "import time\ntime.sleep(1000)\n"
+HALF_A_LINE = "import sys, time\nprint('{\"fac', end='', flush=True)\ntime.sleep(1000)\n"
+
+
+@pytest.mark.parametrize("first", [SILENCE, HALF_A_LINE], ids=["at once", "within a line"])
+def test_a_member_that_falls_silent_is_named_with_how_long_it_was_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     monkeypatch.setattr(probing, "PATIENCE", 3.0)
     monkeypatch.setattr(pace, "slowness", lambda: 1.0)
     monkeypatch.setattr(probing, "cpu_seconds", lambda _: 0.0)
-    found = verdict(tmp_path, first="import time\ntime.sleep(1000)\n")
-    assert found.verdict == "failed"
-    assert "node-2 could not be asked: no answer in " in found.reason
-
-
-def test_a_member_that_is_cut_off_within_a_line_is_named_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(probing, "PATIENCE", 3.0)
-    monkeypatch.setattr(pace, "slowness", lambda: 1.0)
-    monkeypatch.setattr(probing, "cpu_seconds", lambda _: 0.0)
-    first = "import sys, time\nprint('{\"fac', end='', flush=True)\ntime.sleep(1000)\n"
     found = verdict(tmp_path, first=first)
     assert found.verdict == "failed"
     assert "node-2 could not be asked: no answer in " in found.reason
