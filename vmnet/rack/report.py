@@ -105,7 +105,8 @@ class Conditions(Struct, frozen=True):
     """What the machine was like meanwhile: nothing but this explains a figure.
 
     Attributes:
-        slowness: how many times as long as on a quiet machine fixed work took, each time it was tried.
+        slowness: how many times as long as on a quiet machine, in the same place (a lab kernel or not), fixed
+            work took, each time it was tried.
         steal_percent: the CPU time that a hypervisor gave to others (0 in a lab kernel, which cannot tell).
         load: processes that wanted a CPU in the last minute, of this kernel.
         prober_late_ms: how late the prober was at worst; it sleeps at real-time priority.
