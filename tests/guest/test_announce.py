@@ -15,6 +15,7 @@ from scapy.layers.l2 import ARP, Ether
 from launcher.announce import Decoy, Gate, Voice, rarp
 from nncp import netns as namespaces
 from nncp.pace import Limit
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.conftest import Netns
@@ -30,6 +31,10 @@ def plumbed(netns: Netns) -> None:
     netns.ip("link", "set", "x-nic", "master", "k6t-x")
     for name in ("k6t-x", "x-nic", "far"):
         netns.ip("link", "set", name, "up")
+    # Until the kernel has worked a carrier off (net/core/link_watch.c), a port cannot forward (br_set_state)
+    # and what is sent is dropped.
+    for name in ("x-nic", "far"):
+        until(lambda name=name: "state UP" in netns.ip("link", "show", name), what=f"carrier of {name}")
 
 
 def open_tap(name: str) -> int:
