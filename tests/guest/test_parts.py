@@ -76,6 +76,12 @@ def test_the_prober_measures_a_host_that_always_answers(netns: Netns) -> None:
     assert report_["tcp_survived"]
 
 
+def _may_be_real_time() -> bool:
+    """Whether a process may: a control group without a share of real time refuses it."""
+    attempt = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))"
+    return subprocess.run([sys.executable, "-c", attempt], capture_output=True, check=False).returncode == 0
+
+
 def test_only_the_probing_itself_has_real_time_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     policies: dict[str, int] = {}
     session, guest = socket.socketpair()
@@ -90,7 +96,7 @@ def test_only_the_probing_itself_has_real_time_priority(monkeypatch: pytest.Monk
     with session, guest:
         prober.measure("127.0.0.1", began=lambda: note("begins"), seconds=0.05)
     note("ends")
-    assert policies.pop("sends True") == os.SCHED_FIFO
+    assert policies.pop("sends True") == (os.SCHED_FIFO if _may_be_real_time() else os.SCHED_OTHER)
     assert policies == dict.fromkeys(("begins", "lingers", "ends"), os.SCHED_OTHER)
 
 
