@@ -85,7 +85,7 @@ def slowness() -> float:
 
 
 def _timed(*argv: str) -> float:
-    import subprocess  # noqa: PLC0415 - an apply waits for nothing and need not pay for it
+    import subprocess  # noqa: PLC0415 - needed only when a limit has run out, and dear at a start
 
     began = time.perf_counter()
     # A limit that never ends would be no limit, even on a machine that stands still.
@@ -198,7 +198,7 @@ def communicate(process: subprocess.Popen[str], limit: Limit) -> tuple[str, str]
         subprocess.TimeoutExpired: it did neither; it still runs.
 
     """
-    import subprocess  # noqa: PLC0415 - see _timed
+    import subprocess  # noqa: PLC0415 - whoever has a Popen has it
 
     limit.sees(cpu_seconds(process.pid))
     while True:
