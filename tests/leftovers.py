@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,9 @@ from nncp.pace import Limit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+ESCAPED = re.compile(
+    r"\\([0-7]{3})"
+)  # white space and backslashes in /proc/self/mounts (fs/proc_namespace.c, mangle)
 MARK = "BRIDGEHEAD_TEST_RUN"
 TEST = "PYTEST_CURRENT_TEST"  # pytest's own: what runs now, inherited too
 PREFIX = "bhtest"
@@ -132,9 +136,10 @@ def files() -> list[str]:
 
 
 def mounts(folder: Path) -> list[str]:
-    """Return where something is still mounted below a folder."""
-    lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line.split()[1] for line in lines if line.split()[1].startswith(f"{folder}/")]
+    """Return where something is still mounted: on a folder, or below it."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    found = [ESCAPED.sub(lambda sign: chr(int(sign[1], 8)), line.split()[1]) for line in lines]
+    return [path for path in found if f"{path}/".startswith(f"{folder}/")]
 
 
 def gone(look: Callable[[], Sequence[object]], *, seconds: float = 10.0) -> list[object]:
