@@ -4,7 +4,7 @@
 #   make demo    two nodes, a policy, a guest, a live migration and a report
 #   make test    every test that this machine can run
 #   make check   format, lint, types, import rules and the pure tests: under two minutes
-#   make clean   virtual environments and tool caches; `make distclean`: kernel and images as well
+#   make clean   this checkout's virtual environment and tool caches; `make distclean`: the whole cache
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -53,10 +53,13 @@ test-peers test-lab: setup
 	if [ -z "$$(find '$(ROOT)'/$$folder -name 'test_*.py' 2>/dev/null)" ]; then echo "$@: nothing here yet"; exit 0; fi
 	$(RUN) python -m pytest $$folder
 
+# A variable of the command line as it was typed, for a shell's echo.
+again = $(if $($1),' $1="$(subst ','\'',$($1))"')
+
 root:
 	@[ $$(id -u) = 0 ] || {
 	    echo 'error: the rack, its guests and most tests need root' >&2
-	    echo '  hint: sudo make $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))' >&2
+	    echo '  hint: sudo make $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))'$(call again,TEST)$(call again,DEMO) >&2
 	    exit 77
 	}
 
@@ -132,20 +135,31 @@ base: packages
 	"$$python" -m venv '$(VENV)'
 	echo '$(ROOT)' >'$(VENV)/checkout'
 	awk '/^($(FIRST))==/ {on=1} on {print} !/\\$$/ {on=0}' '$(ROOT)/requirements.txt' >'$(VENV)/first.txt'
-	$(PIP) --no-build-isolation --require-hashes -r '$(VENV)/first.txt'
+	$(PIP)
+	fetch --no-build-isolation --require-hashes -r '$(VENV)/first.txt'
 	touch '$(VENV)/base'
 
-PIP := '$(VENV)/bin/python' -m pip --quiet --disable-pip-version-check install
+# What pip says at length when it cannot fetch is kept, and told in one sentence.
+PIP = fetch() { \
+    '$(VENV)/bin/python' -m pip --disable-pip-version-check install "$$@" >'$(VENV)/pip.log' 2>&1 || { \
+        echo 'error: pip could not install the Python packages:' \
+            "$$(grep -m 1 '^ERROR' '$(VENV)/pip.log' || tail -n 1 '$(VENV)/pip.log')"; \
+        echo '  hint: the first run needs the network; all that pip said is in $(VENV)/pip.log'; \
+        exit 69; \
+    } >&2; \
+}
 
 # libvirt-python is built here, against the libvirt that is here.
 venv: base
-	@[ ! -e '$(VENV)/ready' ] || exit 0
+	@cd '$(ROOT)'; [ -e .venv -a ! -L .venv ] || ln -sfn '$(VENV)' .venv 2>/dev/null || true  # its commands, for people
+	[ ! -e '$(VENV)/ready' ] || exit 0
 	$(TELL)
 	tell environment - 'Python environment: installs what requirements.txt names'
 	exec 9>'$(VENV).lock'; flock 9
 	[ ! -e '$(VENV)/ready' ] || exit 0
-	$(PIP) --no-build-isolation --require-hashes -r '$(ROOT)/requirements.txt'
-	$(PIP) --no-build-isolation --no-deps -e '$(ROOT)'
+	$(PIP)
+	fetch --no-build-isolation --require-hashes -r '$(ROOT)/requirements.txt'
+	fetch --no-build-isolation --no-deps -e '$(ROOT)'
 	touch '$(VENV)/ready'
 	[ -z "$${BRIDGEHEAD_PROGRESS:-}" ] || tell environment 1 ''
 
@@ -165,9 +179,13 @@ requirements: venv
 	END
 
 clean:
-	@rm -rf '$(CACHE)'/venv-*
+	@for kept in '$(CACHE)'/venv-*/checkout; do
+	    [ -e "$$kept" ] || continue
+	    of=$$(cat "$$kept"); folder=$${kept%/checkout}
+	    [ "$$of" != '$(ROOT)' ] && [ -d "$$of" ] || rm -rf "$$folder" "$$folder.lock"
+	done
 	cd '$(ROOT)'; rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	[ ! -L .venv ] || rm .venv; find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
 	@rm -rf '$(CACHE)'

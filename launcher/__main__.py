@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nncp.terminal import run
+from nncp.terminal import Seconds, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,11 +122,16 @@ def _text(file: str) -> str:
 @POD
 @click.option("--to", required=True, metavar="ADDRESS", help="The Pod that is prepared for it.")
 @click.option(
-    "--max-downtime", default=50, show_default=True, metavar="MS", help="How long the guest may be paused."
+    "--max-downtime",
+    type=click.IntRange(1, 2_000_000),  # QEMU's MAX_MIGRATE_DOWNTIME, migration/options.c
+    default=50,
+    show_default=True,
+    metavar="MS",
+    help="How long the guest may be paused.",
 )
 @click.option(
     "--timeout",
-    type=float,
+    type=Seconds(0, min_open=True),
     default=None,
     show_default="while less and less is left to copy",
     metavar="S",
@@ -139,19 +144,26 @@ def migrate(pod: str, to: str, max_downtime: int, timeout: float | None, run_dir
     from launcher import control  # noqa: PLC0415 -- the same
 
     request = {"do": "migrate", "to": to, "max_downtime": max_downtime, "timeout": timeout}
-    _show(control.ask(run_dir / "pods" / pod, request), output)
+    _show(control.ask(_folder(run_dir, pod), request), output)
 
 
 @app.command()
 @POD
-@click.option("--grace", default=0.0, show_default=True, metavar="S", help="Time for the guest to shut down.")
+@click.option(
+    "--grace",
+    type=Seconds(0),
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="Time for the guest to shut down.",
+)
 @RUN_DIR
 @OUTPUT
 def stop(pod: str, grace: float, run_dir: Path, output: str) -> None:
     """End the guest and everything in its Pod. A Pod that has ended already is no error."""
     from launcher import control  # noqa: PLC0415 -- the same
 
-    folder = run_dir / "pods" / pod
+    folder = _folder(run_dir, pod)
     if not control.is_alive(folder):
         _show({"pod": pod, "stopped": False}, output)
         return
@@ -166,12 +178,14 @@ def status(pod: str, run_dir: Path, output: str) -> None:
     """Say how a Pod's guest is."""
     from launcher import control  # noqa: PLC0415 -- the same
 
-    _show(control.ask(run_dir / "pods" / pod, {"do": "status"}), output)
+    _show(control.ask(_folder(run_dir, pod), {"do": "status"}), output)
 
 
 @app.command()
 @click.argument("address")
-@click.option("--seconds", type=float, default=None, help="How long; until a signal without it.")
+@click.option(
+    "--seconds", type=Seconds(0, min_open=True), default=None, help="How long; until a signal without it."
+)
 @click.option(
     "--events", type=click.Path(path_type=Path, dir_okay=False), help="A file for each ping and echo."
 )
@@ -189,6 +203,13 @@ def probe(address: str, seconds: float | None, events: Path | None, output: str)
             sys.stdout.flush()
 
     _show(measure(address, began=began, seconds=seconds, events=events), output)
+
+
+def _folder(run_dir: Path, pod: str) -> Path:
+    """Return a Pod's folder on the node."""
+    from vmnet.names import pod_name  # noqa: PLC0415 -- the same
+
+    return run_dir / "pods" / pod_name(pod)
 
 
 def _show(answer: Mapping[str, Any], output: str) -> None:

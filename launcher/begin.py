@@ -20,6 +20,7 @@ from nncp.errors import Error, ErrorKind, raise_all
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
 from vmnet.model import VirtualMachine
+from vmnet.names import pod_name
 from vmnet.record import PODS, Record, read_record
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Wish(Struct, frozen=True):
     @property
     def folder(self) -> Path:
         """The Pod's folder on the node."""
-        return self.pods / self.pod
+        return self.pods / pod_name(self.pod)
 
 
 class Checked(Struct, frozen=True):

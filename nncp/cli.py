@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nncp import __version__
-from nncp.terminal import run
+from nncp.terminal import Seconds, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def diff(files: tuple[str, ...], output: str) -> int:
 @STATE_DIR
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 3600),
+    type=Seconds(0.1, 3600),
     default=None,
     show_default="10 on a quiet machine, more where everything takes longer",
     help="Seconds until it must hold.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TRACEBACK = "BRIDGEHEAD_TRACEBACK"
+
+
+class Seconds(click.FloatRange):
+    """A span of time: a finite number of seconds within a range (`nan` is within every range of click's)."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds, or fail with one sentence."""
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return float(seconds)
+
+
+def memory(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
+    """Check an option that is an amount of memory as the kernel's `mem=` has it, from 64M on."""
+    told = re.fullmatch(r"([0-9]{1,6})([MG])", value, re.IGNORECASE)
+    if not told or int(told[1]) * (1024 if told[2] in "gG" else 1) < 64:
+        raise click.BadParameter(f"{value!r} is not an amount of memory from 64M on, such as 512M or 3G.")
+    return value
 
 
 def run(command: click.Command, name: str, argv: Sequence[str] | None = None) -> int:

@@ -99,7 +99,9 @@ def _environment(
 @click.argument("pod")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--vm", default="", help="Which VirtualMachine of the files; not needed for one.")
-@click.option("--owner", default=0, help="User and group id that may open the taps.")
+@click.option(
+    "--owner", type=click.IntRange(0, 2**32 - 2), default=0, help="User and group id that may open the taps."
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @node_options
 def attach(pod: str, files: Sequence[str], vm: str, output: str, owner: int, **where: Any) -> None:
@@ -143,8 +145,8 @@ def cni() -> None:
     "members",
     multiple=True,
     metavar="NAME[:INTERFACE]=COMMAND",
-    help="A member and the command that starts a program there; repeat it. With INTERFACE it is a third"
-    " place on the segment, without a bridge.",
+    help="A member and the command that starts a program there (none: here); repeat it. With INTERFACE it is"
+    " a third place on the segment, without a bridge.",
 )
 @click.option("--bridge", default="", help="The bridge, in place of NADs.")
 @click.option("--vlan", type=click.IntRange(0, 4094), default=0, help="The VLAN; 0 for untagged frames.")
@@ -166,12 +168,14 @@ def preflight(
 
         answer()
         return
+    if files and bridge:
+        raise click.UsageError("name a bridge or files with NADs, not both")
     from vmnet.preflight import Ask, merge  # noqa: PLC0415 -- the heavy half of vmnet
     from vmnet.probing import parse_places, run  # noqa: PLC0415
 
+    asks = [Ask(bridge, vlan, mtu)] if bridge else _asks(files, mtu)
     if not members:
         raise click.UsageError("name the members: --member 'node-1=ip netns exec node-1'")
-    asks = [Ask(bridge, vlan, mtu)] if bridge else _asks(files, mtu)
     if sys.stderr.isatty():
         click.echo(f"lets {len(members)} members exchange frames", err=True)
     verdict = merge(run(parse_places(members), asks))

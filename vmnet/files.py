@@ -31,8 +31,13 @@ class Manifests(Struct, frozen=True):
         """Return the VM of this name, or the only one."""
         found = [vm for vm in self.vms if name in {"", vm.name}]
         if len(found) != 1:
-            known = ", ".join(vm.name for vm in self.vms) or "there is none"
-            message = f"there is no VirtualMachine {name}".rstrip() if name else "name one VirtualMachine"
+            known = ", ".join(dict.fromkeys(vm.name for vm in self.vms)) or "there is none"
+            if len(found) > 1:
+                message = (
+                    f"there are {len(found)} VirtualMachines {name}" if name else "name one VirtualMachine"
+                )
+            else:
+                message = f"there is no VirtualMachine {name}".rstrip()
             raise Error(message, kind=ErrorKind.USAGE, hint=f"in the files: {known}")
         return found[0]
 

@@ -11,10 +11,28 @@ import re
 
 from msgspec import Struct
 
+from nncp.errors import Error, ErrorKind
+
 PRIMARY = "eth0"
 """The Pod network's device (every container runtime calls it that)."""
 
 _POD_INTERFACE = re.compile(r"pod[0-9a-f]{11}\Z")
+
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
+
+
+def pod_name(name: str) -> str:
+    """Return a Pod's name, which becomes a folder's; raise an `Error` when Kubernetes would not have it.
+
+    It is a DNS subdomain of RFC 1123, of at most 253 characters.
+    """
+    if len(name) > 253 or not _SUBDOMAIN.match(name):
+        message = f"{name!r} is not the name of a Pod"
+        hint = "small letters, digits, - and . between them, at most 253 characters"
+        raise Error(message, kind=ErrorKind.USAGE, hint=hint)
+    return name
 
 
 class Devices(Struct, frozen=True):

@@ -62,13 +62,21 @@ class Place(Struct, frozen=True):
 
 
 def parse_place(text: str) -> Place:
-    """Return the member that `NAME[:INTERFACE]=COMMAND` says, e.g. `node-1=ip netns exec node-1`."""
+    """Return the member that `NAME[:INTERFACE]=COMMAND` says, e.g. `node-1=ip netns exec node-1`.
+
+    Without a command the member is here.
+    """
     head, sign, command = text.partition("=")
     name, _, interface = head.partition(":")
     if not sign or not name:
         hint = "e.g. --member 'node-1=ip netns exec node-1'"
         raise Error(f"{text} is not NAME[:INTERFACE]=COMMAND", kind=ErrorKind.USAGE, hint=hint)
-    return Place(name=name, command=tuple(shlex.split(command)), interface=interface)
+    try:
+        argv = tuple(shlex.split(command))
+    except ValueError as error:
+        message = f"the command of member {name} cannot be split into words: {error}"
+        raise Error(message, kind=ErrorKind.USAGE, hint=command) from None
+    return Place(name=name, command=argv, interface=interface)
 
 
 def parse_places(texts: Sequence[str]) -> list[Place]:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
-from vmnet.names import Devices
+from vmnet.names import Devices, pod_name
 from vmnet.plumbing import DomainInterface, Lease, PodLink
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Store:
 
     def path(self, name: str) -> Path:
         """Return the file of a Pod's record."""
-        return self.folder / name / "pod.json"
+        return self.folder / pod_name(name) / "pod.json"
 
     def find(self, name: str) -> Record | None:
         """Return a Pod's record, or None."""
@@ -142,6 +142,6 @@ class Store:
     def locked(self, name: str) -> Iterator[None]:
         """Hold a Pod for one attach or detach at a time; a killed holder lets go."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f".{name}.lock").open("w") as file:
+        with (self.folder / f".{pod_name(name)}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -13,6 +13,7 @@ from nncp.lab.build import kernel
 from nncp.lab.features import TRIALS, missing
 from nncp.lab.once import once
 from nncp.lab.progress import Progress
+from nncp.terminal import Seconds, memory
 
 
 @click.group()
@@ -46,8 +47,12 @@ def prepare() -> None:
         )
 
 
-_memory = click.option("--memory", default="3G", show_default=True, help="What the kernel may take.")
-_lifetime = click.option("--lifetime", type=float, metavar="SECONDS", help="End the kernel after so long.")
+_memory = click.option(
+    "--memory", callback=memory, default="3G", show_default=True, help="What the kernel may take."
+)
+_lifetime = click.option(
+    "--lifetime", type=Seconds(0, min_open=True), metavar="SECONDS", help="End the kernel after so long."
+)
 
 
 @lab.command(context_settings={"allow_interspersed_args": False})

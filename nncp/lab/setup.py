@@ -18,6 +18,7 @@ import queue
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -186,7 +187,8 @@ class Display:
     def show(self, course: Course, *, now: float, elapsed: float) -> None:
         """Show how far it is."""
         share, left = course.share(now), course.left(now, elapsed=elapsed)
-        text = f"{share * 100:3.0f} %, {about(left)} left: {'; '.join(course.texts.values())}"
+        doing = "; ".join(filter(None, course.texts.values()))
+        text = f"{share * 100:3.0f} %, {about(left)} left{': ' * bool(doing)}{doing}"
         if not self.terminal:
             self.line(f"set-up: {text.strip()}")
             return
@@ -277,10 +279,17 @@ def _is_there(pattern: str, cache: Path) -> bool:
 
 
 def slowness() -> float:
-    """Time a piece of work: how many times as long it takes as on a quiet machine of 2024."""
+    """Time a piece of work: how many times as long it takes as on a quiet machine of 2024.
+
+    The median of five, since other work may run at one moment and not at the next.
+    """
+    return max(0.5, statistics.median(_timed() for _ in range(5)) / QUIET)
+
+
+def _timed() -> float:
     began = time.perf_counter()
     sum(range(WORK))
-    return max(0.5, (time.perf_counter() - began) / QUIET)
+    return time.perf_counter() - began
 
 
 def _read(lines: Iterable[str], into: queue.SimpleQueue[str | None]) -> None:

@@ -168,6 +168,7 @@ def test_a_figure_that_nobody_knows_is_called_unknown() -> None:
         (Conditions([1.0], 0.0, 0.1, 25.0), []),
         (Conditions([3.0, 9.0], 0.0, 0.1), ["slow", "busy"]),
         (Conditions([], 0.0, 0.1), []),
+        (Conditions([1.0], None, None, 10.0), []),
     ],
 )
 def test_a_machine_is_called_slow_or_busy_by_what_was_measured(found: Conditions, words: list[str]) -> None:

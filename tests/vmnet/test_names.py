@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nncp.errors import Error
 from vmnet.names import (
     device_mac,
     devices,
@@ -14,6 +15,7 @@ from vmnet.names import (
     host_veth,
     is_launcher_interface,
     plain_mac,
+    pod_name,
 )
 
 KUBEVIRT = {
@@ -79,3 +81,34 @@ def test_other_names_are_not_a_launchers() -> None:
 
 def test_macs_are_written_as_the_kernel_writes_them() -> None:
     assert plain_mac("02-AB-cd-00-11-22") == "02:ab:cd:00:11:22"
+
+
+@pytest.mark.parametrize("name", ["a", "virt-launcher-vm-x7f2k", "a.b-c.1", "a" * 253])
+def test_a_pod_has_a_name_of_kubernetes(name: str) -> None:
+    assert pod_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/b",
+        "/etc",
+        "-a",
+        "a-",
+        "a..b",
+        "a.",
+        "A",
+        "a b",
+        "a\n",
+        "a\0",
+        "\u00e9",
+        "a" * 254,
+    ],
+)
+def test_what_would_be_another_folder_is_no_name_of_a_pod(name: str) -> None:
+    with pytest.raises(Error, match="is not the name of a Pod"):
+        pod_name(name)

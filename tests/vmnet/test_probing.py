@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nncp import pace
+from nncp.errors import Error, ErrorKind
 from vmnet import probing
 from vmnet.preflight import Ask, Verdict
-from vmnet.probing import Place
+from vmnet.probing import Place, parse_place, parse_places
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,3 +137,18 @@ def test_answers_are_told_apart_however_the_pipe_cuts_them(tmp_path: Path) -> No
 def test_what_is_no_answer_is_quoted(tmp_path: Path) -> None:
     found = verdict(tmp_path, first="print('Welcome to node-2', flush=True)\n")
     assert "node-2 could not be asked: its answer is not one: Welcome to node-2" in found.reason
+
+
+@pytest.mark.parametrize("text", ["a=sh -c 'x", "a=b\\", 'a="', "a", "=true", ":eth1=true", ""])
+def test_a_member_that_cannot_be_read_is_refused_with_its_text(text: str) -> None:
+    with pytest.raises(Error) as refused:
+        parse_place(text)
+    assert refused.value.kind is ErrorKind.USAGE
+
+
+def test_a_member_has_a_name_and_a_command_or_is_here() -> None:
+    there = Place(name="a", command=("ip", "netns", "exec", "n 1"))
+    assert parse_place("a=ip netns exec 'n 1'") == there
+    assert parse_place("a:eth1=") == Place(name="a", command=(), interface="eth1")
+    with pytest.raises(Error, match="named twice"):
+        parse_places(["a=x", "a:eth1=y"])

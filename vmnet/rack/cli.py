@@ -6,7 +6,6 @@ themselves again in there.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -61,8 +60,10 @@ def up() -> None:
     if not _needs_lab():
         room.keep(_again("furnish"), say=_say)
         return
+    if _session() is not None:
+        raise room.stands_already()
     _say(f"starts a lab kernel: this one lacks {', '.join(lab.missing())}")
-    session = lab.start(folder=_session(), name="rack", detached=True, writable=_writable())
+    session = lab.start(folder=_folder(), name="rack", detached=True, writable=_writable())
     status = session.run(_again("up"), forward=True)
     if status:
         session.stop()
@@ -115,8 +116,8 @@ def down() -> None:
     from vmnet.rack import room  # noqa: PLC0415
 
     if _needs_lab():
-        with contextlib.suppress(Error):  # what is down already is down
-            lab.attach(_session()).stop()
+        if session := _session():  # what is down already is down
+            session.stop()
         return
     room.clear()
 
@@ -161,16 +162,23 @@ def _needs_lab() -> bool:
     return not lab.inside() and bool(lab.missing())
 
 
-def _session() -> Path:
+def _folder() -> Path:
     return cache.folder() / "rack"
 
 
-def _standing() -> lab.Session:
-    """Return the lab kernel that the rack stands in."""
+def _session() -> lab.Session | None:
+    """Return the lab kernel that a rack stands in, if one does."""
     try:
-        return lab.attach(_session())
+        return lab.attach(_folder())
     except Error:
-        raise _no_rack() from None
+        return None
+
+
+def _standing() -> lab.Session:
+    session = _session()
+    if session is None:
+        raise _no_rack()
+    return session
 
 
 def _no_rack() -> Error:

@@ -107,15 +107,15 @@ class Conditions(Struct, frozen=True):
     Attributes:
         slowness: how many times as long as on a quiet machine, in the same place (a lab kernel or not), fixed
             work took, each time it was tried.
-        steal_percent: the CPU time that a hypervisor gave to others (0 in a lab kernel, which cannot tell).
-        load: processes that wanted a CPU in the last minute, of this kernel.
+        steal_percent: the CPU time that a hypervisor gave to others; None in a lab kernel, which cannot tell.
+        load: processes that wanted a CPU in the last minute; None there too, for it knows only of its own.
         prober_late_ms: how late the prober was at worst; it sleeps at real-time priority.
 
     """
 
     slowness: list[float]
-    steal_percent: float
-    load: float
+    steal_percent: float | None
+    load: float | None
     prober_late_ms: float | None = None
 
     @property
@@ -123,7 +123,7 @@ class Conditions(Struct, frozen=True):
         """`slow` when even the best moment was, `busy` when moments differ or CPU time went elsewhere."""
         best, worst = min(self.slowness, default=1.0), max(self.slowness, default=1.0)
         late = (self.prober_late_ms or 0.0) > LATE_MS
-        is_busy = worst >= BUSY * best or self.steal_percent >= STOLEN_PERCENT or late
+        is_busy = worst >= BUSY * best or (self.steal_percent or 0.0) >= STOLEN_PERCENT or late
         return [*(["slow"] if best >= SLOW else []), *(["busy"] if is_busy else [])]
 
 
@@ -244,7 +244,10 @@ def _machine(machine: Conditions | None) -> list[str]:
     least, most = (f"{pick(machine.slowness, default=1.0):.1f}" for pick in (min, max))
     took = least if least == most else f"{least} to {most}"
     evidence = [f"{len(machine.slowness)} times fixed work took {took} times as long as on a quiet machine"]
-    evidence += [f"{machine.steal_percent:.0f} % of CPU time stolen, load {machine.load:.1f}"]
+    if machine.steal_percent is None or machine.load is None:
+        evidence.append("its load and its stolen CPU time cannot be seen from the lab kernel")
+    else:
+        evidence.append(f"{machine.steal_percent:.0f} % of CPU time stolen, load {machine.load:.1f}")
     if machine.prober_late_ms is not None:
         evidence.append(f"prober late by {_ms(machine.prober_late_ms)}")
     return [f"{' and '.join(machine.words) or 'quiet'}: {evidence[0]}", "; ".join(evidence[1:])]

@@ -49,7 +49,7 @@ def keep(argv: Sequence[str], *, say: Callable[[str], None]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Error("a rack already stands here", kind=ErrorKind.FAILED, hint="vmnet rack down") from None
+        raise stands_already() from None
     process = subprocess.Popen(
         _unshared(argv, KEPT),
         stdin=subprocess.DEVNULL,
@@ -60,6 +60,11 @@ def keep(argv: Sequence[str], *, say: Callable[[str], None]) -> None:
     )
     with _note(lock, process):
         _furnished(process, say)
+
+
+def stands_already() -> Error:
+    """Return what is wrong when there is a rack and another one is wanted."""
+    return Error("a rack already stands here", kind=ErrorKind.FAILED, hint="vmnet rack down")
 
 
 def _furnished(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:

@@ -33,13 +33,12 @@ class Samples:
 
     def told(self, *, prober_late_ms: float | None) -> Conditions:
         """Return what they come to."""
+        stolen, load = (None, None) if lab.inside() else (self._stolen(), round(os.getloadavg()[0], 1))
+        return Conditions(self.slowness, stolen, load, prober_late_ms)
+
+    def _stolen(self) -> float:
         stolen, total = (now - then for now, then in zip(_ticks(), self._ticks, strict=True))
-        return Conditions(
-            slowness=self.slowness,
-            steal_percent=round(100 * stolen / total, 1) if total else 0.0,
-            load=round(os.getloadavg()[0], 1),
-            prober_late_ms=prober_late_ms,
-        )
+        return round(100 * stolen / total, 1) if total else 0.0
 
 
 def _ticks() -> tuple[int, int]:
