@@ -15,7 +15,7 @@ from nncp.errors import Error
 from nncp.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -30,7 +30,7 @@ with Journal(Path(sys.argv[1])).locked(patience=1):
 
 def holder(folder: Path, work: str) -> subprocess.Popen[str]:
     argv = [sys.executable, "-c", HOLDER.format(work=work), str(folder)]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == "holds\n"
     return process
@@ -42,20 +42,38 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "LOOK_EVERY", 0.1)
 
 
-def test_a_lock_whose_holder_works_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its CPU time is played: a busy machine may give it none for a while."""
+@pytest.fixture
+def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, list[tuple[int, ...]]]]:
+    """A holder, by its id, that ends at the eighth question for its CPU time; and who was asked for.
+
+    Its CPU time is played: a busy machine may give it none for a while.
+    """
     asked: list[tuple[int, ...]] = []
-    monkeypatch.setattr(journal, "cpu_seconds", lambda *pids: asked.append(pids) or len(asked))
-    with holder(tmp_path, "time.sleep(1.5)") as process, Journal(tmp_path).locked(patience=0.5):
-        assert (process.pid,) in asked
+
+    def seconds(*pids: int) -> int:
+        asked.append(pids)
+        if len(asked) == 8:  # 0.8 s: more than the patience
+            process.communicate()
+        return len(asked)
+
+    monkeypatch.setattr(journal, "cpu_seconds", seconds)
+    with holder(tmp_path, "sys.stdin.read()") as process:
+        yield process.pid, asked
+
+
+def test_a_lock_whose_holder_works_is_waited_for(
+    tmp_path: Path, working: tuple[int, list[tuple[int, ...]]]
+) -> None:
+    holds, asked = working
+    with Journal(tmp_path).locked(patience=0.5):
+        assert asked == [(holds,)] * 8
 
 
 def test_a_process_that_ends_while_the_holder_is_looked_for_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, working: tuple[int, list[tuple[int, ...]]]
 ) -> None:
     """That it ends between two steps is played: its folder is there, and its descriptors are not."""
-    asked: list[tuple[int, ...]] = []
-    monkeypatch.setattr(journal, "cpu_seconds", lambda *pids: asked.append(pids) or len(asked))
+    holds, asked = working
     other = subprocess.Popen(["sleep", "100"])
 
     def without(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,8 +87,8 @@ def test_a_process_that_ends_while_the_holder_is_looked_for_is_passed_over(
     for name in ("listdir", "scandir"):
         monkeypatch.setattr(os, name, without(getattr(os, name)))
     try:
-        with holder(tmp_path, "time.sleep(1.5)") as process, Journal(tmp_path).locked(patience=0.5):
-            assert (process.pid,) in asked
+        with Journal(tmp_path).locked(patience=0.5):
+            assert asked == [(holds,)] * 8
     finally:
         other.kill()
         other.wait()
