@@ -17,7 +17,7 @@ from tests import leftovers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytest_plugins = ["tests.places"]
+pytest_plugins = ["tests.places", "tests.clock"]
 
 # How long an example takes says nothing about what it shows.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

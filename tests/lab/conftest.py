@@ -14,6 +14,7 @@ from nncp import lab
 from nncp.errors import Error
 from nncp.lab.build import kernel
 from tests import leftovers
+from tests.shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,29 +36,19 @@ def built() -> Path:
         pytest.skip(f"no lab kernel: {error.message}")
 
 
-class Sessions:
-    """A kernel that the tests of a module share; one that is lost is started anew for the tests after it."""
-
-    def __init__(self, folders: pytest.TempPathFactory) -> None:
-        self.folders = folders
-        self.started: list[lab.Session] = []
-
-    def running(self) -> lab.Session:
-        if not self.started or not self.started[-1].alive():
-            self.started.append(lab.start(folder=self.folders.mktemp("lab") / "kernel", memory="512M"))
-        return self.started[-1]
-
-
 @pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
-    shared = Sessions(tmp_path_factory)
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared[lab.Session]]:
+    shared = Shared(
+        lambda: lab.start(folder=tmp_path_factory.mktemp("lab") / "kernel", memory="512M"),
+        is_there=lab.Session.alive,
+        end=lab.Session.stop,
+    )
     yield shared
-    for each in shared.started:
-        each.stop()
+    shared.end()
 
 
 @pytest.fixture
-def session(sessions: Sessions) -> lab.Session:
+def session(sessions: Shared[lab.Session]) -> lab.Session:
     return sessions.running()
 
 

@@ -5,30 +5,14 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nncp import pace
 
-
-class Clock:
-    """A clock that only moves when it is told to; and a machine that is as slow as it is told to be."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        self.slow = 1.0
-        self.asked = 0
-        monkeypatch.setattr(pace.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(pace, "slowness", self.slowness)
-
-    def slowness(self) -> float:
-        self.asked += 1
-        return self.slow
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+if TYPE_CHECKING:
+    from tests.clock import Clock
 
 
 def test_nothing_is_measured_before_the_quiet_machines_time_is_over(clock: Clock) -> None:

@@ -14,6 +14,7 @@ from launcher.seed import Seed, write_seed
 from nncp import netns
 from nncp.pace import Limit
 from tests import leftovers
+from tests.shared import Shared
 from tests.waiting import until
 from vmnet.rack import images
 
@@ -125,30 +126,21 @@ class Guest:
         leftovers.remove_namespace(self.netns)
 
 
-class Guests:
-    """A guest that a module's tests share; one that is lost is started anew for the tests after it."""
-
-    def __init__(self, image: str, folders: pytest.TempPathFactory) -> None:
-        self.image = image
-        self.folders = folders
-        self.made: list[Guest] = []
-
-    def running(self) -> Guest:
-        if not self.made or not self.made[-1].is_there():
-            self.made.append(Guest(self.image, self.folders.mktemp(self.image)))
-        return self.made[-1]
-
-
 @pytest.fixture(scope="module", params=["tiny", "debian"])
-def guests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
-    shared = Guests(request.param, tmp_path_factory)
+def guests(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shared[Guest]]:
+    shared = Shared(
+        lambda: Guest(request.param, tmp_path_factory.mktemp(request.param)),
+        is_there=Guest.is_there,
+        end=Guest.end,
+    )
     yield shared
-    for guest in shared.made:
-        guest.end()
+    shared.end()
 
 
 @pytest.fixture
-def guest(guests: Guests) -> Guest:
+def guest(guests: Shared[Guest]) -> Guest:
     return guests.running()
 
 

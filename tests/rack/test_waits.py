@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nncp import pace
 from nncp.errors import Error
 from vmnet.rack import acts, switch
 from vmnet.rack.demo import Demo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.clock import Clock
 
 BOND = """\
 Bonding Mode: IEEE 802.3ad Dynamic link aggregation
@@ -32,27 +33,6 @@ class Node:
 
     def __init__(self, seen: Callable[[str], str]) -> None:
         self.read = seen
-
-
-class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = self.start = 1000.0
-        self.slow = 1.0
-        monkeypatch.setattr(pace.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(pace.time, "sleep", self.sleep)
-        monkeypatch.setattr(pace, "slowness", lambda: self.slow)
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    @property
-    def passed(self) -> float:
-        return self.now - self.start
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
 
 
 def lacp(state: int) -> str:
