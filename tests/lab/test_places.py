@@ -146,3 +146,26 @@ def test_a_run_that_is_ended_takes_its_workers_along(tmp_path: Path, number: sig
     running.finish()
     left = [path.name for path in tmp_path.iterdir() if path.name.startswith("bhtest-")]
     assert (left != []) == (number == signal.SIGKILL), left  # the next run sweeps after one that was killed
+
+
+MOUNTED = """
+import subprocess, sys
+from pathlib import Path
+from tests import leftovers
+folder, mounted = Path(sys.argv[1]), Path(sys.argv[2])
+mounted.mkdir(parents=True, exist_ok=True)
+subprocess.run(["mount", "-t", "tmpfs", "none", mounted], check=True)
+(mounted / "theirs").touch()
+leftovers.remove_folder(folder)
+print(leftovers.mounts(folder) == [str(mounted)], (mounted / "theirs").exists())
+"""
+
+
+@pytest.mark.parametrize("below", ["", "in it", "a b\tc\nd\\134e"])
+def test_a_folder_with_something_mounted_in_it_is_nobodys_to_remove(tmp_path: Path, below: str) -> None:
+    """In a mount namespace of its own; white space and backslashes are escaped where mounts are listed."""
+    argv = [sys.executable, "-c", MOUNTED, str(tmp_path / "run"), str(tmp_path / "run" / below)]
+    done = subprocess.run(
+        ["unshare", "--mount", *argv], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.stdout == "True True\n", done.stderr
