@@ -26,7 +26,8 @@ MAC = "02:fb:f0:13:44:86"
 
 def plumbed(netns: Netns) -> None:
     netns.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
-    netns.ip("link", "add", "k6t-x", "type", "bridge")
+    # One that snoops joins a group itself (br_ip4_multicast_join_snoopers), and may be first in a tap with that.
+    netns.ip("link", "add", "k6t-x", "type", "bridge", "mcast_snooping", "0")
     netns.ip("link", "add", "x-nic", "type", "veth", "peer", "name", "far")
     netns.ip("link", "set", "x-nic", "master", "k6t-x")
     for name in ("k6t-x", "x-nic", "far"):
