@@ -67,13 +67,18 @@ def marked(mark: str, *, name: str = MARK, sessions: Iterable[int] = ()) -> list
     """Return the live processes whose environment has `name` with a value that begins with `mark`.
 
     This process is left out. The processes of a lab kernel have no environment: they are known by their
-    session, whose leader has one, or which is among `sessions`.
+    session, whose leader has one, or which is among `sessions`. One that has an environment without the mark
+    is somebody else's, whatever its session: the kernel hands out numbers anew.
     """
     word = f"{name}={mark}".encode()
     seen = [each for each in _all() if each[0].pid != os.getpid()]
     ours = {process.pid for process, environ in seen if any(w.startswith(word) for w in environ)}
     known = ours.union(sessions)
-    return [process for process, _ in seen if process.pid in ours or process.session in known]
+    return [
+        process
+        for process, environ in seen
+        if process.pid in ours or (process.session in known and not any(environ))
+    ]
 
 
 def _all() -> Iterator[tuple[Process, list[bytes]]]:
