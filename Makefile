@@ -13,11 +13,15 @@ SHELL := bash
 .PHONY: demo test check test-peers test-lab root setup kernel images packages base venv requirements clean distclean
 
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
-CACHE := $(or $(BRIDGEHEAD_CACHE),$(HOME)/.cache/bridgehead)
+CACHE := $(or $(value BRIDGEHEAD_CACHE),$(or $(value HOME),$(shell unset HOME; echo ~))/.cache/bridgehead)
+# It is quoted in the recipes below; a name that ends a quotation would be another command.
+$(if $(findstring ',$(CACHE)$(ROOT))$(findstring $$,$(CACHE)$(ROOT)),$(error neither the cache nor the checkout may have ' or $$ in its path: $(CACHE), $(ROOT)))
 # The environment belongs to one checkout and one set of pinned packages.
 KEY := $(shell { echo '$(ROOT)'; cat '$(ROOT)/requirements.txt'; } | sha256sum | cut -c1-12)
 VENV := $(CACHE)/venv-$(KEY)
 RUN := cd '$(ROOT)'; export PATH='$(VENV)/bin':"$$PATH" PYTHONPATH='$(ROOT)'; exec
+# What make started ends with it, also when it is killed.
+FOLLOW := setpriv --pdeathsig TERM
 MADE := $(MAKE) --no-print-directory -f '$(ROOT)/Makefile'
 # Tells of a step: its name, which part is done (or -), and what is done now. See nncp/lab/setup.py.
 TELL := tell() { if [ -n "$${BRIDGEHEAD_PROGRESS:-}" ]; then echo "progress: $$*"; else shift 2; echo "$$*"; fi; }
@@ -34,10 +38,10 @@ PACKAGES := \
 demo: IMAGES := tiny qemu
 IMAGES := tiny debian qemu
 demo: setup
-	@$(RUN) vmnet rack demo $(DEMO)
+	@$(RUN) $(FOLLOW) vmnet rack demo $(DEMO)
 
 test: setup
-	@$(RUN) python -m pytest --places $(TEST)
+	@$(RUN) $(FOLLOW) python -m pytest --places $(TEST)
 
 check: venv
 	@$(RUN) bash -ec '

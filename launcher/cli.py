@@ -1,4 +1,4 @@
-"""The command `launcher`."""
+"""The command line of `launcher`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nncp.terminal import Seconds, run
+from nncp.terminal import Seconds, read_text, run, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +97,7 @@ def _wish(words: Mapping[str, Any], *, foreground: bool) -> Wish:
 
     return Wish(
         pod=words["pod"],
-        manifest=(words["file"], _text(words["file"])),
+        manifest=(words["file"], read_text(words["file"])),
         claims=words["claims"].absolute(),
         images=words["images"].absolute(),
         qemu=None if words["qemu"] is None else words["qemu"].absolute(),
@@ -105,17 +105,6 @@ def _wish(words: Mapping[str, Any], *, foreground: bool) -> Wish:
         lasting=not foreground,
         pods=words["run_dir"] / "pods",
     )
-
-
-def _text(file: str) -> str:
-    from nncp.document.source import decoded  # noqa: PLC0415 -- the same
-    from nncp.errors import Error, ErrorKind  # noqa: PLC0415 -- the same
-
-    try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise Error(f"{file} cannot be read: {error.strerror}", kind=ErrorKind.USAGE) from None
-    return decoded(raw, file=file)
 
 
 @app.command()
@@ -199,7 +188,7 @@ def probe(address: str, seconds: float | None, events: Path | None, output: str)
 
     def began() -> None:
         if output == "json":
-            click.echo(json.dumps({"event": "probing", "address": address}))
+            say(json.dumps({"event": "probing", "address": address}))
             sys.stdout.flush()
 
     _show(measure(address, began=began, seconds=seconds, events=events), output)
@@ -214,12 +203,12 @@ def _folder(run_dir: Path, pod: str) -> Path:
 
 def _show(answer: Mapping[str, Any], output: str) -> None:
     if output == "json":
-        click.echo(json.dumps(answer))
+        say(json.dumps(answer))
         return
     width = max(len(key) for key in answer)
     for key, value in answer.items():
         shown = ", ".join(_words(one) for one in value) if isinstance(value, list) else _words(value)
-        click.echo(f"{key:{width}}  {shown}")
+        say(f"{key:{width}}  {shown}")
 
 
 def _words(value: Any) -> str:
@@ -234,7 +223,3 @@ def _progress(what: str) -> None:
 def main() -> None:
     """Run the command line."""
     sys.exit(run(app, "launcher"))
-
-
-if __name__ == "__main__":
-    main()

@@ -135,6 +135,8 @@ class Prober:
             try:
                 tcp = socket.create_connection((self.address, ECHO_PORT), timeout=max(limit.left, 1.0))
                 break
+            except UnicodeError:
+                raise Error(f"{self.address!r} is no address", kind=ErrorKind.USAGE) from None
             except OSError as error:
                 if not isinstance(error, TimeoutError) or limit.is_over():
                     raise Error(

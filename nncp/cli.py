@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nncp import __version__
-from nncp.terminal import Seconds, run
+from nncp.terminal import Seconds, read_text, run, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +68,7 @@ def show(names: tuple[str, ...], output: str) -> None:
     """Show the network state of this host, as a document that applies to nothing."""
     from nncp import work  # noqa: PLC0415
 
-    click.echo(work.show(names, output), nl=False)
+    say(work.show(names, output), nl=False)
 
 
 @cli.command()
@@ -81,7 +80,7 @@ def plan(files: tuple[str, ...], exit_code: bool, output: str) -> int:
     from nncp import work  # noqa: PLC0415
 
     text, changes = work.plan(_documents(files), output)
-    click.echo(text, nl=False)
+    say(text, nl=False)
     return int(exit_code and changes)
 
 
@@ -93,7 +92,7 @@ def diff(files: tuple[str, ...], output: str) -> int:
     from nncp import work  # noqa: PLC0415
 
     text, changes = work.plan(_documents(files), output)
-    click.echo(text if changes or output == "json" else "", nl=False)
+    say(text if changes or output == "json" else "", nl=False)
     return int(changes)
 
 
@@ -112,7 +111,7 @@ def apply(files: tuple[str, ...], state_dir: Path, timeout: float | None, output
     """Make this host what the documents say, verified; or leave it as it was."""
     from nncp import work  # noqa: PLC0415
 
-    click.echo(work.apply(_documents(files), state_dir, timeout, output), nl=False)
+    say(work.apply(_documents(files), state_dir, timeout, output), nl=False)
 
 
 @cli.command()
@@ -122,7 +121,7 @@ def rollback(state_dir: Path, output: str) -> None:
     """Undo the last apply, or finish what a killed one left."""
     from nncp import work  # noqa: PLC0415
 
-    click.echo(work.rollback(state_dir, output), nl=False)
+    say(work.rollback(state_dir, output), nl=False)
 
 
 @cli.command()
@@ -134,22 +133,28 @@ def fmt(files: tuple[str, ...], write: bool) -> None:
 
     for name, text in work.formatted(_texts(files)):
         if write and name != "-":
-            Path(name).write_text(text, encoding="utf-8")
+            _rewrite(Path(name), text)
         else:
-            click.echo(text, nl=False)
+            say(text, nl=False)
+
+
+def _rewrite(file: Path, text: str) -> None:
+    from nncp.errors import Error, ErrorKind  # noqa: PLC0415
+
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        message = f"{file} cannot be written: {error.strerror}"
+        raise Error(message, kind=ErrorKind.UNSUPPORTED) from None
 
 
 def _texts(files: tuple[str, ...]) -> list[tuple[str, str]]:
-    from nncp.document.source import decoded  # noqa: PLC0415
-    from nncp.errors import Error, ErrorKind, raise_all  # noqa: PLC0415
+    from nncp.errors import Error, raise_all  # noqa: PLC0415
 
     texts, errors = [], []
     for name in files:
         try:
-            raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-            texts.append((name, decoded(raw, file=_shown(name))))
-        except OSError as error:
-            errors.append(Error(f"{name} cannot be read: {error.strerror}", kind=ErrorKind.USAGE))
+            texts.append((name, read_text(name, called=_shown(name))))
         except Error as error:
             errors.append(error)
     raise_all(errors)

@@ -25,6 +25,7 @@ class ErrorKind(Enum):
     DOCUMENT = 65  # what the user wrote cannot be meant
     UNSUPPORTED = 69  # this kernel or host lacks it
     BUG = 70  # our fault
+    UNTOLD = 74  # done, but what is to be said of it could not be written
     FAILED = 75  # tried, did not hold, and was undone
     ROLLBACK_FAILED = 76  # tried, did not hold, and could not be undone
     PRIVILEGE = 77  # needs root or a capability

@@ -18,23 +18,34 @@ TOLD = frozenset({"link", "address", "route"})
 """Tables whose rows are told also when they go by themselves with something else."""
 
 
+def printable(text: str) -> str:
+    """Return text as a terminal may have it: what would move its cursor or change its colour is escaped."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def render_error(error: Error) -> str:
     """Return an error as its sentence, its place with the text in question underlined, and its hint."""
-    lines = [f"error: {error.message}"]
-    about = f"  ({error.subject})" if error.subject else ""
+    lines = [f"error: {_printed(error.message)}"]
+    about = f"  ({printable(error.subject)})" if error.subject else ""
+    path = printable(error.path)
     if error.where:
-        lines.append(f"  --> {error.where}  {error.path}{about}".rstrip())
+        lines.append(f"  --> {printable(str(error.where))}  {path}{about}".rstrip())
         if error.where.text:
-            text = error.where.text.replace("\t", " ")
+            text = "".join(sign if sign.isprintable() else " " for sign in error.where.text)
             lines += [
                 f"   | {text}",
                 f"   | {' ' * (error.where.column - 1)}{'^' * max(1, error.where.width)}",
             ]
     elif error.path or error.subject:
-        lines.append(f"  --> {error.path}{about}".replace("-->   (", "--> ("))
+        lines.append(f"  --> {path}{about}".replace("-->   (", "--> ("))
     if error.hint:
-        lines.append(f"  hint: {error.hint}")
+        lines.append(f"  hint: {_printed(error.hint)}")
     return "\n".join(lines)
+
+
+def _printed(text: str) -> str:
+    """Return text of which only line ends are no print: a program's last words may have several."""
+    return "\n".join(printable(line.expandtabs()) for line in text.splitlines())
 
 
 def render_plan(ops: Sequence[Op]) -> list[str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nncp import __version__
+from nncp.render import printable
+from nncp.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,7 +119,7 @@ def attach(pod: str, files: Sequence[str], vm: str, output: str, owner: int, **w
     manifests = read_files(files, bindings=BINDINGS)
     environment = _environment(**where, owner=owner)
     record = pods.attach(pod, manifests.vm(vm), manifests.nads, environment=environment, bindings=BINDINGS)
-    click.echo(_json(record) if output == "json" else _table(record))
+    say(_json(record) if output == "json" else _table(record))
 
 
 @app.command()
@@ -179,7 +181,7 @@ def preflight(
     if sys.stderr.isatty():
         click.echo(f"lets {len(members)} members exchange frames", err=True)
     verdict = merge(run(parse_places(members), asks))
-    click.echo(_json(verdict) if output == "json" else _matrix(verdict))
+    say(_json(verdict) if output == "json" else _matrix(verdict))
     click.get_current_context().exit(0 if verdict.verdict == "ok" else 1)
 
 
@@ -203,7 +205,7 @@ def _matrix(verdict: Verdict) -> str:
             head = (pair.bridge, str(pair.vlan or "-"), way.sender, way.receiver, str(pair.mtu))
             rows.append((*head, *(_word(heard.arrived) for heard in (way.small, way.full, way.over))))
     reasons = verdict.reasons or (verdict.reason,)
-    return "\n".join([_columns(rows), "", *(f"{verdict.verdict}: {reason}" for reason in reasons)])
+    return "\n".join([_columns(rows), "", *(printable(f"{verdict.verdict}: {reason}") for reason in reasons)])
 
 
 def _word(arrived: bool | None) -> str:
@@ -229,7 +231,10 @@ def _table(record: Record) -> str:
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = (
+        "  ".join(printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
     return "\n".join(line.rstrip() for line in lines)
 
 

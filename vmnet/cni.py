@@ -318,12 +318,19 @@ def read(verb: str, text: str, environment: Mapping[str, str]) -> Request:
 
 
 def _json(text: str) -> dict[str, Any]:
+    raw = _decoded(text)
+    if not isinstance(raw.get("name"), str):
+        raise Refusal(BAD_CONFIG, 'a network configuration needs a "name"')
+    return raw
+
+
+def _decoded(text: str) -> dict[str, Any]:
     try:
         raw = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(BAD_CONTENT, f"failed to decode the configuration: {error}") from None
-    if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):
-        raise Refusal(BAD_CONFIG, 'a network configuration needs a "name"')
+    if not isinstance(raw, dict):
+        raise Refusal(BAD_CONFIG, "a network configuration is a JSON object")
     return raw
 
 
@@ -341,15 +348,19 @@ def _check_version(verb: str, raw: dict[str, Any]) -> None:
 def respond(verb: str, text: str, environment: Mapping[str, str]) -> dict[str, Any] | None:
     """Carry out a call and return its result, None for the verbs that have none."""
     if verb == "VERSION":
-        asked = json.loads(text or "{}").get("cniVersion", VERSIONS[-1])
+        asked = _decoded(text or "{}").get("cniVersion", VERSIONS[-1])
         return {"cniVersion": asked, "supportedVersions": list(VERSIONS)}
     if verb not in VERBS:
         raise Refusal(BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {verb}")
     return VERBS[verb](read(verb, text, environment))
 
 
-def main(source: TextIO = sys.stdin, sink: TextIO = sys.stdout) -> int:
-    """Answer one call of a container runtime: environment and `source` in, `sink` and exit code out."""
+def main(source: TextIO | None = None, sink: TextIO | None = None) -> int:
+    """Answer one call of a container runtime: environment and `source` in, `sink` and exit code out.
+
+    Standard input and output when None.
+    """
+    source, sink = source or sys.stdin, sink or sys.stdout
     verb = os.environ.get("CNI_COMMAND", "")
     text = source.read()
     try:
@@ -371,7 +382,7 @@ def main(source: TextIO = sys.stdin, sink: TextIO = sys.stdout) -> int:
 def _say_no(sink: TextIO, text: str, refusal: Refusal) -> int:
     try:
         asked = json.loads(text).get("cniVersion", VERSIONS[-1])
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         asked = VERSIONS[-1]
     error = {"cniVersion": asked, "code": refusal.code, "msg": refusal.message}
     json.dump({**error, "details": refusal.details} if refusal.details else error, sink)

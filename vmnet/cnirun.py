@@ -87,12 +87,32 @@ def find_conf(folder: Path) -> dict[str, Any]:
     if not files:
         hint = "put a CNI conflist there; bridge with host-local will do"
         raise Error(f"there is no Pod network in {folder}", kind=ErrorKind.UNSUPPORTED, hint=hint)
-    text = files[0].read_text()
     try:
-        conf = json.loads(text)
-    except json.JSONDecodeError as error:
+        conf = json.loads(files[0].read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"{files[0]} cannot be read: {error.strerror}"
+        raise Error(message, kind=ErrorKind.UNSUPPORTED) from None
+    except (ValueError, RecursionError) as error:
         raise Error(f"{files[0]} is not JSON: {error}") from None
-    return conf if "plugins" in conf else {**conf, "plugins": [conf]}
+    found = conf if isinstance(conf, dict) and "plugins" in conf else {"plugins": [conf]}
+    if fault := _fault(found):
+        raise Error(
+            f"{files[0]} is no CNI configuration: {fault}", hint="see the CNI specification, section 1"
+        )
+    return found if found is conf else {**conf, **found}
+
+
+def _fault(conf: Mapping[str, Any]) -> str:
+    """Return what a network configuration lacks (CNI specification, section 1), or ""."""
+    plugins = conf["plugins"]
+    if not isinstance(plugins, list) or not plugins or not all(isinstance(one, dict) for one in plugins):
+        return "plugins is not a list of objects"
+    for name in (plugin.get("type") for plugin in plugins):
+        if not isinstance(name, str) or not name or "/" in name or name in {".", ".."}:
+            return f"{name!r} is not the name of a plugin"  # which is looked for in folders
+    if not isinstance(conf.get("name", plugins[0].get("name")), str):
+        return "it has no name"
+    return ""
 
 
 def _plugins(conf: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from nncp.document.source import decoded, load
+from nncp.document.source import load
 from nncp.errors import Error, ErrorKind, raise_all
+from nncp.terminal import read_text
 from vmnet.manifest import read_vm
 from vmnet.model import VirtualMachine
 from vmnet.nad import KIND, Nad, read_nad
@@ -44,7 +43,7 @@ class Manifests(Struct, frozen=True):
 
 def read_files(files: Iterable[str], *, bindings: Sequence[Binding]) -> Manifests:
     """Read files (`-` is standard input); raise every error of all of them at once."""
-    texts = [(file, _text(file)) for file in files]
+    texts = [(file, read_text(file)) for file in files]
     return read_texts(texts, bindings=bindings)
 
 
@@ -76,13 +75,3 @@ def _sort(
         vms.append(read_vm(node, bindings=bindings))
     elif kind == KIND:
         nads.append(read_nad(node, text=text))
-
-
-def _text(file: str) -> str:
-    if file == "-":
-        return sys.stdin.read()
-    try:
-        return decoded(Path(file).read_bytes(), file=file)
-    except OSError as error:
-        message = f"{file} cannot be read: {error.strerror}"
-        raise Error(message, kind=ErrorKind.USAGE) from None

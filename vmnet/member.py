@@ -17,7 +17,7 @@ import socket
 import struct
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -40,9 +40,12 @@ class Member:
     def __init__(self) -> None:
         self.wires: dict[str, Wire] = {}
 
-    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, line: str) -> dict[str, Any]:
         """Answer one question; what goes wrong is an answer too."""
         try:
+            question = json.loads(line)
+            if not isinstance(question, dict):
+                return {"error": "a question is a JSON object"}
             match question.pop("do", ""):
                 case "facts":
                     return {"facts": msgspec.to_builtins(facts(**question))}
@@ -54,7 +57,7 @@ class Member:
                     return self.heard(**question)
                 case other:
                     return {"error": f"unknown question {other}"}
-        except (Error, OSError, TypeError, KeyError) as error:
+        except (Error, OSError, TypeError, KeyError, ValueError, RecursionError) as error:
             return {"error": getattr(error, "strerror", None) or str(error)}
 
     def open(self, *, interface: str) -> dict[str, Any]:
@@ -131,11 +134,11 @@ def _has_partner(bond: str) -> bool:
     return not path.exists() or NO_PARTNER not in path.read_text()
 
 
-def serve(source: TextIO = sys.stdin, sink: TextIO = sys.stdout) -> None:
-    """Answer questions until they end."""
-    member = Member()
-    for line in source:
-        json.dump(member.answer(json.loads(line)), sink)
+def serve() -> None:
+    """Answer questions until they end: lines on standard input and output."""
+    member, sink = Member(), sys.stdout
+    for line in sys.stdin.buffer:
+        json.dump(member.answer(line.decode(errors="replace")), sink)
         sink.write("\n")
         sink.flush()
 

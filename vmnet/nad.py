@@ -127,6 +127,8 @@ def _conf(node: Node, config: Embedded) -> Node:
     text, file, name = node.value["spec"]["config"], config.start.file, node.value["metadata"]["name"]
     try:
         value = json.loads(text)
+    except RecursionError:
+        raise node.error("spec.config is nested too deeply", *CONFIG, subject=name) from None
     except json.JSONDecodeError as error:
         where = config.outer(Place(file, error.lineno, error.colno))
         message = f"spec.config is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"

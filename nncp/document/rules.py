@@ -86,12 +86,20 @@ def _scope(data: Mapping[str, Any]) -> str:
 
 
 def _bad_name(name: str) -> str:
-    """Return why the kernel refuses a name, or "" (net/core/dev.c, dev_valid_name)."""
+    """Return why the kernel refuses a name, or "".
+
+    It wants what dev_valid_name() says, makes another name of one with % (net/core/dev.c, dev_alloc_name),
+    and has all and default for its own in net.ipv4.conf (net/ipv4/devinet.c, sysctl_dev_name_is_allowed).
+    """
     size = len(name.encode())
     if not 0 < size <= LONGEST_NAME:
         return f"must have 1 to {LONGEST_NAME} bytes, not {size}" if name else "must not be empty"
     if name in {".", ".."} or any(sign in "/:" or sign.isspace() for sign in name):
         return "must be free of '/', ':' and white space, and neither '.' nor '..'"
+    if "%" in name:
+        return "must be free of '%', of which the kernel makes a number"
+    if name in {"all", "default"}:
+        return "must be neither all nor default: these are the kernel's words for every interface"
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ def folder(*names: str) -> Path:
 
     The cache is `~/.cache/bridgehead`, or what BRIDGEHEAD_CACHE says.
     """
-    root = Path(os.environ.get("BRIDGEHEAD_CACHE") or Path.home() / ".cache" / "bridgehead")
+    home = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir  # an empty one is none
+    root = Path(os.environ.get("BRIDGEHEAD_CACHE") or Path(home, ".cache", "bridgehead"))
     path = root.joinpath(*names).absolute()
     path.mkdir(parents=True, exist_ok=True)
     return path

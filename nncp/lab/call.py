@@ -98,7 +98,9 @@ class Call:
 
     def receive(self) -> None:
         """Take what came."""
-        data = self.connection.recv(1 << 18)
+        data = b""
+        with contextlib.suppress(ConnectionError):  # it ended amid a word
+            data = self.connection.recv(1 << 18)
         if not data:
             raise Error("the lab kernel ended while a command ran in it", kind=ErrorKind.FAILED)
         for frame in self.frames.feed(data):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import pytest
 
-from launcher.__main__ import app as launcher
+from launcher.cli import app as launcher
 from nncp.cli import cli as nncp
+from nncp.errors import Error
 from nncp.lab.cli import lab
+from nncp.render import render_error
 from nncp.terminal import Seconds, memory, run
 from vmnet.cli import app as vmnet
 from vmnet.rack.cli import rack
@@ -36,7 +42,9 @@ def failing(error: Exception) -> click.Command:
             77,
             "lacks the right: Operation not permitted",
         ),
-        (0, PermissionError(13, "Permission denied", "/run/x"), 70, "has a bug: PermissionError"),
+        (0, PermissionError(13, "Permission denied", "/run/x"), 69, "not let tool go on: /run/x: Permission"),
+        (0, OSError(errno.ENOSPC, "No space left on device"), 69, "not let tool go on: No space left"),
+        (0, OSError(errno.EINVAL, "Invalid argument"), 70, "has a bug: OSError"),
         (0, KeyError("name"), 70, "has a bug: KeyError"),
     ],
 )
@@ -113,3 +121,48 @@ def test_every_number_of_a_command_line_has_its_range(command: click.Command) ->
     assert [each.name for each in found if each.type in (click.INT, click.FLOAT)] == []
     ranges = [each for each in found if isinstance(each.type, click.FloatRange)]
     assert [each.name for each in ranges if not isinstance(each.type, Seconds)] == []
+
+
+ROOT = Path(__file__).parents[2]
+SOUND = "interfaces:\n- {name: d0, type: dummy}\n"
+
+
+def nncp_fmt(how: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run `nncp fmt` on a sound document as a shell would, with its streams as `how` says."""
+    (tmp_path / "sound.yaml").write_text(SOUND)
+    command = f"{sys.executable} -m nncp fmt {how}"
+    argv = ["bash", "-c", command, "bash", str(tmp_path / "sound.yaml")]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("$1 >/dev/full", 74, "standard output cannot be written"),
+        ("$1 >&-", 0, ""),
+        ("$1 2>&-", 0, ""),
+        ("- <&-", 0, ""),
+        ("$1 | true; exit ${PIPESTATUS[0]}", 0, ""),
+        ("/dev/full", 64, "is larger than 16 MiB"),
+        ("''", 64, "'' cannot be read"),
+    ],
+)
+def test_a_stream_that_is_closed_full_or_endless_is_no_bug(
+    how: str, code: int, said: str, tmp_path: Path
+) -> None:
+    done = nncp_fmt(how, tmp_path)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert bool(said) or not done.stderr
+
+
+def test_ctrl_c_while_a_command_is_still_starting_ends_it_without_a_word() -> None:
+    main = "import signal, nncp.cli; nncp.cli.main = lambda: signal.raise_signal(signal.SIGINT)"
+    argv = [sys.executable, "-c", f"{main}; from nncp.__main__ import main; main()"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (-2, "")
+
+
+def test_what_would_move_a_terminals_cursor_is_escaped() -> None:
+    told = render_error(Error("not \x1b[31m", subject="a\nb", hint="one\ntwo\x07", path="x\x9b"))
+    assert told.splitlines() == ["error: not \\x1b[31m", "  --> x\\x9b  (a\\nb)", "  hint: one", "two\\x07"]

@@ -127,3 +127,10 @@ def test_the_ports_vlans_are_what_was_asked_and_no_more(
     conf: dict[str, object], vids: tuple[object, ...]
 ) -> None:
     assert read_conf(conf)[0].vlans == vids
+
+
+def test_json_that_is_nested_too_deeply_is_told_at_its_place() -> None:
+    head, _, _ = NAD.partition("  config:")
+    (error,) = errors(f"{head}  config: '{'[' * 20000}'\n")
+    assert error.message == "spec.config is nested too deeply"
+    assert error.where is not None

@@ -242,13 +242,16 @@ def verdict(prober: Node) -> str:
     limit = Limit(VERDICT_S)
     with entered(f"/proc/{prober.pid}/ns/net"):
         while True:
+            why = "it has not looked yet"
             try:
                 with socket.create_connection((GUEST, VERDICT), max(limit.left, 1.0)) as line:
-                    return line.makefile("r").readline().strip()
+                    if said := line.makefile("r").readline().strip():
+                        return said
             except OSError as error:
-                if limit.is_over():
-                    message = f"the guest did not say how it is {limit.story}: {error}"
-                    raise Error(message, kind=ErrorKind.FAILED) from None
+                why = str(error)
+            if limit.is_over():
+                message = f"the guest did not say how it is {limit.story}: {why}"
+                raise Error(message, kind=ErrorKind.FAILED)
             time.sleep(TRY_S)
 
 
