@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from nncp.netlink import wire
+from nncp import wire
 from vmnet.frames import ETHERTYPE
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from msgspec import Struct
 from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
-from nncp.kinds.kind import Fault, Kind, Kinds
-from nncp.needs import is_kernels_own, is_v6
+from nncp.kinds.kind import Fault, Kind
 from nncp.routes import route_rows
+from nncp.tables.address import is_kernels_own, is_v6
+from nncp.tables.kinds import Kinds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -157,8 +158,8 @@ def _absent(name: str, kind: Kind, host: Host) -> Iterator[Row]:
 
 
 def _without_addresses(name: str, host: Host, *, families: tuple[int, ...]) -> Iterator[Row]:
-    for row in host.table("address"):
-        if row.name != name or is_kernels_own(row.key, row.attrs):
+    for row in host.of("address", name):
+        if is_kernels_own(row.key, row.attrs):
             continue
         if (6 if is_v6(row.key[2]) else 4) in families:
             yield Row(row.key, absent=True)
@@ -253,8 +254,8 @@ def _static(name: str, ip: Any, version: int, host: Host) -> Iterator[Row]:
     if not is_given(ip.address):
         return
     wanted = {f"{entry.ip}/{entry.prefix_length}" for entry in ip.address if not _is_link_local(entry.ip)}
-    for row in host.table("address"):
-        if row.name != name or is_kernels_own(row.key, row.attrs):
+    for row in host.of("address", name):
+        if is_kernels_own(row.key, row.attrs):
             continue
         if is_v6(row.key[2]) == (version == 6) and row.key[2] not in wanted:
             yield Row(row.key, absent=True)

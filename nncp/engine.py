@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nncp import transaction
 from nncp.errors import Error, ErrorKind
 from nncp.journal import STATE_DIR, Journal
-from nncp.kinds import KINDS
+from nncp.known import KINDS
 from nncp.netlink.channel import Channel
 from nncp.plan import plan
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nncp.host import Host, Op, Row
-    from nncp.kinds.kind import Kinds
+    from nncp.tables.kinds import Kinds
 
 PATIENCE = 30.0
 """Seconds of a quiet machine to wait for another apply in the same namespace: longer than one takes."""

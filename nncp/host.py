@@ -81,12 +81,20 @@ class Op(Struct, frozen=True):
 
 
 class Host:
-    """The rows of a host, by key."""
+    """The rows of a host, by key; they do not change once somebody has looked into it.
 
-    __slots__ = ("rows",)
+    Attributes:
+        rows: each row by its key.
+        listed: the links that documents applied here have listed as ports: see `nncp.kinds.ports`.
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
+    """
+
+    __slots__ = ("_tables", "listed", "rows")
+
+    def __init__(self, rows: Iterable[Row] = (), *, listed: Iterable[str] = ()) -> None:
         self.rows: dict[Key, Row] = {row.key: row for row in rows}
+        self.listed = frozenset(listed)
+        self._tables: dict[str, dict[str, list[Row]]] | None = None
 
     def __contains__(self, key: Key) -> bool:
         return key in self.rows
@@ -105,6 +113,10 @@ class Host:
     def __repr__(self) -> str:
         return f"Host({list(self.rows.values())!r})"
 
+    def with_rows(self, rows: Iterable[Row]) -> Host:
+        """Return this host with further rows, or with others in their place."""
+        return Host((*self.rows.values(), *rows), listed=self.listed)
+
     def get(self, *key: str) -> Row | None:
         """Return the row with this key, or None."""
         return self.rows.get(key)
@@ -116,4 +128,16 @@ class Host:
 
     def table(self, table: str) -> Iterator[Row]:
         """Yield the rows of one table: `link`, `port`, `address` and so on."""
-        return (row for row in self.rows.values() if row.key[0] == table)
+        for rows in self._index().get(table, {}).values():
+            yield from rows
+
+    def of(self, table: str, name: str) -> list[Row]:
+        """Return the rows of one table whose key's second part is `name`: a link's addresses, say."""
+        return self._index().get(table, {}).get(name, [])
+
+    def _index(self) -> dict[str, dict[str, list[Row]]]:
+        if self._tables is None:
+            self._tables = {}
+            for key, row in self.rows.items():
+                self._tables.setdefault(key[0], {}).setdefault(key[1], []).append(row)
+        return self._tables

@@ -14,16 +14,17 @@ from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from nncp.host import Cost, Host, Key, Op, Row
-from nncp.kinds.kind import Attr, Kinds
-from nncp.kinds.link import BASE_ATTRS
-from nncp.needs import RANK, closure, companions, is_kernels_own, needs
+from nncp.kinds.kind import Attr, Tie
+from nncp.needs import closure, companions, needs, rests_on
+from nncp.tables.kinds import Kinds
+from nncp.tables.table import references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nncp.needs import State
+    from nncp.tables.table import Rows
 
-UNCOMPARED = frozenset({"index", "type", "secondary-to", "peer-index", "valid", "preferred"})
+UNCOMPARED = frozenset({"index", "type", "secondary-to", "peer-index", "valid", "preferred", "elsewhere"})
 """Attributes that identify or inform, and are no wish of their own: another `type` is another link."""
 
 
@@ -70,17 +71,6 @@ def difference(have: Mapping[str, Any], row: Row) -> dict[str, Any]:
     }
 
 
-def attrs_of(key: Key, row_type: str, kinds: Kinds) -> Mapping[str, Attr]:
-    """Return the attribute table of a link of type `row_type`, or of a port of such a controller."""
-    found = kinds.tables.get((key[0], row_type))
-    if found is None:
-        kind = kinds.by_type.get(row_type)
-        own = (kind.port_attrs if key[0] == "port" else kind.attrs) if kind else ()
-        every = own if key[0] == "port" else (*BASE_ATTRS, *own)
-        found = kinds.tables[key[0], row_type] = {attr.name: attr for attr in every}
-    return found
-
-
 def _renamed(now: Host, want: Iterable[Row], kinds: Kinds) -> _Renaming:
     """Give links that stand under their former name the wanted one, together with all their rows."""
     rows = {row.key: row.attrs for row in now}
@@ -97,35 +87,31 @@ def _renamed(now: Host, want: Iterable[Row], kinds: Kinds) -> _Renaming:
             ops.append(Op("remove", ("up", old), back=True))
         ops.append(Op("rename", ("link", new), {"name": new}, {"name": old}))
     taken = closure((("up", old) for old in names), rows, kinds)
-    moved = {_with_name(key, names): _renamed_attrs(attrs, names) for key, attrs in rows.items()}
-    # Sysctls move with the link (net/ipv6/addrconf.c, addrconf_sysctl_register on NETDEV_CHANGENAME).
-    return _Renaming(moved, ops, frozenset(_with_name(key, names) for key in taken))
+    moved = dict(_with_name(key, rows[key], names, kinds) for key in rows)
+    return _Renaming(moved, ops, frozenset(_with_name(key, rows[key], names, kinds)[0] for key in taken))
 
 
-def _is_rename(row: Row, rows: State) -> bool:
+def _is_rename(row: Row, rows: Rows) -> bool:
     old, new = rows.get(("link", row.was)), rows.get(row.key)
     if old is None or row.absent or old.get("type") != row.attrs.get("type", old.get("type")):
         return False
     return new is None or new.get("type") != old.get("type")
 
 
-def _less(rows: State, root: Key, kinds: Kinds) -> dict[Key, Mapping[str, Any]]:
+def _less(rows: Rows, root: Key, kinds: Kinds) -> dict[Key, Mapping[str, Any]]:
     gone = closure([root], rows, kinds)
     return {key: attrs for key, attrs in rows.items() if key not in gone}
 
 
-def _with_name(key: Key, names: Mapping[str, str]) -> Key:
-    if key[0] == "sysctl":
-        parts = key[1].split("/")
-        return (key[0], "/".join(names.get(part, part) for part in parts))
-    return (key[0], names.get(key[1], key[1]), *key[2:])
-
-
-def _renamed_attrs(attrs: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
-    told = {
-        name: names[attrs[name]] for name in ("controller", "base-iface", "peer") if attrs.get(name) in names
-    }
-    return {**attrs, **told} if told else attrs
+def _with_name(
+    key: Key, attrs: Mapping[str, Any], names: Mapping[str, str], kinds: Kinds
+) -> tuple[Key, Mapping[str, Any]]:
+    table = kinds.tables[key[0]]
+    if table.renamed:
+        return table.renamed(key, attrs, names)
+    told = {attr.name: names[name] for attr, name in references(key, attrs, kinds) if name in names}
+    key = (key[0], names.get(key[1], key[1]), *key[2:]) if table.about else key
+    return key, {**attrs, **told} if told else attrs
 
 
 def _roots(book: _Book) -> Iterator[Key]:
@@ -139,8 +125,7 @@ def _roots(book: _Book) -> Iterator[Key]:
             yield key
         elif key[0] == "link":
             yield from _in_the_way(row, have, book)
-        elif key[0] == "address" and difference(have, row):
-            # inet_rtm_newaddr() replaces lifetimes and metric of an address, nothing else.
+        elif book.kinds.tables[key[0]].replaced and difference(have, row):
             yield key
         elif key[0] == "port" and row.attrs.get("controller", have["controller"]) != have["controller"]:
             yield key
@@ -175,7 +160,7 @@ def _in_the_way(row: Row, have: Mapping[str, Any], book: _Book) -> Iterator[Key]
 def _cost(row: Row, have: Mapping[str, Any], kinds: Kinds) -> Cost:
     if row.attrs.get("type", have["type"]) != have["type"]:
         return Cost.NEW
-    table = attrs_of(row.key, have["type"], kinds)
+    table = kinds.attrs("link", have["type"])
     cost = Cost.LIVE
     for name, value in difference(have, row).items():
         attr = table.get(name)
@@ -210,7 +195,7 @@ def _merged(have: Mapping[str, Any], row: Row) -> Mapping[str, Any]:
 def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Key]) -> None:
     """Take out of `target` what loses for good something that it needs, and refuse what cannot be rebuilt."""
     for key in [key for key in gone if key in target and key not in book.want]:
-        if is_kernels_own(key, target[key]):
+        if book.kinds.tables[key[0]].own(key, target[key]):
             del target[key]
     unmentioned = [key for key in target if key in gone and key not in book.want]
     while True:
@@ -222,7 +207,7 @@ def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Ke
     for key in gone & target.keys():
         attrs = target[key]
         kind = book.kinds.by_type.get(attrs.get("type", "")) if key[0] == "link" else None
-        if key[0] == "link" and (kind is None or not kind.link) and "peer" not in attrs:
+        if key[0] == "link" and (kind is None or not kind.link) and not _pair(key, attrs, book.kinds):
             raise Error(
                 f"{key[1]} would go with what it rests on, and a {attrs.get('type')} cannot be made again",
                 kind=ErrorKind.UNSUPPORTED,
@@ -231,12 +216,12 @@ def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Ke
             )
 
 
-def _stands(key: Key, target: State, book: _Book) -> bool:
+def _stands(key: Key, target: Rows, book: _Book) -> bool:
     """Whether everything that `key` needs will be there: what it needed until now, but for what is moot."""
     attrs = target[key]
-    if key[0] == "link" and (peer := attrs.get("peer")):
-        other = target.get(("link", peer))
-        return other is not None and other.get("peer", key[1]) == key[1]
+    if pair := _pair(key, attrs, book.kinds):
+        other = target.get((key[0], pair))
+        return other is not None and _pair((key[0], pair), other, book.kinds) in {"", key[1]}
     if key[0] == "route" and not all(need in target for need in needs(key, book.now, book.kinds)):
         return False  # its source address goes for good
     if key[0] == "vlans" and (port := book.now.get(("port", key[1]))):
@@ -245,37 +230,42 @@ def _stands(key: Key, target: State, book: _Book) -> bool:
     return all(need in target for need in needs(key, target, book.kinds))
 
 
-def _removals(book: _Book, gone: set[Key], target: State, already: frozenset[Key]) -> Iterator[Op]:
+def _pair(key: Key, attrs: Mapping[str, Any], kinds: Kinds) -> str:
+    """Return the link that comes and goes with this one as its equal, or ""."""
+    return next((name for attr, name in references(key, attrs, kinds) if attr.tie is Tie.PAIR), "")
+
+
+def _removals(book: _Book, gone: set[Key], target: Rows, already: frozenset[Key]) -> Iterator[Op]:
     """Yield the removals of what does not go by itself with something else that goes, leaves first."""
     taken = {
         key
         for key in gone
         if key in already
         or any(need in gone for need in needs(key, book.now, book.kinds))
-        or any(other in gone and other < key for other in companions(key, book.now))
+        or any(other in gone and other < key for other in companions(key, book.now, book.kinds))
     }
-    for key in sorted(gone, key=lambda key: (-RANK[key[0]], key)):
+    for key in sorted(gone, key=lambda key: (-book.kinds.rank[key[0]], key)):
         attrs = book.now[key]
         row = book.want.get(key)
         kind = _type(key, attrs, book.now)
         back = key in target and (row is None or row.absent)
         if key not in taken:
             yield Op("remove", key, old=attrs, type=kind, back=back)
-        elif key not in target and not is_kernels_own(key, attrs):
+        elif key not in target and not book.kinds.tables[key[0]].own(key, attrs):
             yield Op("remove", key, old=attrs, type=kind, implied=True)
 
 
-def _type(key: Key, attrs: Mapping[str, Any], state: State) -> str:
+def _type(key: Key, attrs: Mapping[str, Any], state: Rows) -> str:
     """Return the type that an operation on this row goes by: for VLANs, a bridge or a port."""
     if key[0] == "vlans":
         return "port" if ("port", key[1]) in state else "linux-bridge"
     return str(attrs.get("type", ""))
 
 
-def _writes(book: _Book, gone: set[Key], target: State) -> Iterator[Op]:
+def _writes(book: _Book, gone: set[Key], target: Rows) -> Iterator[Op]:
     """Yield creations and changes, each after everything that it needs."""
     made: set[Key] = set()
-    for key in _ordered(_touched(book, gone, target), target, book.kinds):
+    for key in _ordered(_touched(book, gone, target), target, book):
         exists = key in book.now and key not in gone
         row = Row(key, target[key])
         if exists:
@@ -284,10 +274,10 @@ def _writes(book: _Book, gone: set[Key], target: State) -> Iterator[Op]:
             yield from _changes(row, {}, book, target)
         else:
             yield from _creation(row, target, book, asked=key in book.want)
-            made.update(other for other in companions(key, target))
+            made.update(companions(key, target, book.kinds))
 
 
-def _touched(book: _Book, gone: set[Key], target: State) -> list[Key]:
+def _touched(book: _Book, gone: set[Key], target: Rows) -> list[Key]:
     found = []
     for key in target:
         row = book.want.get(key)
@@ -296,18 +286,22 @@ def _touched(book: _Book, gone: set[Key], target: State) -> list[Key]:
     return found
 
 
-def _ordered(keys: list[Key], target: State, kinds: Kinds) -> Iterator[Key]:
+def _ordered(keys: list[Key], target: Rows, book: _Book) -> Iterator[Key]:
     """Sort `keys` over `needs`; among equals, by table and then as they were written (Kahn's algorithm)."""
     pending = set(keys)
-    place = {key: (RANK[key[0]], i, key) for i, key in enumerate(keys)}
+    place = {key: (book.kinds.rank[key[0]], i, key) for i, key in enumerate(keys)}
     ports = _ports_by_controller(keys, target)
     waits: dict[Key, int] = {}
     frees: dict[Key, list[Key]] = {}
     for key in keys:
-        found = {need for need in needs(key, target, kinds) if need in pending and need != key}
+        asked = book.want[key].needs if key in book.want else ()
+        found = {
+            need for need in (*needs(key, target, book.kinds), *asked) if need in pending and need != key
+        }
         if key[0] == "link":
             # A VLAN takes its MAC address from below when it is made, and a bridge has its from its ports.
-            found |= ports.get(target[key].get("base-iface", ""), set())
+            for base in rests_on(key, target, book.kinds):
+                found |= ports.get(base, set())
         waits[key] = len(found)
         for need in found:
             frees.setdefault(need, []).append(key)
@@ -326,7 +320,7 @@ def _ordered(keys: list[Key], target: State, kinds: Kinds) -> Iterator[Key]:
         _refuse_cycle([key for key in keys if waits[key]], target)
 
 
-def _ports_by_controller(keys: Iterable[Key], target: State) -> dict[str, set[Key]]:
+def _ports_by_controller(keys: Iterable[Key], target: Rows) -> dict[str, set[Key]]:
     found: dict[str, set[Key]] = {}
     for key in keys:
         if key[0] == "port":
@@ -334,7 +328,7 @@ def _ports_by_controller(keys: Iterable[Key], target: State) -> dict[str, set[Ke
     return found
 
 
-def _refuse_cycle(keys: list[Key], target: State) -> None:
+def _refuse_cycle(keys: list[Key], target: Rows) -> None:
     names = [key[1] for key in keys if key[0] == "link"] or [key[1] for key in keys]
     walk = [*names, names[0]]
     raise Error(
@@ -345,12 +339,12 @@ def _refuse_cycle(keys: list[Key], target: State) -> None:
     )
 
 
-def _creation(row: Row, target: State, book: _Book, *, asked: bool) -> Iterator[Op]:
+def _creation(row: Row, target: Rows, book: _Book, *, asked: bool) -> Iterator[Op]:
     attrs = {name: value for name, value in row.attrs.items() if value is not None and name != "secondary-to"}
     kind = _type(row.key, attrs, target)
     if row.key[0] == "port":
         kind = attrs["type"] = target[("link", attrs["controller"])]["type"]
-    table = attrs_of(row.key, kind, book.kinds) if row.key[0] in {"link", "port"} else {}
+    table = book.kinds.attrs(row.key[0], kind)
     wish = book.want.get(row.key)
     asked_for = wish.attrs if wish else {}
     attrs = {
@@ -358,10 +352,9 @@ def _creation(row: Row, target: State, book: _Book, *, asked: bool) -> Iterator[
         for name, value in _known_in_mode(attrs, table, _mode(row, target)).items()
         if name in asked_for or name not in table or not table[name].volatile
     }
-    if row.key[0] == "link":
-        peer = target.get(("link", attrs.get("peer", "")))
-        if peer and "index" in peer:
-            attrs["peer-index"] = peer["index"]
+    pair = target.get((row.key[0], _pair(row.key, {**attrs, "type": kind}, book.kinds)))
+    if pair and "index" in pair:
+        attrs["peer-index"] = pair["index"]
     guards = {attr.without for name, attr in table.items() if name in attrs and attr.without in attrs}
     first = {name: value for name, value in attrs.items() if name not in guards}
     yield Op("create", row.key, first, type=kind, back=not asked, old=_given(row, target))
@@ -369,7 +362,7 @@ def _creation(row: Row, target: State, book: _Book, *, asked: bool) -> Iterator[
         yield Op("change", row.key, {name: attrs[name] for name in sorted(guards)}, type=kind, back=not asked)
 
 
-def _given(row: Row, target: State) -> dict[str, Any]:
+def _given(row: Row, target: Rows) -> dict[str, Any]:
     """Return what the kernel gives a new row by itself: a bridge and its ports start in the default VLAN."""
     if row.key[0] != "vlans":
         return {}
@@ -393,7 +386,7 @@ def _while_known(row: Row, have: Mapping[str, Any], table: Mapping[str, Attr]) -
         yield Op("change", row.key, wanted, {name: have.get(name) for name in wanted}, type=have["type"])
 
 
-def _mode(row: Row, target: State) -> str | None:
+def _mode(row: Row, target: Rows) -> str | None:
     """Return the mode that decides which options there are: the link's own, or a port's controller's."""
     if row.key[0] == "port":
         return target.get(("link", row.attrs["controller"]), {}).get("mode")
@@ -408,15 +401,11 @@ def _known_in_mode(attrs: dict[str, Any], table: Mapping[str, Attr], mode: str |
     }
 
 
-def _changes(row: Row, have: Mapping[str, Any], book: _Book, target: State) -> Iterator[Op]:
+def _changes(row: Row, have: Mapping[str, Any], book: _Book, target: Rows) -> Iterator[Op]:
     """Yield the change of one row, with the switch thrown off around attributes that want it off."""
     wanted = difference(have, row)
     kind = _type(row.key, {**row.attrs, **have}, target)
-    if row.key[0] not in {"link", "port"}:
-        if wanted:
-            yield Op("change", row.key, wanted, {name: have.get(name) for name in wanted}, type=kind)
-        return
-    table = attrs_of(row.key, kind, book.kinds)
+    table = book.kinds.attrs(row.key[0], kind)
     wanted = {
         name: value
         for name, value in _known_in_mode(wanted, table, _mode(row, target)).items()

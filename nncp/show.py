@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nncp.needs import is_kernels_own, is_v6
+from nncp.tables.address import is_kernels_own, is_v6
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nncp.host import Host, Row
-    from nncp.kinds.kind import Kinds
+    from nncp.tables.kinds import Kinds
 
 ETHERNET = len("00:00:00:00:00:00")
-CONFIG_PROTOCOLS = frozenset({3, 4})  # RTPROT_BOOT, RTPROT_STATIC: what an administrator put there
 
 
 def show_state(host: Host, kinds: Kinds, names: Iterable[str] = ()) -> dict[str, Any]:
@@ -28,11 +27,10 @@ def show_state(host: Host, kinds: Kinds, names: Iterable[str] = ()) -> dict[str,
     shown: dict[str, Any] = {
         "interfaces": [_interface(row, host, kinds, addresses.get(row.name, [])) for row in links]
     }
-    routes = sorted(_by_protocol(host, wanted), key=lambda found: _route_order(found[1]))
-    if routes:
-        running, config = [entry for _, entry in routes], [entry for own, entry in routes if own]
-        shown = {"routes": {"running": running, "config": config}, **shown}
-    return shown
+    sections: dict[str, Any] = {}
+    for table in kinds.tables.values():
+        sections |= table.show(host, wanted)
+    return {**sections, **shown}
 
 
 def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[str]) -> dict[str, Any]:
@@ -84,37 +82,3 @@ def _ip(addresses: list[str]) -> dict[str, Any]:
         ip, _, prefix = address.partition("/")
         entries.append({"ip": ip, "prefix-length": int(prefix)})
     return {"enabled": True, "address": entries}
-
-
-def _by_protocol(host: Host, wanted: set[str]) -> list[tuple[bool, dict[str, Any]]]:
-    return [
-        (row.attrs.get("protocol") in CONFIG_PROTOCOLS, entry)
-        for row in host.table("route")
-        for entry in _routes(row)
-        if not wanted or entry.get("next-hop-interface") in wanted
-    ]
-
-
-def _routes(row: Row) -> list[dict[str, Any]]:
-    """Return one entry for each next hop, as nmstate writes multipath routes."""
-    _, family, table, network, metric, *_ = row.key
-    shown: dict[str, Any] = {"destination": network, "metric": int(metric), "table-id": int(table)}
-    if source := row.attrs.get("source"):
-        shown["source"] = source
-    if row.attrs.get("type", "unicast") != "unicast":
-        return [{**shown, "route-type": row.attrs["type"]}]
-    hops = row.attrs.get("nexthops", ())
-    none = "::" if family == "ipv6" else "0.0.0.0"  # noqa: S104  (nmstate's word for no gateway)
-    return [
-        {
-            **shown,
-            "next-hop-interface": name,
-            "next-hop-address": via or none,
-            **({"weight": weight} if len(hops) > 1 else {}),
-        }
-        for name, via, weight, _ in hops
-    ]
-
-
-def _route_order(entry: dict[str, Any]) -> tuple[Any, ...]:
-    return (entry["table-id"], entry["destination"], entry["metric"], entry.get("next-hop-address", ""))

@@ -18,20 +18,23 @@ from typing import TYPE_CHECKING, Any
 from nncp import sysctl
 from nncp.errors import Error, ErrorKind
 from nncp.host import Cost, Host, Op, Row
-from nncp.needs import closure, is_kernels_own
+from nncp.kinds.kind import Tie
+from nncp.needs import closure
 from nncp.netlink.carry import Carrier, Refused, sentence
 from nncp.netlink.channel import Channel, Events
-from nncp.netlink.dump import indexes, snapshot
+from nncp.netlink.snapshot import indexes, snapshot
 from nncp.pace import Limit
-from nncp.plan import attrs_of, plan
+from nncp.plan import plan
+from nncp.tables.address import is_kernels_own
+from nncp.tables.table import references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nncp.host import Key
     from nncp.journal import Journal
-    from nncp.kinds.kind import Kinds
-    from nncp.needs import State
+    from nncp.tables.kinds import Kinds
+    from nncp.tables.table import Rows
 
 COMMIT = b"c"
 DEADLINE = 10.0
@@ -53,13 +56,11 @@ class Session:
 
     @staticmethod
     def with_sysctls(host: Host, want: Iterable[Row]) -> Host:
-        """Add to `host` the sysctls that `want` mentions and that a dump does not hold."""
-        for row in want:
-            if row.key[0] == "sysctl" and row.key not in host:
-                value = sysctl.read(row.key[1])
-                if value is not None:
-                    host.rows[row.key] = Row(row.key, {"value": value})
-        return host
+        """Return `host` with the sysctls that `want` mentions and that a dump does not hold."""
+        asked = [row.key for row in want if row.key[0] == "sysctl" and row.key not in host]
+        read = [(key, sysctl.read(key[1])) for key in asked]
+        found = [Row(key, {"value": value}) for key, value in read if value is not None]
+        return host.with_rows(found) if found else host
 
     def plan(self, want: Sequence[Row]) -> list[Op]:
         """Return what is still between the namespace and `want`."""
@@ -131,11 +132,11 @@ def _carry_and_verify(
                 fewest = len(left)
                 limit.progress()
     if left:
-        raise _unheld(left, limit)
+        raise _unheld(left, limit, session.kinds)
 
 
-def _unheld(left: Sequence[Op], limit: Limit) -> Error:
-    listed = "; ".join(sentence(op) for op in left[:5])
+def _unheld(left: Sequence[Op], limit: Limit, kinds: Kinds) -> Error:
+    listed = "; ".join(sentence(op, kinds) for op in left[:5])
     return Error(
         f"what was asked for did not hold {limit.story}; it still takes this: {listed}",
         kind=ErrorKind.FAILED,
@@ -148,7 +149,7 @@ def before(now: Host, ops: Iterable[Op], kinds: Kinds) -> list[Row]:
     """Return the touched rows as they are, and the rows that `ops` will make as absent."""
     ops = list(ops)
     state = {row.key: row.attrs for row in now}
-    names = {name for op in ops for name in _names(op, state)}
+    names = {name for op in ops for name in _names(op, state, kinds)}
     links: list[Key] = [("link", name) for name in names]
     touched = closure(links, state, kinds) | {op.key for op in ops if op.key in state}
     former = {op.key: op.old["name"] for op in ops if op.verb == "rename"}
@@ -158,26 +159,28 @@ def before(now: Host, ops: Iterable[Op], kinds: Kinds) -> list[Row]:
     return kept + [Row(key, absent=True) for key in sorted(made | down)]
 
 
-def _names(op: Op, state: State) -> Iterator[str]:
+def _names(op: Op, state: Rows, kinds: Kinds) -> Iterator[str]:
     """Yield the links whose rows an operation can move: its own, its controller's, its peer's."""
-    table, name = op.key[0], op.key[1]
-    if table == "sysctl":
-        return
-    if table == "route":
-        yield from (hop[0] for hop in op.attrs.get("nexthops", ()))
+    table, name = kinds.tables[op.key[0]], op.key[1]
+    yield from table.links(op.key, op.attrs)
+    if not table.about:
         return
     yield name
     if op.verb == "rename":
         yield op.old["name"]
-    for attrs in (op.attrs, op.old, state.get(("port", name), {}), state.get(("link", name), {})):
-        for word in ("controller", "peer"):
-            if other := attrs.get(word):
-                yield other
+    found: list[tuple[Key, Mapping[str, Any]]] = [
+        (op.key, {"type": op.type, **attrs}) for attrs in (op.attrs, op.old)
+    ]
+    found += [(key, state[key]) for key in (("port", name), ("link", name)) if key in state]
+    for key, attrs in found:
+        yield from (
+            other for attr, other in references(key, attrs, kinds) if key[0] == "port" or attr.tie is Tie.PAIR
+        )
 
 
 def _as_it_was(key: Key, attrs: Mapping[str, Any], former: dict[Key, str], kinds: Kinds) -> Row:
     new = next((new for new, old in former.items() if ("link", old) == key), None)
-    table = attrs_of(key, attrs.get("type", ""), kinds) if key[0] in {"link", "port"} else {}
+    table = kinds.attrs(key[0], attrs.get("type", ""))
     lasting = {name: value for name, value in attrs.items() if name not in table or not table[name].volatile}
     return Row(key, lasting, was=new[1] if new else "")
 
@@ -210,8 +213,9 @@ def roll_back(session: Session, rows: Sequence[Row]) -> list[Op]:
             done += ops
     left = session.plan(list(rows))
     if left:
+        listed = "; ".join(sentence(op, session.kinds) for op in left)
         raise Error(
-            f"the state before could not be restored; left to do: {'; '.join(sentence(op) for op in left)}",
+            f"the state before could not be restored; left to do: {listed}",
             kind=ErrorKind.ROLLBACK_FAILED,
             hint=f"{refused.message}; run `nncp rollback` to try again" if refused else "run `nncp rollback`",
         )
@@ -243,7 +247,7 @@ def _less_followers(row: Row, now: Host, kinds: Kinds, *, bonded: bool) -> Row:
     kind = kinds.by_type.get(now.attr(*row.key, name="type", default="")) if row.key[0] == "link" else None
     if kind is None or row.absent or not (kind.port_attrs or "base-iface" in row.attrs or bonded):
         return row
-    table = attrs_of(row.key, kind.type, kinds)
+    table = kinds.attrs("link", kind.type)
     attrs = {name: value for name, value in row.attrs.items() if name not in table or not table[name].follows}
     return Row(row.key, attrs, row.needs, row.absent, row.was)
 

@@ -15,8 +15,8 @@ from nncp.document.read import by_place, read_partly, read_state
 from nncp.document.source import Node, load
 from nncp.document.unsupported import unsupported
 from nncp.errors import Error, ErrorKind, raise_all
-from nncp.kinds import KINDS
 from nncp.kinds.tap import TAP
+from nncp.known import KINDS
 from nncp.netlink.carry import Refused
 from nncp.render import render_plan
 from nncp.show import show_state
@@ -193,13 +193,13 @@ def rollback(state_dir: Path, output: str) -> str:
     ops = engine.rollback(state_dir=state_dir)
     if output == "json":
         return _json([_op(op) for op in ops])
-    return "\n".join(render_plan(ops)) + "\n"
+    return "\n".join(render_plan(ops, KINDS)) + "\n"
 
 
 def _told(ops: Sequence[Op], output: str) -> str:
     if output == "json":
         return _json([_op(op) for op in ops])
-    return "\n".join(render_plan(ops)) + "\n"
+    return "\n".join(render_plan(ops, KINDS)) + "\n"
 
 
 def _op(op: Op) -> dict[str, Any]:

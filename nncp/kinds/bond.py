@@ -22,7 +22,7 @@ from nncp.host import Attrs, Cost, Host, Row, Value
 from nncp.kinds import codec
 from nncp.kinds.codec import BOOL8, LINK, MAC, S32, address_list, enum
 from nncp.kinds.flat import flat, is_given, nested
-from nncp.kinds.kind import Attr, Fault, Kind
+from nncp.kinds.kind import Attr, Fault, Kind, Tie
 from nncp.kinds.ports import port_rows, ports_of
 
 MODES = {
@@ -76,7 +76,7 @@ ATTRS = (
         only=ARP_MONITOR,
     ),
     Attr("arp_all_targets", 10, enum(ARP_ALL_TARGETS, codec.U32)),
-    Attr("primary", 11, LINK, only=WITH_PRIMARY),
+    Attr("primary", 11, LINK, only=WITH_PRIMARY, tie=Tie.NAMES),
     Attr("primary_reselect", 12, enum(PRIMARY_RESELECT)),
     Attr("fail_over_mac", 13, enum(FAIL_OVER_MAC), cost=Cost.EMPTY),
     Attr(

@@ -1,16 +1,17 @@
 """What an interface type is made of: the one description from which everything else derives.
 
 Decoding, the JSON Schema, the plan's order and cost, writing, reading, `explain` and the topology all
-read these tables. A new type is one new file beside this one, and its name in `nncp.kinds.KINDS`.
+read these tables. A new type is one new file beside this one, and its name in `nncp.known.KINDS`.
 """
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from nncp.host import Cost, Host, Row, Value
 from nncp.kinds.codec import Codec
@@ -18,6 +19,17 @@ from nncp.kinds.flat import flat
 
 ANY: frozenset[str] = frozenset()
 """Every mode."""
+
+
+class Tie(Enum):
+    """What an attribute whose value is another link's name means for the two links.
+
+    Order, collateral, renaming, decoding and encoding of such attributes derive from it.
+    """
+
+    NAMES = "names"  # it only points there: a bond's primary
+    RESTS = "rests"  # the kernel takes this link with the other: a VLAN and its base
+    PAIR = "pair"  # the two come and go together: the ends of a veth
 
 
 class Attr(Struct, frozen=True):
@@ -35,6 +47,7 @@ class Attr(Struct, frozen=True):
         late: not taken at creation, so set right after it.
         follows: the kernel moves it along with others, so an undo writes it last, if it still must.
         volatile: the kernel moves it by itself, so an undo does not restore it.
+        tie: the value is another link's name (its index in messages), and this is what that means.
 
     """
 
@@ -49,6 +62,7 @@ class Attr(Struct, frozen=True):
     late: bool = False
     follows: bool = False
     volatile: bool = False
+    tie: Tie | None = None
 
     def cost_of(self, old: Value, new: Value) -> Cost:
         """Return what changing this attribute from `old` to `new` costs."""
@@ -57,6 +71,10 @@ class Attr(Struct, frozen=True):
 
 def _flat_settings(config: Any, name: str, host: Host) -> Mapping[str, Value]:  # noqa: ARG001
     return flat(config)
+
+
+def _never(attrs: Mapping[str, Value]) -> bool:  # noqa: ARG001
+    return False
 
 
 def _nothing(config: Any, name: str, host: Host) -> tuple[()]:  # noqa: ARG001
@@ -87,6 +105,8 @@ class Kind(Struct, frozen=True):
         show: the section that describes a link, as plain data.
         check: what is wrong with a section, given the host.
         virtual: whether `state: absent` deletes the link.
+        below: the attribute that IFLA_LINK of such a link means.
+        up_with_base: whether it can be up only while the link that it rests on is.
 
     """
 
@@ -102,20 +122,5 @@ class Kind(Struct, frozen=True):
     show: Callable[[Host, str], Mapping[str, Any]] | None = None
     check: Callable[[Any, str, Host], Iterable[Fault]] = _nothing
     virtual: bool = True
-
-
-class Kinds(Struct, frozen=True):
-    """The interface types that are known, by either of their names.
-
-    `tables` remembers what has been looked up: the attributes of a link or port of a type, by name.
-    """
-
-    by_type: Mapping[str, Kind] = field(default_factory=dict)
-    by_link: Mapping[str, Kind] = field(default_factory=dict)
-    tables: dict[tuple[str, str], Mapping[str, Attr]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, kinds: Iterable[Kind]) -> Kinds:
-        """Index `kinds` by nmstate's and by the kernel's word."""
-        found = tuple(kinds)
-        return cls({kind.type: kind for kind in found}, {kind.link: kind for kind in found if kind.link})
+    below: str = "base-iface"
+    up_with_base: Callable[[Mapping[str, Value]], bool] = _never

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nncp.host import Cost
 from nncp.kinds.codec import LINK, MAC, TEXT, U8, U32, enum
-from nncp.kinds.kind import Attr
+from nncp.kinds.kind import Attr, Tie
 
 AF_INET6 = 10
 IFLA_AF_SPEC = 26
@@ -12,7 +12,7 @@ IFLA_AF_SPEC = 26
 BASE_ATTRS = (
     Attr("mtu", 4, U32, follows=True),
     Attr("mac", 1, MAC, follows=True),
-    Attr("base-iface", 5, LINK, cost=Cost.NEW),
+    Attr("base-iface", 5, LINK, cost=Cost.NEW, tie=Tie.RESTS),
     Attr("alias", 20, TEXT, late=True),
     Attr("txqlen", 13, U32),
     Attr("group", 27, U32),
@@ -27,3 +27,6 @@ BASE_ATTRS = (
         late=True,
     ),
 )
+
+PORT_ATTRS = (Attr("controller", 10, LINK, tie=Tie.RESTS),)
+"""What every port has, whatever its controller's type; writing it attaches the port."""

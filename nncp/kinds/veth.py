@@ -11,7 +11,7 @@ from nncp.document.section import Section
 from nncp.host import Host, Row
 from nncp.kinds.codec import TEXT
 from nncp.kinds.flat import is_given
-from nncp.kinds.kind import Attr, Fault, Kind
+from nncp.kinds.kind import Attr, Fault, Kind, Tie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,9 +56,10 @@ VETH = Kind(
     link="veth",
     section="veth",
     config=VethConfig,
+    below="peer",
     # Number 0: packed together, as the nest VETH_INFO_PEER, when the pair is made.
     attrs=(
-        Attr("peer", 0, TEXT, create=True),
+        Attr("peer", 0, TEXT, create=True, tie=Tie.PAIR),
         Attr("peer-netns", 0, TEXT, create=True),
         Attr("peer-mac", 0, TEXT, create=True),
         Attr("peer-mtu", 0, TEXT, create=True),

@@ -80,9 +80,15 @@ def _show(host: Host, name: str) -> Mapping[str, Any]:
     return nested(attrs, words)
 
 
+def _up_with_base(attrs: Mapping[str, Any]) -> bool:
+    # vlan_dev_open() answers ENETDOWN over a link that is down, and goes down with it (net/8021q/vlan.c).
+    return not attrs.get("loose-binding")
+
+
 VLAN = Kind(
     type="vlan",
     link="vlan",
+    up_with_base=_up_with_base,
     section="vlan",
     config=VlanConfig,
     attrs=ATTRS,

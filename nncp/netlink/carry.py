@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from nncp import sysctl
 from nncp.errors import Error, ErrorKind
-from nncp.host import Op
 from nncp.netlink import tap
 from nncp.netlink.channel import Channel, Refusal
-from nncp.netlink.encode import Encoder
+from nncp.netlink.indexes import Indexes
+from nncp.tables.table import Sysctl, Tap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from nncp.kinds.kind import Kinds
+    from nncp.host import Op
+    from nncp.tables.kinds import Kinds
+    from nncp.tables.table import Write
 
 UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EAFNOSUPPORT, errno.ENODEV})
+TAKEN = frozenset({errno.EBUSY, errno.EEXIST})  # an index that has become another link's
 
 
 class Refused(Error):
     """An operation that the kernel refused; `op` is what was asked of it."""
 
-    def __init__(self, op: Op, refusal: Refusal) -> None:
+    def __init__(self, op: Op, refusal: Refusal, kinds: Kinds) -> None:
         words = refusal.words or os.strerror(refusal.errno or 0)
         lacking = refusal.errno in UNSUPPORTED and op.verb == "create"
         super().__init__(
-            f"the kernel refused to {sentence(op)}: {words}",
+            f"the kernel refused to {sentence(op, kinds)}: {words}",
             kind=ErrorKind.UNSUPPORTED if lacking else ErrorKind.FAILED,
             subject=op.key[1],
             hint=_hint(refusal.errno or 0, op),
@@ -46,25 +50,9 @@ def _hint(code: int, op: Op) -> str:
     return ""
 
 
-def sentence(op: Op) -> str:
+def sentence(op: Op, kinds: Kinds) -> str:
     """Return an operation in plain words: `create bond bond0`, `set mtu of eth1 to 9000`."""
-    table, name = op.key[0], op.key[1]
-    if op.verb == "rename":
-        return f"rename {op.old['name']} to {name}"
-    if table == "up":
-        return f"bring {name} {'down' if op.verb == 'remove' else 'up'}"
-    if table == "port":
-        controller = op.attrs.get("controller") or op.old.get("controller")
-        if op.verb == "remove":
-            return f"detach {name} from {controller}"
-        if op.verb == "create":
-            return f"attach {name} to {controller}"
-    if table == "sysctl":
-        return f"set {name} to {op.attrs.get('value')}"
-    if op.verb == "change":
-        return f"set {', '.join(f'{word} of {name} to {value}' for word, value in op.attrs.items())}"
-    what = {"link": op.type, "vlans": "VLANs of", "address": f"address {op.key[-1]} on"}.get(table, table)
-    return f"{op.verb} {what} {name if table != 'route' else op.key[3]}"
+    return kinds.tables[op.key[0]].sentence(op)
 
 
 class Carrier:
@@ -72,15 +60,16 @@ class Carrier:
 
     Args:
         channel: to the network namespace meant.
-        kinds: the interface types.
+        kinds: the interface types and tables.
         indexes: the index of each link by name, at the start.
 
     """
 
     def __init__(self, channel: Channel, kinds: Kinds, indexes: dict[str, int]) -> None:
         self.channel = channel
+        self.kinds = kinds
         self.namespaces: dict[str, int] = {}
-        self.encoder = Encoder(kinds, indexes, self.namespaces)
+        self.indexes = Indexes(kinds, indexes, self.namespaces)
         self.queue: list[tuple[bytearray, Op]] = []
 
     def carry_out(self, ops: Sequence[Op], written: Callable[[Op], None] = lambda _: None) -> None:
@@ -102,34 +91,53 @@ class Carrier:
             self.namespaces.clear()
 
     def _one(self, op: Op, written: Callable[[Op], None]) -> None:
-        if op.key[0] == "sysctl":
-            self._flush(written)
-            sysctl.write(op.key[1], op.attrs["value"])
-            written(op)
-        elif op.verb == "create" and op.type == "tap":
-            self._flush(written)
-            tap.make(op.key[1], op.attrs)
-            self.encoder.learn(op.key[1], socket.if_nametoindex(op.key[1]))
-            written(op)
-            rest = {
-                name: value
-                for name, value in op.attrs.items()
-                if name in {"mac", "mtu", "txqlen", "addr-gen-mode"}
-            }
-            if rest:
-                self._queue(Op("change", op.key, rest, type=op.type))
-        else:
-            self._queue(op)
-
-    def _queue(self, op: Op) -> None:
         namespace = op.attrs.get("peer-netns")
         if namespace and namespace not in self.namespaces:
             self.namespaces[namespace] = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-        self.queue += [(request, op) for request in self.encoder.requests(op)]
+        if op.verb == "create" and op.attrs.get("index"):
+            self._make_again(op, written)
+            return
+        for write in self._writes(op):
+            if isinstance(write, bytearray):
+                self.queue.append((write, op))
+            else:
+                self._flush(written)
+                _write(write)
+                written(op)
+
+    def _make_again(self, op: Op, written: Callable[[Op], None]) -> None:
+        """Make a link with the index that it had, if that is still nobody's; nothing follows in its batch."""
+        self._flush(written)
+        try:
+            self._one_by_one(op, written)
+        except Refused as refused:
+            if refused.errno not in TAKEN:
+                raise
+            attrs = {name: value for name, value in op.attrs.items() if name not in {"index", "peer-index"}}
+            self._one_by_one(structs.replace(op, attrs=attrs), written)
+
+    def _one_by_one(self, op: Op, written: Callable[[Op], None]) -> None:
+        for write in self._writes(op):
+            if isinstance(write, bytearray):
+                self.queue.append((write, op))
+                self._flush(written)
+            else:
+                _write(write)
+                written(op)
+
+    def _writes(self, op: Op) -> Iterable[Write]:
+        return self.kinds.tables[op.key[0]].write(op, self.indexes)
 
     def _flush(self, written: Callable[[Op], None]) -> None:
         queue, self.queue = self.queue, []
         try:
             self.channel.send([request for request, _ in queue], lambda index: written(queue[index][1]))
         except Refusal as refusal:
-            raise Refused(queue[refusal.index][1], refusal) from refusal
+            raise Refused(queue[refusal.index][1], refusal, self.kinds) from refusal
+
+
+def _write(write: Sysctl | Tap) -> None:
+    if isinstance(write, Tap):
+        tap.make(write.name, write.index, write.attrs)
+    else:
+        sysctl.write(write.path, write.value)

@@ -10,8 +10,8 @@ import struct
 import time
 from typing import TYPE_CHECKING, Self
 
+from nncp import wire
 from nncp.errors import Error, ErrorKind
-from nncp.netlink import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 TUN = "/dev/net/tun"
 TUNSETIFF, TUNSETPERSIST, TUNSETOWNER, TUNSETGROUP = 0x400454CA, 0x400454CB, 0x400454CC, 0x400454CE
+TUNSETIFINDEX = 0x400454DA
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE, IFF_TUN_EXCL = 0x0002, 0x1000, 0x4000, 0x0100, 0x8000
 
 
-def make(name: str, attrs: Mapping[str, Any]) -> None:
+def make(name: str, index: int, attrs: Mapping[str, Any]) -> None:
     """Make a persistent tap.
 
     Args:
         name: of at most 15 bytes.
+        index: what it is to be known by.
         attrs: `owner` and `group` (ids), `multi-queue`.
 
     Raises:
@@ -40,6 +42,7 @@ def make(name: str, attrs: Mapping[str, Any]) -> None:
             hint="load the module tun, or give the container that device",
         ) from error
     try:
+        fcntl.ioctl(descriptor, TUNSETIFINDEX, struct.pack("=i", index))
         fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
         for request, attr in ((TUNSETOWNER, "owner"), (TUNSETGROUP, "group")):
             if attrs.get(attr) is not None:

@@ -15,7 +15,7 @@ import sys
 from nncp.document.policy import read_policies
 from nncp.document.read import read_state
 from nncp.document.source import dump, load
-from nncp.kinds import KINDS
+from nncp.known import KINDS
 
 (policy,) = read_policies(load("interfaces: [{name: eth0.5, type: vlan, vlan: {id: 5}}]", file="x"))
 read_state(policy.state, KINDS.by_type)

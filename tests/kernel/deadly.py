@@ -66,8 +66,8 @@ def dies_after(writes: int, *, supervisor_too: bool) -> None:
         write(path, value)
         counted()
 
-    def make_counted(name: str, attrs: Any) -> None:
-        make(name, attrs)
+    def make_counted(name: str, index: int, attrs: Any) -> None:
+        make(name, index, attrs)
         counted()
 
     Channel.send = send_one_by_one  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ from nncp.compile import compile_state
 from nncp.document.read import read_partly
 from nncp.document.source import load
 from nncp.host import Host, Key, Op, Row
-from nncp.kinds import KINDS
+from nncp.known import KINDS
 from nncp.needs import closure, companions, needs
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def after(host: Host, ops: Iterable[Op]) -> Host:
         lacking = [need for need in needs(op.key, state, KINDS) if need not in state]
         assert not lacking, f"{told(op)}: {lacking} is not there yet"
         peer = op.attrs.get("peer")
-        if op.key[0] == "link" and peer and not companions(op.key, state):
+        if op.key[0] == "link" and peer and not companions(op.key, state, KINDS):
             state["link", peer] = {"type": "veth", "peer": op.key[1]}
         if op.key[0] == "port" and state["link", op.attrs["controller"]]["type"] == "linux-bridge":
             state.setdefault(("vlans", op.key[1]), {"vids": ((1, 1, "pvid untagged"),)})

@@ -12,7 +12,7 @@ from model import after, host_of, told, wanted
 from nncp.document.source import load
 from nncp.errors import Error
 from nncp.host import Host, Op, Row
-from nncp.kinds import KINDS
+from nncp.known import KINDS
 from nncp.plan import plan
 
 CASES = load((Path(__file__).parent / "cases.yaml").read_text(), file="cases.yaml")[0].value

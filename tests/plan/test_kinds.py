@@ -16,12 +16,13 @@ from nncp.document.schema import schema_of
 from nncp.document.section import Section
 from nncp.document.source import load
 from nncp.host import Cost, Host, Row
-from nncp.kinds import KINDS
 from nncp.kinds.codec import BOOL8, U32
 from nncp.kinds.flat import nested
-from nncp.kinds.kind import Attr, Kind, Kinds
+from nncp.kinds.kind import Attr, Kind
+from nncp.known import KINDS
 from nncp.plan import plan
 from nncp.show import show_state
+from nncp.tables.kinds import Kinds
 
 
 class Speed(LaxInt, ge=1, le=9):
@@ -52,7 +53,7 @@ TOY = Kind(
     attrs=(Attr("speed", 1, U32, cost=Cost.NEW), Attr("loud", 2, BOOL8, cost=Cost.DOWN)),
     show=lambda host, name: nested(host.rows["link", name].attrs, ("base-iface", "speed", "loud")),
 )
-WITH_TOY = Kinds.of([*KINDS.by_type.values(), TOY])
+WITH_TOY = Kinds.of([*KINDS.by_type.values(), TOY], KINDS.tables.values())
 HOST = Host([Row(("link", "eth0"), {"type": "ethernet"})])
 
 

@@ -10,7 +10,7 @@ from model import after
 
 from nncp.errors import Error
 from nncp.host import Host, Row
-from nncp.kinds import KINDS
+from nncp.known import KINDS
 from nncp.plan import plan
 from nncp.show import show_state
 from nncp.transaction import before

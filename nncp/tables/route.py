@@ -1,4 +1,8 @@
-"""Routes between rows and messages (struct rtmsg; net/ipv4/fib_frontend.c, net/ipv6/route.c)."""
+"""Routes: what `ip route` shows (struct rtmsg; net/ipv4/fib_frontend.c, net/ipv6/route.c).
+
+Keys are ("route", "ipv4" | "ipv6", table, destination, metric), with the TOS after it where there is one.
+`nexthops` is ((link, gateway or "", weight, whether onlink), ...). Left out are the kernel's own routes.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,16 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
+from nncp import wire
 from nncp.host import Row
-from nncp.netlink import wire
+from nncp.tables.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nncp.host import Key
-    from nncp.netlink.channel import Channel
+    from nncp.host import Host, Key, Op
+    from nncp.tables.kinds import Kinds
+    from nncp.tables.table import Dumps, Indexes, Rows
 
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH, RTA_TABLE = (
@@ -28,12 +34,14 @@ NEXTHOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, index
 RT_SCOPE_LINK, RT_SCOPE_UNIVERSE = 253, 0
 
 
-def route_rows(channel: Channel, names: Mapping[int, str]) -> Iterator[Row]:
-    """Yield a row for each route that somebody, and not the kernel, put there."""
+CONFIG_PROTOCOLS = frozenset({RTPROT_BOOT, RTPROT_STATIC})  # what an administrator put there
+
+
+def _read(dumps: Dumps) -> Iterator[Row]:
     for word, family in FAMILIES.items():
         body = wire.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
-        for data in channel.dump(wire.RTM_GETROUTE, body):
-            row = _row(word, family, data, names)
+        for data in dumps.dump(wire.RTM_GETROUTE, body):
+            row = _row(word, family, data, dumps.names)
             if row is not None:
                 yield row
 
@@ -85,8 +93,25 @@ def _hop(
     return (names.get(index, ""), via, hops + 1, bool(flags & RTNH_F_ONLINK))
 
 
-def route_request(verb: str, key: Key, attrs: Mapping[str, Any], indexes: Mapping[str, int]) -> bytearray:
-    """Pack the creation, replacement or removal of a route."""
+def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001  (a Table's shape)
+    attrs = rows[key]
+    for hop in attrs.get("nexthops", ()):
+        yield ("link", hop[0])
+        yield ("up", hop[0])
+    if source := attrs.get("source"):
+        names = {hop[0] for hop in attrs["nexthops"]}
+        yield from (
+            other
+            for other in rows
+            if other[0] == "address" and other[1] in names and other[2].partition("/")[0] == source
+        )
+
+
+def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
+    yield _request(op.verb, op.key, op.old if op.verb == "remove" else op.attrs, indexes)
+
+
+def _request(verb: str, key: Key, attrs: Mapping[str, Any], indexes: Indexes) -> bytearray:
     _, word, table, network, metric, *tos = key
     family = FAMILIES[word]
     address, _, size = network.partition("/")
@@ -125,7 +150,7 @@ def route_request(verb: str, key: Key, attrs: Mapping[str, Any], indexes: Mappin
     return wire.message(wire.RTM_NEWROUTE, how, head + b"".join(parts))
 
 
-def _packed_hops(family: int, hops: Any, indexes: Mapping[str, int]) -> list[bytes]:
+def _packed_hops(family: int, hops: Any, indexes: Indexes) -> list[bytes]:
     if len(hops) == 1:
         return _one_hop(family, hops[0], indexes, named=True)
     if not hops:
@@ -138,9 +163,83 @@ def _packed_hops(family: int, hops: Any, indexes: Mapping[str, int]) -> list[byt
     return [wire.attr(RTA_MULTIPATH, packed)]
 
 
-def _one_hop(family: int, hop: Any, indexes: Mapping[str, int], *, named: bool) -> list[bytes]:
+def _one_hop(family: int, hop: Any, indexes: Indexes, *, named: bool) -> list[bytes]:
     name, via, _, _ = hop
     parts = [wire.attr(RTA_GATEWAY, socket.inet_pton(family, via))] if via else []
     if named and name:
         parts.append(wire.attr(RTA_OIF, struct.pack("=I", indexes[name])))
     return parts
+
+
+def _words(attrs: Mapping[str, Any]) -> str:
+    hops = attrs.get("nexthops", ())
+    if not hops:
+        return str(attrs.get("type", ""))
+    return " and ".join(f"{f'via {via} ' if via else ''}dev {name}" for name, via, _, _ in hops)
+
+
+def _renamed(key: Key, attrs: Mapping[str, Any], names: Mapping[str, str]) -> tuple[Key, Mapping[str, Any]]:
+    hops = attrs.get("nexthops", ())
+    if not any(hop[0] in names for hop in hops):
+        return key, attrs
+    return key, {**attrs, "nexthops": tuple((names.get(hop[0], hop[0]), *hop[1:]) for hop in hops)}
+
+
+def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
+    """Return all routes as `running` and those that an administrator put there as `config`."""
+    found = sorted(_by_protocol(host, names), key=lambda found: _route_order(found[1]))
+    if not found:
+        return {}
+    running, config = [entry for _, entry in found], [entry for own, entry in found if own]
+    return {"routes": {"running": running, "config": config}}
+
+
+def _by_protocol(host: Host, wanted: set[str]) -> list[tuple[bool, dict[str, Any]]]:
+    return [
+        (row.attrs.get("protocol") in CONFIG_PROTOCOLS, entry)
+        for row in host.table("route")
+        for entry in _routes(row)
+        if not wanted or entry.get("next-hop-interface") in wanted
+    ]
+
+
+def _routes(row: Row) -> list[dict[str, Any]]:
+    """Return one entry for each next hop, as nmstate writes multipath routes."""
+    _, family, table, network, metric, *_ = row.key
+    shown: dict[str, Any] = {"destination": network, "metric": int(metric), "table-id": int(table)}
+    if source := row.attrs.get("source"):
+        shown["source"] = source
+    if row.attrs.get("type", "unicast") != "unicast":
+        return [{**shown, "route-type": row.attrs["type"]}]
+    hops = row.attrs.get("nexthops", ())
+    none = "::" if family == "ipv6" else "0.0.0.0"  # noqa: S104  (nmstate's word for no gateway)
+    return [
+        {
+            **shown,
+            "next-hop-interface": name,
+            "next-hop-address": via or none,
+            **({"weight": weight} if len(hops) > 1 else {}),
+        }
+        for name, via, weight, _ in hops
+    ]
+
+
+def _route_order(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return (entry["table-id"], entry["destination"], entry["metric"], entry.get("next-hop-address", ""))
+
+
+ROUTE = Table(
+    name="route",
+    read=_read,
+    write=_write,
+    needs=_needs,
+    links=lambda _, attrs: (hop[0] for hop in attrs.get("nexthops", ())),
+    about=False,
+    sentence=lambda op: f"{op.verb} route {op.key[3]}",
+    what=lambda key, attrs: f"route {key[3]} {_words(attrs)}",
+    changed=lambda op: f"route {op.key[3]}: {_words(op.old)} → {_words(op.attrs)}",
+    told=True,
+    plural="routes",
+    renamed=_renamed,
+    show=_show,
+)

@@ -1,0 +1,23 @@
+"""What there is: the interface types and the tables. What is not named here does not exist for the rest."""
+
+from nncp.kinds.bond import BOND
+from nncp.kinds.dummy import DUMMY
+from nncp.kinds.ethernet import ETHERNET, LOOPBACK
+from nncp.kinds.linux_bridge import LINUX_BRIDGE
+from nncp.kinds.mac_vlan import MAC_VLAN
+from nncp.kinds.tap import TAP
+from nncp.kinds.veth import VETH
+from nncp.kinds.vlan import VLAN
+from nncp.tables.address import ADDRESS
+from nncp.tables.kinds import Kinds
+from nncp.tables.link import LINK
+from nncp.tables.port import PORT
+from nncp.tables.route import ROUTE
+from nncp.tables.sysctl import SYSCTL
+from nncp.tables.up import UP
+from nncp.tables.vlans import VLANS
+
+TABLES = (LINK, PORT, VLANS, SYSCTL, UP, ADDRESS, ROUTE)
+"""Among rows that could be written now, the earlier table goes first: no link speaks before its sysctls."""
+
+KINDS = Kinds.of((ETHERNET, LOOPBACK, VETH, DUMMY, BOND, LINUX_BRIDGE, VLAN, MAC_VLAN, TAP), TABLES)

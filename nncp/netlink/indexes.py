@@ -1,0 +1,63 @@
+"""The index of every link: of those that are there, and of those that a plan is about to make.
+
+A new link is given its index by us, so that everything that refers to it can be packed in the same batch. The
+kernel counts up from the last index that it gave out itself and never looks at ours (net/core/dev.c,
+dev_index_reserve), so ours are drawn at random far above: an index that we chose is nobody's else, and if the
+link cannot be made, whatever was to follow on it finds no link and not a stranger's.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nncp.tables.kinds import Kinds
+
+LOWEST, HIGHEST = 1 << 24, (1 << 31) - 1
+_DRAW = random.SystemRandom()
+
+
+class Indexes:
+    """Names to indexes, kept up to date with what is encoded.
+
+    Args:
+        kinds: the interface types.
+        indexes: the index of each link by name, at the start.
+        namespaces: open descriptors of the network namespaces that `peer-netns` names.
+
+    """
+
+    def __init__(self, kinds: Kinds, indexes: dict[str, int], namespaces: Mapping[str, int]) -> None:
+        self.kinds = kinds
+        self.namespaces = namespaces
+        self._indexes = indexes
+        self._taken = set(indexes.values())
+
+    def __getitem__(self, name: str) -> int:
+        """Return a link's index; KeyError when there is none of that name."""
+        return self._indexes[name]
+
+    def new(self, name: str, former: int | None = None) -> int:
+        """Return the index that a new link is to get: its former one, or one that is nobody's."""
+        index = former if former and former not in self._taken else self._draw()
+        self._taken.add(index)
+        self._indexes[name] = index
+        return index
+
+    def forget(self, name: str) -> int:
+        """Return the index of a link that goes."""
+        index = self._indexes.pop(name)
+        self._taken.discard(index)
+        return index
+
+    def rename(self, old: str, new: str) -> None:
+        """Take note of a link's new name."""
+        self._indexes[new] = self._indexes.pop(old)
+
+    def _draw(self) -> int:
+        while (index := _DRAW.randint(LOWEST, HIGHEST)) in self._taken:
+            pass
+        return index

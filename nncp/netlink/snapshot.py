@@ -1,0 +1,41 @@
+"""From the kernel's dumps to rows, table by table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nncp import wire
+from nncp.host import Host
+from nncp.tables.link import DUMP, LinkMessage
+
+if TYPE_CHECKING:
+    from nncp.netlink.channel import Channel
+    from nncp.tables.kinds import Kinds
+
+
+class Dumps:
+    """The dumps of one snapshot: the links now, the rest when a table asks for it."""
+
+    def __init__(self, channel: Channel, kinds: Kinds) -> None:
+        self.kinds = kinds
+        self.channel = channel
+        self.links = [LinkMessage(data, kinds) for data in channel.dump(wire.RTM_GETLINK, DUMP)]
+        self.names = {link.index: link.name for link in self.links}
+
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """Return the bodies of the messages that answer a dump."""
+        return self.channel.dump(kind, body)
+
+
+def snapshot(channel: Channel, kinds: Kinds) -> Host:
+    """Return the rows of the channel's network namespace.
+
+    One dump of links, of addresses and of each family's routes; one more of VLANs where there is a bridge.
+    """
+    dumps = Dumps(channel, kinds)
+    return Host(row for table in kinds.tables.values() for row in table.read(dumps))
+
+
+def indexes(host: Host) -> dict[str, int]:
+    """Return the index of each link by its name."""
+    return {row.name: row.attrs["index"] for row in host.table("link")}

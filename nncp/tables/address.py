@@ -1,0 +1,158 @@
+"""Addresses: what `ip address` shows (struct ifaddrmsg; net/ipv4/devinet.c, net/ipv6/addrconf.c).
+
+Keys are ("address", name, "192.0.2.1/24"). Left out are those of router advertisements, which the kernel
+makes and unmakes by itself; its own link-local addresses are marked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from nncp import wire
+from nncp.host import Row
+from nncp.tables.link import text
+from nncp.tables.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from nncp.host import Key, Op
+    from nncp.tables.kinds import Kinds
+    from nncp.tables.table import Dumps, Indexes, Rows
+
+IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_RT_PRIORITY, IFA_PROTO = (
+    1, 2, 3, 4, 6, 8, 9, 11,
+)  # fmt: skip
+IFA_F_SECONDARY, IFA_F_TEMPORARY, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE = 1, 1, 0x100, 0x200
+IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL = 2, 3  # linux/if_addr.h
+LINK_LOCAL = bytes.fromhex("fe80000000000000")
+FOREVER = 0xFFFFFFFF
+PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_REPLACE
+
+
+def is_v6(address: str) -> bool:
+    """Tell an IPv6 address or network from an IPv4 one."""
+    return ":" in address
+
+
+def is_kernels_own(key: Key, attrs: Mapping[str, Any]) -> bool:
+    """Whether the kernel makes this row by itself: a link-local address of a link that goes up."""
+    return key[0] == "address" and attrs.get("protocol") == IFAPROT_KERNEL_LL
+
+
+def _read(dumps: Dumps) -> Iterator[Row]:
+    primaries: dict[tuple[str, object], str] = {}
+    for data in dumps.dump(wire.RTM_GETADDR, wire.IFADDR.pack(0, 0, 0, 0, 0)):
+        family, prefix, flags, scope, index = wire.IFADDR.unpack_from(data)
+        given = wire.table(data, wire.IFADDR.size)
+        flags = struct.unpack("=I", given[IFA_FLAGS])[0] if IFA_FLAGS in given else flags
+        if index not in dumps.names or _is_advertised(family, given, flags):
+            continue
+        name, local = dumps.names[index], given.get(IFA_LOCAL) or given[IFA_ADDRESS]
+        address = f"{socket.inet_ntop(family, local)}/{prefix}"
+        attrs = _attrs(family, given, flags, scope, name)
+        if family == socket.AF_INET:
+            subnet = (name, (prefix, int.from_bytes(given[IFA_ADDRESS], "big") >> (32 - prefix)))
+            first = primaries.setdefault(subnet, address)
+            if flags & IFA_F_SECONDARY:
+                attrs["secondary-to"] = first
+        yield Row(("address", name, address), attrs)
+
+
+def _is_advertised(family: int, given: Mapping[int, bytes], flags: int) -> bool:
+    if family == socket.AF_INET6 and flags & IFA_F_TEMPORARY:
+        return True
+    return given.get(IFA_PROTO, b"\0")[0] == IFAPROT_KERNEL_RA
+
+
+def _attrs(family: int, given: Mapping[int, bytes], flags: int, scope: int, name: str) -> dict[str, Any]:
+    attrs: dict[str, Any] = {"scope": scope}
+    local, remote = given.get(IFA_LOCAL), given[IFA_ADDRESS]
+    if local and local != remote:
+        attrs["peer-address"] = socket.inet_ntop(family, remote)
+    if family == socket.AF_INET:
+        attrs["broadcast"] = socket.inet_ntop(family, given[IFA_BROADCAST]) if IFA_BROADCAST in given else ""
+        label = text(given.get(IFA_LABEL, b""))
+        if label and label != name:
+            attrs["label"] = label
+    elif remote.startswith(LINK_LOCAL) and given.get(IFA_PROTO, b"\3")[0] == IFAPROT_KERNEL_LL:
+        # Kernels before 5.18 do not tell who made an address: link-local ones count as the kernel's own.
+        attrs["protocol"] = IFAPROT_KERNEL_LL
+    for word, flag in (("noprefixroute", IFA_F_NOPREFIXROUTE), ("manage-temporary", IFA_F_MANAGETEMPADDR)):
+        if flags & flag:
+            attrs[word] = True
+    if IFA_RT_PRIORITY in given:
+        attrs["metric"] = struct.unpack("=I", given[IFA_RT_PRIORITY])[0]
+    preferred, valid = struct.unpack_from(
+        "=II", given.get(IFA_CACHEINFO, struct.pack("=II", FOREVER, FOREVER))
+    )
+    if valid != FOREVER:
+        attrs["valid"], attrs["preferred"] = valid, preferred
+    return attrs
+
+
+def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001  (a Table's shape)
+    name, address = key[1], key[2]
+    yield ("link", name)
+    if is_v6(address):
+        # addrconf_ifdown() takes IPv6 addresses from a link that goes down; IPv4 ones stay.
+        if ("up", name) in rows:
+            yield ("up", name)
+    elif primary := rows[key].get("secondary-to"):
+        # inet_del_ifa() takes the secondary addresses of a subnet with its primary one.
+        yield ("address", name, primary)
+
+
+def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
+    interface = ipaddress.ip_interface(op.key[2])
+    attrs = op.old if op.verb == "remove" else op.attrs
+    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
+    index = indexes[op.key[1]]
+    head = wire.IFADDR.pack(family, interface.network.prefixlen, 0, attrs.get("scope", 0), index)
+    if op.verb == "remove":
+        yield wire.message(wire.RTM_DELADDR, wire.NLM_F_ACK, head + wire.attr(IFA_LOCAL, interface.packed))
+    else:
+        yield wire.message(wire.RTM_NEWADDR, PUT, head + b"".join(_parts(interface, attrs)))
+
+
+def _parts(interface: Any, attrs: Mapping[str, Any]) -> Iterable[bytes]:
+    yield wire.attr(IFA_LOCAL, interface.packed)
+    remote = attrs.get("peer-address")
+    yield wire.attr(IFA_ADDRESS, ipaddress.ip_address(remote).packed if remote else interface.packed)
+    broadcast = attrs.get("broadcast")
+    if interface.version == 4 and broadcast is None and interface.network.prefixlen < 31:
+        # Nobody said: the subnet's own broadcast address, as every distribution's tools set it.
+        broadcast = str(interface.network.broadcast_address)
+    if broadcast:
+        yield wire.attr(IFA_BROADCAST, ipaddress.ip_address(broadcast).packed)
+    if label := attrs.get("label"):
+        yield wire.attr(IFA_LABEL, label.encode() + b"\0")
+    flags = IFA_F_NOPREFIXROUTE if attrs.get("noprefixroute") else 0
+    flags |= IFA_F_MANAGETEMPADDR if attrs.get("manage-temporary") else 0
+    if flags:
+        yield wire.attr(IFA_FLAGS, struct.pack("=I", flags))
+    if metric := attrs.get("metric"):
+        yield wire.attr(IFA_RT_PRIORITY, struct.pack("=I", metric))
+    if protocol := attrs.get("protocol"):
+        yield wire.attr(IFA_PROTO, struct.pack("=B", protocol))
+    if "valid" in attrs:
+        lives = struct.pack("=IIII", attrs.get("preferred", FOREVER), attrs["valid"], 0, 0)
+        yield wire.attr(IFA_CACHEINFO, lives)
+
+
+ADDRESS = Table(
+    name="address",
+    read=_read,
+    write=_write,
+    needs=_needs,
+    own=is_kernels_own,
+    # inet_rtm_newaddr() replaces lifetimes and metric of an address, nothing else.
+    replaced=True,
+    sentence=lambda op: f"{op.verb} address {op.key[2]} on {op.key[1]}",
+    what=lambda key, _: f"address {key[2]}",
+    told=True,
+    plural="addresses",
+)

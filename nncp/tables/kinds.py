@@ -1,0 +1,52 @@
+"""The interface types and the tables together: what is handed to whoever plans, reads or writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct, field
+
+from nncp.kinds.kind import Attr, Kind
+from nncp.tables.table import Table
+
+
+class Kinds(Struct, frozen=True):
+    """The interface types that are known, by either of their names, and the tables of rows.
+
+    `rank` says which of the rows that could be written now go first. `seen` and `seen_ties` remember what
+    has been looked up.
+    """
+
+    by_type: Mapping[str, Kind] = field(default_factory=dict)
+    by_link: Mapping[str, Kind] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    rank: Mapping[str, int] = field(default_factory=dict)
+    seen: dict[tuple[str, str], Mapping[str, Attr]] = field(default_factory=dict)
+    seen_ties: dict[tuple[str, str], tuple[Attr, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kinds: Iterable[Kind], tables: Iterable[Table]) -> Kinds:
+        """Index `kinds` by nmstate's and by the kernel's word, and `tables` by name."""
+        found, every = tuple(kinds), tuple(tables)
+        return cls(
+            {kind.type: kind for kind in found},
+            {kind.link: kind for kind in found if kind.link},
+            {table.name: table for table in every},
+            {table.name: number for number, table in enumerate(every)},
+        )
+
+    def attrs(self, table: str, row_type: str) -> Mapping[str, Attr]:
+        """Return what a row of a table may hold, by name; a port by its controller's type."""
+        found = self.seen.get((table, row_type))
+        if found is None:
+            every = self.tables[table].attrs(self.by_type.get(row_type))
+            found = self.seen[table, row_type] = {attr.name: attr for attr in every}
+        return found
+
+    def ties(self, table: str, row_type: str) -> tuple[Attr, ...]:
+        """Return those of `attrs` whose values are links."""
+        found = self.seen_ties.get((table, row_type))
+        if found is None:
+            found = tuple(attr for attr in self.attrs(table, row_type).values() if attr.tie)
+            self.seen_ties[table, row_type] = found
+        return found

@@ -1,0 +1,248 @@
+"""Links: what `ip link` shows (linux/if_link.h; net/core/rtnetlink.c).
+
+Keys are ("link", name); the attributes are `type`, `index`, those of every link (nncp.kinds.link) and those
+of its kind. Whatever another table reads from a link's message is decoded here once, as a LinkMessage.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from nncp import wire
+from nncp.host import Row
+from nncp.kinds.codec import LINK as LINK_CODEC
+from nncp.kinds.kind import Tie
+from nncp.kinds.link import AF_INET6, BASE_ATTRS, IFLA_AF_SPEC
+from nncp.kinds.tap import TAP
+from nncp.tables.table import Table, Tap, references
+from nncp.tables.words import in_brackets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from nncp.host import Key, Op
+    from nncp.kinds.kind import Attr, Kind
+    from nncp.tables.kinds import Kinds
+    from nncp.tables.table import Dumps, Indexes, Rows, Write
+
+ARPHRD_LOOPBACK = 772
+IFF_UP = 1
+IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 3, 5, 10, 18, 29, 37
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+RTEXT_FILTER_SKIP_STATS = 8
+VETH_INFO_PEER = 1
+IFLA_NET_NS_FD = 28
+ACK = wire.NLM_F_ACK
+NEW = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_EXCL
+
+DUMP = wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attr(IFLA_EXT_MASK, struct.pack("=I", RTEXT_FILTER_SKIP_STATS))
+
+
+class LinkMessage:
+    """One link as the kernel dumps it, decoded as far as every table needs it."""
+
+    __slots__ = ("attrs", "given", "index", "inet6", "name", "port_data", "port_word", "up")
+
+    def __init__(self, data: bytes, kinds: Kinds) -> None:
+        _, hardware, self.index, flags, _ = wire.IFINFO.unpack_from(data)
+        self.given = wire.table(data, wire.IFINFO.size)
+        self.name = text(self.given[IFLA_IFNAME])
+        self.up = bool(flags & IFF_UP)
+        self.inet6 = wire.table(wire.table(self.given.get(IFLA_AF_SPEC, b"")).get(AF_INET6, b""))
+        info = wire.table(self.given.get(IFLA_LINKINFO, b""))
+        self.port_word = text(info.get(IFLA_INFO_SLAVE_KIND, b""))
+        self.port_data = info.get(IFLA_INFO_SLAVE_DATA, b"")
+        self.attrs = _attrs(self, hardware, info, kinds)
+
+    @property
+    def controller(self) -> int:
+        """The index of the controller, 0 for none."""
+        return number(self.given.get(IFLA_MASTER, b"\0\0\0\0"))
+
+
+def text(data: bytes) -> str:
+    """Return a text of the kernel's, whatever bytes somebody has put into it."""
+    return data.rstrip(b"\0").decode(errors="backslashreplace")
+
+
+def number(data: bytes) -> int:
+    """Return a 32-bit number in host order."""
+    return int(struct.unpack_from("=I", data)[0])
+
+
+def decode(given: Mapping[int, bytes], attrs: Iterable[Attr], into: dict[str, Any]) -> None:
+    """Add to `into` the attributes that a message holds."""
+    for attr in attrs:
+        data = given.get(attr.number)
+        if data:
+            into[attr.name] = attr.codec.unpack(data)
+
+
+def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: Kinds) -> dict[str, Any]:
+    word = text(info.get(IFLA_INFO_KIND, b""))
+    kind = kinds.by_link.get(word)
+    bare = "loopback" if hardware == ARPHRD_LOOPBACK else "ethernet"
+    attrs: dict[str, Any] = {"index": link.index, "type": kind.type if kind else word or bare}
+    decode(link.given, FLAT, attrs)
+    decode(link.inet6, NESTED, attrs)
+    if kind and kind.attrs:
+        decode(wire.table(info.get(IFLA_INFO_DATA, b"")), kind.attrs, attrs)
+    if IFLA_LINK in link.given:
+        attrs |= _below(link, kind)
+    return attrs
+
+
+def _below(link: LinkMessage, kind: Kind | None) -> dict[str, Any]:
+    """Return what the link rests on, or is paired with, by its index."""
+    if IFLA_LINK_NETNSID in link.given:
+        return {"elsewhere": True}
+    index = number(link.given[IFLA_LINK])
+    return {kind.below if kind else "base-iface": index} if index not in {0, link.index} else {}
+
+
+FLAT = tuple(attr for attr in BASE_ATTRS if not attr.nest and not attr.tie)
+NESTED = tuple(attr for attr in BASE_ATTRS if attr.nest)
+
+
+def _read(dumps: Dumps) -> Iterator[Row]:
+    for link in dumps.links:
+        key = ("link", link.name)
+        attrs = link.attrs
+        for attr in dumps.kinds.ties("link", attrs["type"]):
+            if attr.name in attrs:
+                attrs[attr.name] = dumps.names.get(attrs[attr.name])
+                if attrs[attr.name] is None:
+                    del attrs[attr.name]
+        yield Row(key, attrs)
+
+
+def _kind_attrs(kind: Kind | None) -> Iterable[Attr]:
+    return (*BASE_ATTRS, *(kind.attrs if kind else ()))
+
+
+def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:
+    for attr, name in references(key, rows[key], kinds):
+        if attr.tie is Tie.RESTS:
+            yield ("link", name)
+
+
+def _write(op: Op, indexes: Indexes) -> Iterator[Write]:
+    name = op.key[1]
+    if op.verb == "rename":
+        yield set_link(indexes[op.old["name"]], wire.attr(IFLA_IFNAME, name.encode() + b"\0"))
+        indexes.rename(op.old["name"], name)
+    elif op.verb == "remove":
+        yield wire.message(wire.RTM_DELLINK, ACK, wire.IFINFO.pack(0, 0, indexes.forget(name), 0, 0))
+    elif op.verb == "change":
+        kind = indexes.kinds.by_type.get(op.type)
+        base, data, late = _sorted(op, indexes)
+        yield set_link(indexes[name], *base, *(_info(kind.link, data) if kind and data else ()), *late)
+    else:
+        yield from _create(op, indexes)
+
+
+def _create(op: Op, indexes: Indexes) -> Iterator[Write]:
+    name, kind = op.key[1], indexes.kinds.by_type[op.type]
+    base, data, late = _sorted(op, indexes)
+    index = indexes.new(name, op.attrs.get("index"))
+    if kind is TAP:
+        yield Tap(name, index, op.attrs)
+        late = [*base, *late]
+    else:
+        if kind.below == "peer":
+            data.append(_pair(op, indexes))
+        head = wire.IFINFO.pack(0, 0, index, 0, 0) + wire.attr(IFLA_IFNAME, name.encode() + b"\0")
+        yield wire.message(wire.RTM_NEWLINK, NEW, head + b"".join([*base, *_info(kind.link, data)]))
+    if late:
+        yield set_link(index, *late)
+
+
+def _sorted(op: Op, indexes: Indexes) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Pack the attributes of a link: its own, its kind's, and those that a new link takes only later."""
+    base: list[bytes] = []
+    late: list[bytes] = []
+    table = indexes.kinds.attrs("link", op.type)
+    kind = indexes.kinds.by_type.get(op.type)
+    own = kind.attrs if kind else ()
+    data: dict[int, bytes] = {}
+    for name, value in op.attrs.items():
+        attr = table.get(name)
+        if attr is None or value is None or not attr.number or (attr.create and op.verb == "change"):
+            continue
+        packed = pack(attr, value, indexes)
+        if attr in own:
+            before = data.get(attr.number)
+            data[attr.number] = (
+                attr.codec.combine(before, packed) if before and attr.codec.combine else packed
+            )
+        else:
+            (late if attr.late else base).append(_nested(attr, packed))
+    return base, [wire.attr(number, packed) for number, packed in sorted(data.items())], late
+
+
+def pack(attr: Attr, value: Any, indexes: Indexes) -> bytes:
+    """Pack one attribute; a link's name becomes its index."""
+    if attr.codec is LINK_CODEC:
+        value = indexes[value] if value else 0
+    return attr.codec.pack(value)
+
+
+def _nested(attr: Attr, packed: bytes) -> bytes:
+    data = wire.attr(attr.number, packed)
+    for number in reversed(attr.nest):
+        data = wire.nest(number, data)
+    return data
+
+
+def _info(kind: str, data: list[bytes]) -> list[bytes]:
+    parts = [wire.attr(IFLA_INFO_KIND, kind.encode() + b"\0")]
+    if data:
+        parts.append(wire.nest(IFLA_INFO_DATA, *data))
+    return [wire.nest(IFLA_LINKINFO, *parts)]
+
+
+def _pair(op: Op, indexes: Indexes) -> bytes:
+    """Pack the other end of a veth, made in the same message."""
+    peer = op.attrs["peer"]
+    index = 0
+    parts = [wire.attr(IFLA_IFNAME, peer.encode() + b"\0")]
+    if namespace := op.attrs.get("peer-netns"):
+        parts.append(wire.attr(IFLA_NET_NS_FD, struct.pack("=I", indexes.namespaces[namespace])))
+    else:
+        index = indexes.new(peer, op.attrs.get("peer-index"))
+    if mac := op.attrs.get("peer-mac"):
+        parts.append(wire.attr(1, bytes.fromhex(mac.replace(":", ""))))
+    if mtu := op.attrs.get("peer-mtu"):
+        parts.append(wire.attr(4, struct.pack("=I", mtu)))
+    return wire.nest(VETH_INFO_PEER, wire.IFINFO.pack(0, 0, index, 0, 0), *parts)
+
+
+def set_link(index: int, *parts: bytes) -> bytearray:
+    """Pack a change of a link."""
+    return wire.message(wire.RTM_NEWLINK, ACK, wire.IFINFO.pack(0, 0, index, 0, 0) + b"".join(parts))
+
+
+def _sentence(op: Op) -> str:
+    name = op.key[1]
+    if op.verb == "rename":
+        return f"rename {op.old['name']} to {name}"
+    if op.verb == "change":
+        return f"set {', '.join(f'{word} of {name} to {value}' for word, value in op.attrs.items())}"
+    return f"{op.verb} {op.type} {name}"
+
+
+def _what(key: Key, attrs: Mapping[str, Any]) -> str:  # noqa: ARG001  (a Table's shape)
+    return f"{attrs.get('type', '')}{in_brackets(attrs)}"
+
+
+LINK = Table(
+    name="link",
+    read=_read,
+    write=_write,
+    attrs=_kind_attrs,
+    needs=_needs,
+    sentence=_sentence,
+    what=_what,
+    told=True,
+)

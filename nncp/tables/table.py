@@ -1,0 +1,161 @@
+"""What a table of rows is made of: the one description from which everything else derives.
+
+Order, collateral damage, reading, writing, the sentences of a plan and of an error, and what `show` prints of
+it all read these. A new table is one new file beside this one, and its name in `nncp.known.TABLES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from nncp.host import Host, Key, Op, Row
+from nncp.kinds.kind import Attr, Kind
+from nncp.tables.words import in_brackets, value
+
+if TYPE_CHECKING:
+    from nncp.tables.kinds import Kinds
+    from nncp.tables.link import LinkMessage
+
+Rows: TypeAlias = Mapping[Key, Mapping[str, Any]]
+"""The attributes of each row, by key."""
+
+
+class Dumps(Protocol):
+    """What a table reads from: the kernel's dumps, and the links, which are dumped once for all tables."""
+
+    @property
+    def kinds(self) -> Kinds:
+        """The interface types and tables."""
+
+    @property
+    def links(self) -> Sequence[LinkMessage]:
+        """The links, in the kernel's order."""
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """The name of each link by its index."""
+
+    def dump(self, kind: int, body: bytes) -> Iterable[bytes]:
+        """Return the bodies of the messages that answer a dump."""
+
+
+class Indexes(Protocol):
+    """The index of each link, those that the present plan makes included, and its open namespaces."""
+
+    @property
+    def kinds(self) -> Kinds:
+        """The interface types and tables."""
+
+    @property
+    def namespaces(self) -> Mapping[str, int]:
+        """Open descriptors of network namespaces, by path."""
+
+    def __getitem__(self, name: str) -> int:
+        """Return a link's index; KeyError when there is none of that name."""
+
+    def new(self, name: str, former: int | None = None) -> int:
+        """Return the index that a new link is to get: its former one, or one that is nobody's."""
+
+    def forget(self, name: str) -> int:
+        """Return the index of a link that goes."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Take note of a link's new name."""
+
+
+class Sysctl(Struct, frozen=True):
+    """A write that is no message: a sysctl, below /proc/sys."""
+
+    path: str
+    value: str
+
+
+class Tap(Struct, frozen=True):
+    """A write that is no message: a tap, made by ioctls on /dev/net/tun."""
+
+    name: str
+    index: int
+    attrs: Mapping[str, Any]
+
+
+Write: TypeAlias = "bytearray | Sysctl | Tap"
+
+
+def _nothing(*_: Any) -> tuple[()]:
+    return ()
+
+
+def _no(*_: Any) -> bool:
+    return False
+
+
+def _sentence(op: Op) -> str:
+    return f"{op.verb} {op.key[0]} {' '.join(op.key[1:])}"
+
+
+def _what(key: Key, attrs: Mapping[str, Any]) -> str:
+    return f"{key[0]} {' '.join(key[2:])}".rstrip() + in_brackets(attrs)
+
+
+def _changed(op: Op) -> str:
+    return ", ".join(f"{name}: {value(op.old.get(name))} → {value(new)}" for name, new in op.attrs.items())
+
+
+def _shown(host: Host, names: set[str]) -> Mapping[str, Any]:  # noqa: ARG001  (a Table's shape)
+    return {}
+
+
+class Table(Struct, frozen=True):
+    """A table of rows.
+
+    Args:
+        name: the first part of its rows' keys.
+        read: the rows that the kernel's dumps hold.
+        write: the messages that carry out an operation on a row, in order.
+        attrs: what its rows may hold, by what is written to the kernel; for a link or port of a kind.
+        needs: the keys without which a row cannot be, and with which the kernel takes it; takes key, rows
+            and Kinds.
+        links: the links that a row is about, beside the second part of its key.
+        own: whether the kernel makes this row by itself.
+        replaced: whether a changed row is removed and made again.
+        about: whether the second part of a key is the name of a link.
+        sentence: an operation in plain words, as in `the kernel refused to ...`.
+        what: a row in a plan, after its link's name.
+        changed: a change in a plan, after its link's name.
+        marks: the sign before a line of a plan, where it is not the usual one.
+        told: whether a row is told in a plan also when it goes by itself with something else.
+        plural: what rows that come back are called in a summary; "" when they are not counted.
+        renamed: a key and attributes after links were renamed, where the link is not just the second part.
+        show: the part of a document that describes the rows, or nothing.
+
+    """
+
+    name: str
+    read: Callable[[Dumps], Iterable[Row]] = _nothing
+    write: Callable[[Op, Indexes], Iterable[Write]] = _nothing
+    attrs: Callable[[Kind | None], Iterable[Attr]] = _nothing
+    needs: Callable[[Key, Rows, Any], Iterable[Key]] = _nothing
+    links: Callable[[Key, Mapping[str, Any]], Iterable[str]] = _nothing
+    own: Callable[[Key, Mapping[str, Any]], bool] = _no
+    replaced: bool = False
+    about: bool = True
+    sentence: Callable[[Op], str] = _sentence
+    what: Callable[[Key, Mapping[str, Any]], str] = _what
+    changed: Callable[[Op], str] = _changed
+    marks: Mapping[str, str] = {}
+    told: bool = False
+    plural: str = ""
+    renamed: Callable[[Key, Mapping[str, Any], Mapping[str, str]], tuple[Key, Mapping[str, Any]]] | None = (
+        None
+    )
+    show: Callable[[Host, set[str]], Mapping[str, Any]] = _shown
+
+
+def references(key: Key, attrs: Mapping[str, Any], kinds: Kinds) -> Iterator[tuple[Attr, str]]:
+    """Yield the links that a row's attributes name, each with the attribute."""
+    for attr in kinds.ties(key[0], str(attrs.get("type", ""))):
+        if name := attrs.get(attr.name):
+            yield attr, name
