@@ -9,10 +9,23 @@ from nncp.errors import Error, ErrorKind
 ROOT = Path("/proc/sys")
 
 
+def _file(path: str) -> Path:
+    """Return the file of a sysctl of the network namespace; no other file is ever touched.
+
+    Raises:
+        Error: the path leads anywhere else.
+
+    """
+    parts = path.split("/")
+    if parts[0] != "net" or not {"", ".", ".."}.isdisjoint(parts):
+        raise Error(f"{path} is no sysctl of a network namespace", kind=ErrorKind.UNSUPPORTED)
+    return ROOT / path
+
+
 def read(path: str) -> str | None:
     """Return the value of a sysctl such as `net/ipv4/ip_forward`, or None where the kernel has none."""
     try:
-        return " ".join((ROOT / path).read_text().split())
+        return " ".join(_file(path).read_text(errors="backslashreplace").split())
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -25,7 +38,7 @@ def write(path: str, value: str) -> None:
 
     """
     try:
-        (ROOT / path).write_text(value + "\n")
+        _file(path).write_text(value + "\n")
     except FileNotFoundError as error:
         raise Error(f"this kernel has no sysctl {path}", kind=ErrorKind.UNSUPPORTED) from error
     except OSError as error:
