@@ -89,12 +89,13 @@ class Host:
 
     """
 
-    __slots__ = ("_tables", "listed", "rows")
+    __slots__ = ("_ports", "_tables", "listed", "rows")
 
     def __init__(self, rows: Iterable[Row] = (), *, listed: Iterable[str] = ()) -> None:
         self.rows: dict[Key, Row] = {row.key: row for row in rows}
         self.listed = frozenset(listed)
         self._tables: dict[str, dict[str, list[Row]]] | None = None
+        self._ports: dict[str, list[Row]] | None = None
 
     def __contains__(self, key: Key) -> bool:
         return key in self.rows
@@ -134,6 +135,14 @@ class Host:
     def of(self, table: str, name: str) -> list[Row]:
         """Return the rows of one table whose key's second part is `name`: a link's addresses, say."""
         return self._index().get(table, {}).get(name, [])
+
+    def ports(self, controller: str) -> list[Row]:
+        """Return the rows of a controller's ports."""
+        if self._ports is None:
+            self._ports = {}
+            for row in self.table("port"):
+                self._ports.setdefault(row.attrs["controller"], []).append(row)
+        return self._ports.get(controller, [])
 
     def _index(self) -> dict[str, dict[str, list[Row]]]:
         if self._tables is None:

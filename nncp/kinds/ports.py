@@ -20,8 +20,8 @@ def port_rows(controller: str, ports: Mapping[str, Attrs] | None, host: Host) ->
     """
     if ports is None:
         return
-    for row in host.table("port"):
-        if row.attrs["controller"] == controller and row.name not in ports:
+    for row in host.ports(controller):
+        if row.name not in ports:
             yield Row(row.key, absent=True)
     for name, attrs in ports.items():
         yield Row(("port", name), {**attrs, "controller": controller})
@@ -30,4 +30,4 @@ def port_rows(controller: str, ports: Mapping[str, Attrs] | None, host: Host) ->
 
 def ports_of(controller: str, host: Host) -> list[str]:
     """Return the names of a controller's ports, sorted."""
-    return sorted(row.name for row in host.table("port") if row.attrs["controller"] == controller)
+    return sorted(row.name for row in host.ports(controller))

@@ -101,6 +101,7 @@ def _below(link: LinkMessage, kind: Kind | None) -> dict[str, Any]:
     return {kind.below if kind else "base-iface": index} if index not in {0, link.index} else {}
 
 
+EVERY_LINK = frozenset(attr.name for attr in BASE_ATTRS)
 FLAT = tuple(attr for attr in BASE_ATTRS if not attr.nest and not attr.tie)
 NESTED = tuple(attr for attr in BASE_ATTRS if attr.nest)
 
@@ -163,8 +164,6 @@ def _sorted(op: Op, indexes: Indexes) -> tuple[list[bytes], list[bytes], list[by
     base: list[bytes] = []
     late: list[bytes] = []
     table = indexes.kinds.attrs("link", op.type)
-    kind = indexes.kinds.by_type.get(op.type)
-    own = kind.attrs if kind else ()
     data: dict[int, bytes] = {}
     for name, value in op.attrs.items():
         attr = table.get(name)
