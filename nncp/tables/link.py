@@ -170,13 +170,11 @@ def _sorted(op: Op, indexes: Indexes) -> tuple[list[bytes], list[bytes], list[by
         if attr is None or value is None or not attr.number or (attr.create and op.verb == "change"):
             continue
         packed = pack(attr, value, indexes)
-        if attr in own:
-            before = data.get(attr.number)
-            data[attr.number] = (
-                attr.codec.combine(before, packed) if before and attr.codec.combine else packed
-            )
-        else:
+        if name in EVERY_LINK:
             (late if attr.late else base).append(_nested(attr, packed))
+            continue
+        before, combine = data.get(attr.number), attr.codec.combine
+        data[attr.number] = combine(before, packed) if before and combine else packed
     return base, [wire.attr(number, packed) for number, packed in sorted(data.items())], late
 
 
