@@ -82,7 +82,8 @@ def apply_compiled(
                     transaction.undo(session, journal)
                 now = session.snapshot()
                 want = compiled(now)
-                ops = plan(session.with_sysctls(now, want), want, kinds)
+                now = session.with_sysctls(now, want)
+                ops = plan(now, want, kinds)
                 if ops:
                     transaction.run(session, now, ops, want, journal, deadline=deadline)
                 return ops
