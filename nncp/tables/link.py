@@ -101,7 +101,6 @@ def _below(link: LinkMessage, kind: Kind | None) -> dict[str, Any]:
     return {kind.below if kind else "base-iface": index} if index not in {0, link.index} else {}
 
 
-EVERY_LINK = frozenset(attr.name for attr in BASE_ATTRS)
 FLAT = tuple(attr for attr in BASE_ATTRS if not attr.nest and not attr.tie)
 NESTED = tuple(attr for attr in BASE_ATTRS if attr.nest)
 
@@ -164,13 +163,15 @@ def _sorted(op: Op, indexes: Indexes) -> tuple[list[bytes], list[bytes], list[by
     base: list[bytes] = []
     late: list[bytes] = []
     table = indexes.kinds.attrs("link", op.type)
+    kind = indexes.kinds.by_type.get(op.type)
+    own = {attr.name for attr in kind.attrs} if kind else set()  # a tap's `group` is not every link's
     data: dict[int, bytes] = {}
     for name, value in op.attrs.items():
         attr = table.get(name)
         if attr is None or value is None or not attr.number or (attr.create and op.verb == "change"):
             continue
         packed = pack(attr, value, indexes)
-        if name in EVERY_LINK:
+        if name not in own:
             (late if attr.late else base).append(_nested(attr, packed))
             continue
         before, combine = data.get(attr.number), attr.codec.combine
