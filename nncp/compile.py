@@ -6,17 +6,16 @@ verification and a later look for drift all see the same wish.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from nncp.addresses import address_rows, defaults, without_addresses
 from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
 from nncp.kinds.kind import Fault, Kind
 from nncp.routes import route_rows
-from nncp.tables.address import is_kernels_own, is_v6
 from nncp.tables.kinds import Kinds
 
 if TYPE_CHECKING:
@@ -99,11 +98,20 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
         _interface(desk, i, interface)
     _links_together(desk)
     routes = state.routes.config if is_given(state.routes) and state.routes else ()
-    for row, index in route_rows(
-        tuple(routes or ()) if is_given(routes) else (), host, desk.will_be, desk.fault
-    ):
-        desk.add(row, ("routes", "config", index))
+    wished = route_rows(
+        tuple(routes or ()) if is_given(routes) else (), host, desk.out.rows, desk.will_be, desk.fault
+    )
+    for row, index in wished:
+        path = ("routes", "config", index) if index is not None else _taker(desk, row)
+        desk.add(row, path)
     return desk.out
+
+
+def _taker(desk: _Desk, row: Row) -> Path:
+    """Return the place of what takes a route away: where its link loses its addresses."""
+    names = {hop[0] for hop in desk.host.attr(*row.key, name="nexthops", default=())}
+    origins = desk.out.origins.items()
+    return next((path for key, path in origins if key[0] == "address" and key[1] in names), ())
 
 
 def _interface(desk: _Desk, index: int, interface: Interface) -> None:
@@ -154,19 +162,8 @@ def _absent(name: str, kind: Kind, host: Host) -> Iterator[Row]:
         return
     if ("port", name) in host:
         yield Row(("port", name), absent=True)
-    yield from _without_addresses(name, host, families=(4, 6))
-
-
-def _without_addresses(name: str, host: Host, *, families: tuple[int, ...]) -> Iterator[Row]:
-    for row in host.of("address", name):
-        if is_kernels_own(row.key, row.attrs):
-            continue
-        if (6 if is_v6(row.key[2]) else 4) in families:
-            yield Row(row.key, absent=True)
-    for row in host.table("route"):
-        hops = row.attrs.get("nexthops", ())
-        if hops and all(hop[0] == name for hop in hops) and (6 if row.key[1] == "ipv6" else 4) in families:
-            yield Row(row.key, absent=True)
+    yield from without_addresses(name, host, families=(4, 6))
+    yield from defaults(name, host)
 
 
 def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
@@ -234,40 +231,11 @@ def _controller(desk: _Desk, path: Path, interface: Interface) -> None:
 
 
 def _addresses(desk: _Desk, path: Path, interface: Interface) -> None:
-    families: tuple[tuple[int, Any], ...] = ((4, interface.ipv4), (6, interface.ipv6))
-    for version, ip in families:
-        if not is_given(ip):
-            continue
-        where: Path = (*path, f"ipv{version}")
-        if ip.enabled is False or ip.enabled is None:
-            rows = _without_addresses(interface.name, desk.host, families=(version,))
-        else:
-            rows = _static(interface.name, ip, version, desk.host)
-        for row in rows:
-            desk.add(row, (*where, "address") if row.key[0] == "address" else where)
-        if version == 6:
-            value = "1" if ip.enabled is False else "0"
-            desk.add(Row(("sysctl", f"net/ipv6/conf/{interface.name}/disable_ipv6"), {"value": value}), where)
-
-
-def _static(name: str, ip: Any, version: int, host: Host) -> Iterator[Row]:
-    if not is_given(ip.address):
-        return
-    wanted = {f"{entry.ip}/{entry.prefix_length}" for entry in ip.address if not _is_link_local(entry.ip)}
-    for row in host.of("address", name):
-        if is_kernels_own(row.key, row.attrs):
-            continue
-        if is_v6(row.key[2]) == (version == 6) and row.key[2] not in wanted:
-            yield Row(row.key, absent=True)
-    for entry in ip.address:
-        if (text := f"{entry.ip}/{entry.prefix_length}") in wanted:
-            yield Row(("address", name, text))
-
-
-def _is_link_local(address: str) -> bool:
-    # Shown and never wanted: the kernel makes them from the MAC address.
-    parsed = ipaddress.ip_address(address)
-    return parsed.version == 6 and parsed.is_link_local
+    for version, ip in ((4, interface.ipv4), (6, interface.ipv6)):
+        if is_given(ip):
+            where: Path = (*path, f"ipv{version}")
+            for row in address_rows(interface.name, ip, version, desk.host):
+                desk.add(row, (*where, "address") if row.key[0] == "address" else where)
 
 
 def _links_together(desk: _Desk) -> None:
@@ -295,7 +263,7 @@ def _check_port(desk: _Desk, row: Row, path: Path) -> None:
             row.name, path, f"{row.name} names the controller {controller}, which is not there", _there(desk)
         )
     if desk.host.attr("port", row.name, name="controller") != controller:
-        for lost in _without_addresses(row.name, desk.host, families=(4, 6)):
+        for lost in without_addresses(row.name, desk.host, families=(4, 6)):
             desk.add(lost, path, implied=True)
 
 

@@ -42,6 +42,12 @@ def plan_rows(now: Host, want: Iterable[Row], *, kinds: Kinds = KINDS) -> list[O
     return plan(now, list(want), kinds)
 
 
+def foresee(now: Host, want: Iterable[Row], *, kinds: Kinds = KINDS) -> list[Op]:
+    """Return the writes between `now` and `want`, and what they take of routes that `now` leaves out."""
+    with Channel() as channel:
+        return transaction.Session(channel, kinds).foresee(now, list(want))[1]
+
+
 def apply_rows(
     want: Iterable[Row],
     *,
@@ -82,8 +88,7 @@ def apply_compiled(
                     transaction.undo(session, journal)
                 now = session.snapshot()
                 want = compiled(now)
-                now = session.with_sysctls(now, want)
-                ops = plan(now, want, kinds)
+                now, ops = session.foresee(session.with_sysctls(now, want), want)
                 if ops:
                     transaction.run(session, now, ops, want, journal, deadline=deadline)
                 return ops

@@ -40,6 +40,20 @@ def companions(key: Key, rows: Rows, kinds: Kinds) -> list[Key]:
     ]
 
 
+def upheld(rows: Iterable[Key], kinds: Kinds) -> dict[Key, list[Key]]:
+    """Return what rows keep alive together, each with the rows that do: a link's IPv4, by its addresses."""
+    found: dict[Key, list[Key]] = {}
+    for key in rows:
+        for shared in kinds.tables[key[0]].upholds(key):
+            found.setdefault(shared, []).append(key)
+    return found
+
+
+def lives_on(key: Key, rows: Rows, kinds: Kinds) -> Iterable[Key]:
+    """Return what of that the row `key` of `rows` needs."""
+    return kinds.tables[key[0]].lives_on(key, rows[key])
+
+
 def closure(roots: Iterable[Key], rows: Rows, kinds: Kinds) -> set[Key]:
     """Return `roots` and everything of `rows` that goes with them."""
     gone = {key for key in roots if key in rows}
@@ -47,12 +61,18 @@ def closure(roots: Iterable[Key], rows: Rows, kinds: Kinds) -> set[Key]:
         return gone
     needed_by: dict[Key, list[Key]] = {}
     for key in rows:
-        for need in needs(key, rows, kinds):
+        for need in (*needs(key, rows, kinds), *lives_on(key, rows, kinds)):
             needed_by.setdefault(need, []).append(key)
+    left = {shared: len(keys) for shared, keys in upheld(rows, kinds).items()}
     todo = list(gone)
     while todo:
         key = todo.pop()
-        found = {*needed_by.get(key, ()), *companions(key, rows, kinds)} - gone
+        found = {*needed_by.get(key, ()), *companions(key, rows, kinds)}
+        for shared in kinds.tables[key[0]].upholds(key):
+            left[shared] -= 1
+            if not left[shared]:
+                found.update(needed_by.get(shared, ()))
+        found -= gone
         gone |= found
         todo += found
     return gone

@@ -15,7 +15,7 @@ from msgspec import Struct
 from nncp.errors import Error, ErrorKind
 from nncp.host import Cost, Host, Key, Op, Row
 from nncp.kinds.kind import Attr, Tie
-from nncp.needs import closure, companions, needs, rests_on
+from nncp.needs import closure, companions, lives_on, needs, rests_on, upheld
 from nncp.tables.kinds import Kinds
 from nncp.tables.table import references
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from nncp.tables.table import Rows
 
-UNCOMPARED = frozenset({"index", "type", "secondary-to", "peer-index", "valid", "preferred", "elsewhere"})
+UNCOMPARED = frozenset(
+    {"index", "type", "secondary-to", "peer-index", "valid", "preferred", "expires", "elsewhere"}
+)
 """Attributes that identify or inform, and are no wish of their own: another `type` is another link."""
 
 
@@ -42,6 +44,7 @@ class _Book(Struct, frozen=True):
     now: dict[Key, Mapping[str, Any]]
     want: dict[Key, Row]
     kinds: Kinds
+    shared: dict[Key, list[Key]]
 
 
 def plan(now: Host, want: Iterable[Row], kinds: Kinds) -> list[Op]:
@@ -55,7 +58,7 @@ def plan(now: Host, want: Iterable[Row], kinds: Kinds) -> list[Op]:
     """
     wanted = {row.key: row for row in want}
     renaming = _renamed(now, wanted.values(), kinds)
-    book = _Book(renaming.rows, wanted, kinds)
+    book = _Book(renaming.rows, wanted, kinds, upheld({**renaming.rows, **wanted}, kinds))
     gone = closure([*_roots(book), *renaming.taken], book.now, kinds)
     target = _target(book, gone)
     removals = _removals(book, gone, target, renaming.taken)
@@ -125,11 +128,16 @@ def _roots(book: _Book) -> Iterator[Key]:
             yield key
         elif key[0] == "link":
             yield from _in_the_way(row, have, book)
-        elif book.kinds.tables[key[0]].replaced and difference(have, row):
+        elif _is_replaced(row, have, book.kinds):
             yield key
         elif key[0] == "port" and row.attrs.get("controller", have["controller"]) != have["controller"]:
             yield key
             yield from _down_for_port(row, book)
+
+
+def _is_replaced(row: Row, have: Mapping[str, Any], kinds: Kinds) -> bool:
+    table = kinds.tables[row.key[0]]
+    return table.replaced and not difference(have, row).keys() <= table.live
 
 
 def _down_for_port(row: Row, book: _Book) -> Iterator[Key]:
@@ -199,11 +207,13 @@ def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Ke
             del target[key]
     unmentioned = [key for key in target if key in gone and key not in book.want]
     while True:
-        lost = [key for key in unmentioned if key in target and not _stands(key, target, book)]
+        left = [key for key in unmentioned if key in target]
+        lost = {key for key in left if not _stands(key, target, book)} or _fallen(left, target, book)
         for key in lost:
             del target[key]
         if not lost:
             break
+    _refuse_what_cannot_return(gone, book)
     for key in gone & target.keys():
         attrs = target[key]
         kind = book.kinds.by_type.get(attrs.get("type", "")) if key[0] == "link" else None
@@ -216,18 +226,41 @@ def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Ke
             )
 
 
+def _fallen(keys: Iterable[Key], target: Rows, book: _Book) -> set[Key]:
+    by_table: dict[str, list[Key]] = {}
+    for key in keys:
+        by_table.setdefault(key[0], []).append(key)
+    found = (book.kinds.tables[name].fallen(rows, target) for name, rows in by_table.items())
+    return set().union(*found)
+
+
+def _refuse_what_cannot_return(gone: Iterable[Key], book: _Book) -> None:
+    """Refuse to take away what no rollback could make again."""
+    for key in sorted(gone):
+        table = book.kinds.tables[key[0]]
+        if why := table.cannot_be_made(book.now[key]):
+            raise Error(
+                f"{table.what(key, book.now[key])} would go, and could not be made again: {why}",
+                kind=ErrorKind.UNSUPPORTED,
+                subject=key[1] if table.about else key[3],
+                hint="remove it first, if it may go, and make it again afterwards",
+            )
+
+
 def _stands(key: Key, target: Rows, book: _Book) -> bool:
     """Whether everything that `key` needs will be there: what it needed until now, but for what is moot."""
     attrs = target[key]
     if pair := _pair(key, attrs, book.kinds):
         other = target.get((key[0], pair))
         return other is not None and _pair((key[0], pair), other, book.kinds) in {"", key[1]}
-    if key[0] == "route" and not all(need in target for need in needs(key, book.now, book.kinds)):
-        return False  # its source address goes for good
     if key[0] == "vlans" and (port := book.now.get(("port", key[1]))):
         # Membership of another controller, or of none, has VLANs of its own.
         return bool(target.get(("port", key[1]), {}).get("controller") == port["controller"])
-    return all(need in target for need in needs(key, target, book.kinds))
+    return all(need in target for need in needs(key, target, book.kinds)) and all(
+        any(row in target for row in book.shared[need])
+        for need in lives_on(key, target, book.kinds)
+        if need in book.shared
+    )
 
 
 def _pair(key: Key, attrs: Mapping[str, Any], kinds: Kinds) -> str:
@@ -237,11 +270,17 @@ def _pair(key: Key, attrs: Mapping[str, Any], kinds: Kinds) -> str:
 
 def _removals(book: _Book, gone: set[Key], target: Rows, already: frozenset[Key]) -> Iterator[Op]:
     """Yield the removals of what does not go by itself with something else that goes, leaves first."""
+    lost = gone | {
+        shared
+        for shared, keys in book.shared.items()
+        if (held := [key for key in keys if key in book.now]) and gone.issuperset(held)
+    }
     taken = {
         key
         for key in gone
         if key in already
         or any(need in gone for need in needs(key, book.now, book.kinds))
+        or any(need in lost for need in lives_on(key, book.now, book.kinds))
         or any(other in gone and other < key for other in companions(key, book.now, book.kinds))
     }
     for key in sorted(gone, key=lambda key: (-book.kinds.rank[key[0]], key)):
@@ -287,37 +326,53 @@ def _touched(book: _Book, gone: set[Key], target: Rows) -> list[Key]:
 
 
 def _ordered(keys: list[Key], target: Rows, book: _Book) -> Iterator[Key]:
-    """Sort `keys` over `needs`; among equals, by table and then as they were written (Kahn's algorithm)."""
-    pending = set(keys)
-    place = {key: (book.kinds.rank[key[0]], i, key) for i, key in enumerate(keys)}
-    ports = _ports_by_controller(keys, target)
-    waits: dict[Key, int] = {}
+    """Sort `keys` over `needs`; among equals, by table and each table's own turn (Kahn's algorithm)."""
+    waits_for = _waits(keys, target, book)
+    place = {key: _place(key, i, target, book) for i, key in enumerate(keys)}
+    waits = {key: len(found) for key, found in waits_for.items()}
     frees: dict[Key, list[Key]] = {}
+    for key, found in waits_for.items():
+        for need in found:
+            frees.setdefault(need, []).append(key)
+    ready = [(place.get(key, ()), key) for key, count in waits.items() if not count]
+    heapq.heapify(ready)
+    done = 0
+    while ready:
+        key = heapq.heappop(ready)[1]
+        if key in place:
+            done += 1
+            yield key
+        for other in frees.get(key, ()):
+            waits[other] -= 1
+            if not waits[other]:
+                heapq.heappush(ready, (place.get(other, ()), other))
+    if done < len(keys):
+        _refuse_cycle([key for key in keys if waits[key]], target)
+
+
+def _place(key: Key, number: int, target: Rows, book: _Book) -> tuple[Any, ...]:
+    table = book.kinds.tables[key[0]]
+    return (book.kinds.rank[key[0]], *table.turn(key, target[key], number))
+
+
+def _waits(keys: list[Key], target: Rows, book: _Book) -> dict[Key, set[Key]]:
+    """Return what is to be written before each of `keys`, and before what some of them uphold together."""
+    pending = set(keys)
+    ports = _ports_by_controller(keys, target)
+    waits: dict[Key, set[Key]] = {}
+    for shared, rows in book.shared.items():
+        if found := pending.intersection(rows):
+            waits[shared] = found
     for key in keys:
         asked = book.want[key].needs if key in book.want else ()
-        found = {
-            need for need in (*needs(key, target, book.kinds), *asked) if need in pending and need != key
-        }
+        found = {need for need in (*needs(key, target, book.kinds), *asked) if need in pending}
+        found.update(need for need in lives_on(key, target, book.kinds) if need in waits)
         if key[0] == "link":
             # A VLAN takes its MAC address from below when it is made, and a bridge has its from its ports.
             for base in rests_on(key, target, book.kinds):
                 found |= ports.get(base, set())
-        waits[key] = len(found)
-        for need in found:
-            frees.setdefault(need, []).append(key)
-    ready = [place[key] for key in keys if not waits[key]]
-    heapq.heapify(ready)
-    count = 0
-    while ready:
-        key = heapq.heappop(ready)[2]
-        count += 1
-        yield key
-        for other in frees.get(key, ()):
-            waits[other] -= 1
-            if not waits[other]:
-                heapq.heappush(ready, place[other])
-    if count < len(keys):
-        _refuse_cycle([key for key in keys if waits[key]], target)
+        waits[key] = found - {key}
+    return waits
 
 
 def _ports_by_controller(keys: Iterable[Key], target: Rows) -> dict[str, set[Key]]:
@@ -357,7 +412,8 @@ def _creation(row: Row, target: Rows, book: _Book, *, asked: bool) -> Iterator[O
         attrs["peer-index"] = pair["index"]
     guards = {attr.without for name, attr in table.items() if name in attrs and attr.without in attrs}
     first = {name: value for name, value in attrs.items() if name not in guards}
-    yield Op("create", row.key, first, type=kind, back=not asked, old=_given(row, target))
+    old = book.now.get(row.key, {}) if book.kinds.tables[row.key[0]].whole else _given(row, target)
+    yield Op("create", row.key, first, type=kind, back=not asked, old=old)
     if guards:
         yield Op("change", row.key, {name: attrs[name] for name in sorted(guards)}, type=kind, back=not asked)
 
@@ -417,7 +473,9 @@ def _changes(row: Row, have: Mapping[str, Any], book: _Book, target: Rows) -> It
     if switch and have.get(switch):
         yield Op("change", row.key, {switch: False}, {switch: True}, type=kind)
     wanted = {name: value for name, value in wanted.items() if name != switch} if switch else wanted
-    if wanted:
+    if wanted and book.kinds.tables[row.key[0]].whole:
+        yield Op("change", row.key, row.attrs, have)
+    elif wanted:
         yield Op("change", row.key, wanted, {name: have.get(name) for name in wanted}, type=kind)
     if switch and on:
         yield Op("change", row.key, {switch: True}, {switch: False}, type=kind)

@@ -52,7 +52,7 @@ def render_plan(ops: Sequence[Op], kinds: Kinds) -> list[str]:
         return ["No changes."]
     again = _made_again(ops)
     lines = [line for op in ops if (line := _line(op, again, kinds.tables[op.key[0]]))]
-    return [*lines, _summary(lines, _flapping(ops, again), _restored(ops, kinds))]
+    return [*lines, *_taken(ops, kinds), _summary(lines, _flapping(ops, again), _restored(ops, kinds))]
 
 
 def _made_again(ops: Sequence[Op]) -> set[Key]:
@@ -63,7 +63,7 @@ def _made_again(ops: Sequence[Op]) -> set[Key]:
 def _line(op: Op, again: set[Key], table: Table) -> str:
     if op.back or (op.key in again and op.verb == "remove"):
         return ""
-    if op.implied and not table.told:
+    if op.implied and (not table.told or table.counted(op.old)):
         return ""
     if op.key in again and op.key[0] == "up":
         return f"! {op.key[1]:<15} goes down and comes up again"
@@ -71,6 +71,19 @@ def _line(op: Op, again: set[Key], table: Table) -> str:
         return f"! {op.key[1]:<15} is deleted and made again: {table.what(op.key, op.attrs)}"
     mark = table.marks.get(op.verb, MARKS[op.verb])
     return f"{mark} {f'{op.key[1]:<15} ' if table.about else ''}{_text(op, table)}"
+
+
+def _taken(ops: Sequence[Op], kinds: Kinds) -> list[str]:
+    """Return a line for each link and each other owner of rows that go with it."""
+    count: Counter[tuple[str, str, str]] = Counter()
+    for op in ops:
+        table = kinds.tables[op.key[0]]
+        if op.implied and (whose := table.counted(op.old)):
+            count[next(iter(table.links(op.key, op.old)), ""), op.key[0], whose] += 1
+    return [
+        f"  {link:<15} takes {number} {kinds.tables[name].plural if number > 1 else name} of {whose} with it"
+        for (link, name, whose), number in count.items()
+    ]
 
 
 def _text(op: Op, table: Table) -> str:

@@ -9,85 +9,234 @@ from msgspec import Struct
 
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
+from nncp.leaving import Leaving
+from nncp.tables.route import (
+    CONFIG_PROTOCOLS,
+    OF_THE_LINK,
+    RTPROT_STATIC,
+    SHOWN_TYPES,
+    Reach,
+    protocol_word,
+    words,
+)
+from nncp.tables.rtmsg import RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, Hop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from nncp.document.state import Route
+
+    Fault = Callable[[str, tuple[str | int, ...], str, str], None]
 
 MAIN_TABLE = 254
 V6_METRIC = 1024  # what the kernel gives a route without one (net/ipv6/route.c, IP6_RT_PRIO_USER)
 NO_HOP = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (how nmstate shows a route without a gateway)
+OF_ANOTHER = ("source", "cwnd", "metrics", "kept", "expires", "nexthop-id")
+"""What a route had when all its hops were others."""
 
 
 def route_rows(
     routes: Sequence[Route],
     host: Host,
+    wanted: Mapping[Key, Row],
     will_be: Callable[[str], bool],
-    fault: Callable[[str, tuple[str | int, ...], str, str], None],
-) -> Iterator[tuple[Row, int]]:
-    """Yield each wanted row with the index of the entry that asks for it.
+    fault: Fault,
+) -> Iterator[tuple[Row, int | None]]:
+    """Yield each wanted row with the index of the entry that asks for it, or None where no entry does.
 
     Args:
         routes: the entries of `routes.config`.
         host: the rows as they are.
+        wanted: what the document asks for besides.
         will_be: whether an interface will be there.
         fault: takes (subject, path, message, hint) of what is wrong.
 
     """
-    book = _Book({row.key: list(row.attrs.get("nexthops", ())) for row in host.table("route")}, {}, {})
-    for index, route in enumerate(routes):
+    book = _opened(host, Leaving(wanted, host))
+    for number, route in enumerate(routes):
         if route.state == "absent":
-            _take_away(book, route, index, host)
-    for index, route in enumerate(routes):
-        if route.state != "absent" and _is_sound(route, index, will_be, fault):
-            _put(book, route, index)
+            _take_away(book, route, number)
+    sound = [
+        (index, route)
+        for index, route in enumerate(routes)
+        if route.state != "absent" and _is_sound(route, index, will_be, fault)
+    ]
+    for number, route in sound:
+        _put(book, route, number, fault)
+    _check_gateways(book, sound, wanted, fault)
     for key, index in book.origin.items():
-        hops = tuple(book.hops.get(key, ()))
-        if hops or key in book.attrs:
-            yield Row(key, {**book.attrs.get(key, {}), "nexthops": hops}), index
-        else:
-            yield Row(key, absent=True), index
+        yield _row(book, key), index
 
 
 class _Book(Struct):
-    """What becomes of each route: its hops, which entry decided, and what that entry says besides."""
+    """What becomes of each route: its hops, which entry decided, and what that entry says besides.
 
-    hops: dict[Key, list[tuple[str, str, int, bool]]]
-    origin: dict[Key, int]
+    `alike` holds the keys that one destination, table and metric have; `new` those whose hops are all new.
+    """
+
+    host: Host
+    leaving: Leaving
+    hops: dict[Key, list[Hop]]
+    alike: dict[Key, list[Key]]
+    origin: dict[Key, int | None]
     attrs: dict[Key, dict[str, Any]]
 
 
-def _take_away(book: _Book, route: Route, index: int, host: Host) -> None:
-    for row in _matching(route, host):
+def _opened(host: Host, leaving: Leaving) -> _Book:
+    """Return the book of the host's routes, without the hops through links that lose their addresses."""
+    book = _Book(host, leaving, {}, {}, {}, {})
+    for row in host.table("route"):
+        hops = list(row.attrs.get("nexthops", ()))
+        book.alike.setdefault(row.key[:5], []).append(row.key)
+        book.hops[row.key] = hops
+        protocol = row.attrs.get("protocol", RTPROT_STATIC)
+        if protocol in OF_THE_LINK and (
+            lost := [hop for hop in hops if leaving.takes(row.key, hop, protocol)]
+        ):
+            book.hops[row.key] = [hop for hop in hops if hop not in lost]
+            book.origin[row.key] = None
+    return book
+
+
+def _row(book: _Book, key: Key) -> Row:
+    hops = sorted(book.hops.get(key, ()))
+    if not hops and key not in book.attrs:
+        return Row(key, absent=True)
+    if len(hops) == 1:
+        hops = [(*hops[0][:2], 1, *hops[0][3:])]  # a weight among one is none, and the kernel drops it
+    had = book.host.attr(*key, name="nexthops", default=())
+    attrs: dict[str, Any] = {}
+    if key in book.host and not any(hop in had for hop in hops):
+        attrs = {name: None for name in OF_ANOTHER if name in book.host.rows[key].attrs}
+    if tuple(hops) != had and key in book.host:
+        attrs["scope"] = _scope(key, hops)
+    return Row(key, {**attrs, **book.attrs.get(key, {}), "nexthops": tuple(hops)})
+
+
+def _scope(key: Key, hops: Iterable[Hop]) -> int:
+    has_gateway = key[1] == "ipv6" or any(hop[1] for hop in hops) or not hops
+    return RT_SCOPE_UNIVERSE if has_gateway else RT_SCOPE_LINK
+
+
+def _take_away(book: _Book, route: Route, index: int) -> None:
+    for row in _matching(route, book.host):
         book.hops[row.key] = [hop for hop in book.hops[row.key] if not _matches_hop(route, hop)]
         book.origin[row.key] = index
 
 
-def _put(book: _Book, route: Route, index: int) -> None:
-    key = _key(route)
-    book.origin[key] = index
+def _put(book: _Book, route: Route, index: int, fault: Fault) -> None:
     kind = str(route.route_type) if is_given(route.route_type) else "unicast"
+    hop = _hop(route) if kind == "unicast" else None
+    key = _place(book, _key(route), kind, hop)
+    if stranger := _stranger(book, key, hop):
+        message = (
+            f"a route of {protocol_word(stranger)} with this destination and metric stands there:"
+            f" {words(key, stranger)}"
+        )
+        hint = "give this one another metric, or make what put the other there take it away"
+        fault(key[3], ("routes", "config", index), message, hint)
+        return
+    book.origin[key] = index
+    hops = book.hops.setdefault(key, [])
+    if key not in book.host:
+        book.alike.setdefault(key[:5], []).append(key)
     attrs = book.attrs.setdefault(key, {"type": kind})
+    if book.host.attr(*key, name="protocol", default=RTPROT_STATIC) not in CONFIG_PROTOCOLS:
+        attrs |= {"protocol": RTPROT_STATIC, "expires": None}
     if is_given(route.source):
         attrs["source"] = str(route.source)
-    hops = book.hops.setdefault(key, [])
-    if kind == "unicast" and (hop := _hop(route)) not in hops:
-        hops.append(hop)
+    if isinstance(route.cwnd, int):
+        attrs["cwnd"] = int(route.cwnd)
+    if hop is None:
+        hops.clear()
+    else:
+        _add_hop(hops, hop, weighted=isinstance(route.weight, int))
 
 
-def _is_sound(
-    route: Route,
-    index: int,
-    will_be: Callable[[str], bool],
-    fault: Callable[[str, tuple[str | int, ...], str, str], None],
-) -> bool:
+def _place(book: _Book, key: Key, kind: str, hop: Hop | None) -> Key:
+    """Return the key of the route that an entry is about: one that has its hop, or else the first."""
+    for other in book.alike.get(key, ()):
+        attrs = book.host.rows[other].attrs if other in book.host else book.attrs.get(other, {})
+        if attrs.get("type", "unicast") == kind and (
+            hop is None or any(known[:2] == hop[:2] for known in book.hops[other])
+        ):
+            return other
+    return key
+
+
+def _stranger(book: _Book, key: Key, hop: Hop | None) -> Mapping[str, Any] | None:
+    """Return the route of another protocol that an entry would replace, unless it is the very same."""
+    row = book.host.get(*key)
+    if row is None or row.attrs.get("protocol", RTPROT_STATIC) in CONFIG_PROTOCOLS or key in book.attrs:
+        return None
+    hops = book.hops[key]
+    if row.attrs.get("nexthops") and not hops:
+        return None  # it goes with the addresses of its link
+    same = hop is not None and [known[:2] for known in hops] == [hop[:2]]
+    return None if same else row.attrs
+
+
+def _add_hop(hops: list[Hop], hop: Hop, *, weighted: bool) -> None:
+    """Add a hop, or give one that is there its weight; what a document has no word for stays (onlink)."""
+    for at, known in enumerate(hops):
+        if known[:2] == hop[:2]:
+            hops[at] = (*known[:2], hop[2] if weighted else known[2], *known[3:])
+            return
+    hops.append(hop)
+
+
+def _is_sound(route: Route, index: int, will_be: Callable[[str], bool], fault: Fault) -> bool:
     name = str(route.next_hop_interface) if is_given(route.next_hop_interface) else ""
     if name and not will_be(name):
         path = ("routes", "config", index, "next-hop-interface")
         fault(name, path, f"the route to {route.destination} leaves by {name}, which is not there", "")
         return False
     return True
+
+
+def _check_gateways(
+    book: _Book, routes: Iterable[tuple[int, Route]], wanted: Mapping[Key, Row], fault: Fault
+) -> None:
+    """Tell of gateways that the kernel will not find: fib_check_nh() wants them on the link."""
+    asked = [(index, route, _hop(route)) for index, route in routes if not is_given(route.route_type)]
+    asked = [entry for entry in asked if entry[2][1] and not _stays(book, entry[2])]
+    if not asked:
+        return
+    reach = Reach(_as_it_will_be(book, wanted))
+    for index, route, (name, via, *_) in asked:
+        if reach.has(name, via) or (":" in via and ("link", name) in book.host):
+            continue  # of an IPv6 link that is there a router may have advertised prefixes, which are no rows
+        prefixes = reach.prefixes(name)
+        fault(
+            name,
+            ("routes", "config", index, "next-hop-address"),
+            f"the gateway {via} of {route.destination} is outside every prefix of {name}"
+            f" ({', '.join(prefixes) or 'which has no address'})",
+            f"add a route to the gateway itself, {via}/{128 if ':' in via else 32} with only"
+            f" next-hop-interface: {name}; what `onlink` makes elsewhere is that",
+        )
+
+
+def _stays(book: _Book, hop: Hop) -> bool:
+    """Whether a gateway is one already, and its link keeps what it was reached by."""
+    family = "ipv6" if ":" in hop[1] else "ipv4"
+    return not book.leaving.any_of(hop[0], family) and any(
+        known[:2] == hop[:2]
+        for row in book.host.table("route")
+        if row.key[1] == family
+        for known in row.attrs.get("nexthops", ())
+    )
+
+
+def _as_it_will_be(book: _Book, wanted: Mapping[Key, Row]) -> Iterator[tuple[Key, Mapping[str, Any]]]:
+    for row in book.host.table("address"):
+        if row.key not in wanted:
+            yield row.key, row.attrs
+    for key, row in wanted.items():
+        if key[0] == "address" and not row.absent:
+            yield key, {**(book.host.rows[key].attrs if key in book.host else {}), **row.attrs}
+    for key, hops in book.hops.items():
+        yield key, {"nexthops": hops}
 
 
 def _key(route: Route) -> Key:
@@ -100,31 +249,43 @@ def _key(route: Route) -> Key:
     return ("route", family, str(table), str(network), str(metric))
 
 
-def _hop(route: Route) -> tuple[str, str, int, bool]:
+def _hop(route: Route) -> Hop:
     via = str(route.next_hop_address) if is_given(route.next_hop_address) else ""
     weight = int(route.weight) if isinstance(route.weight, int) else 1
     return (str(route.next_hop_interface), "" if via in NO_HOP else via, weight, False)
 
 
 def _matching(route: Route, host: Host) -> Iterator[Row]:
-    """Yield the host's routes that have every property that an absent entry names."""
+    """Yield the host's routes that have every property that an absent entry names.
+
+    Only what an administrator put there: a routing daemon's or a DHCP client's routes are theirs to remove.
+    """
     for row in host.table("route"):
         _, _, table, network, metric, *_ = row.key
         hops = row.attrs.get("nexthops", ())
         kind = row.attrs.get("type", "unicast")
         if (
-            (not is_given(route.destination) or str(route.destination) == network)
+            row.attrs.get("protocol", RTPROT_STATIC) in CONFIG_PROTOCOLS
+            and kind in SHOWN_TYPES
+            and (not is_given(route.destination) or str(route.destination) == network)
             and (not is_given(route.table_id) or not route.table_id or str(route.table_id) == table)
             and (not isinstance(route.metric, int) or route.metric < 0 or str(int(route.metric)) == metric)
             and (not is_given(route.route_type) or route.route_type == kind)
             and (not is_given(route.source) or route.source == row.attrs.get("source"))
-            and (not hops or any(_matches_hop(route, hop) for hop in hops))
+            and (any(_matches_hop(route, hop) for hop in hops) if hops else not _names_hop(route))
         ):
             yield row
 
 
-def _matches_hop(route: Route, hop: tuple[str, str, int, bool]) -> bool:
-    name, via, weight, _ = hop
+def _names_hop(route: Route) -> bool:
+    """Whether an entry names a hop, which a blackhole has not; `lo` is where nmstate shows it to lead."""
+    name = route.next_hop_interface if is_given(route.next_hop_interface) else ""
+    via = route.next_hop_address if is_given(route.next_hop_address) else ""
+    return via not in NO_HOP or bool(name and not (name == "lo" and is_given(route.route_type)))
+
+
+def _matches_hop(route: Route, hop: Hop) -> bool:
+    name, via, weight, *_ = hop
     wanted = str(route.next_hop_address) if is_given(route.next_hop_address) else None
     return (
         (not is_given(route.next_hop_interface) or route.next_hop_interface == name)

@@ -22,6 +22,7 @@ from nncp.kinds.kind import Tie
 from nncp.needs import closure
 from nncp.netlink.carry import Carrier, Refused, sentence
 from nncp.netlink.channel import Channel, Events
+from nncp.netlink.others import losing, mentioned, with_others
 from nncp.netlink.snapshot import indexes, snapshot
 from nncp.pace import Limit
 from nncp.plan import plan
@@ -51,8 +52,10 @@ class Session:
         self.kinds = kinds
 
     def snapshot(self, want: Iterable[Row] = ()) -> Host:
-        """Return the rows of the namespace, with the sysctls that `want` mentions."""
-        return self.with_sysctls(snapshot(self.channel, self.kinds), want)
+        """Return the rows of the namespace, with the sysctls and the others' routes that `want` mentions."""
+        want = list(want)
+        host = self.with_sysctls(snapshot(self.channel, self.kinds), want)
+        return with_others(self.channel, host, mentioned(want))
 
     @staticmethod
     def with_sysctls(host: Host, want: Iterable[Row]) -> Host:
@@ -65,6 +68,12 @@ class Session:
     def plan(self, want: Sequence[Row]) -> list[Op]:
         """Return what is still between the namespace and `want`."""
         return plan(self.snapshot(want), want, self.kinds)
+
+    def foresee(self, now: Host, want: Sequence[Row]) -> tuple[Host, list[Op]]:
+        """Return `now` with the others' routes that a plan would take along, and the plan to `want`."""
+        ops = plan(now, want, self.kinds)
+        whole = with_others(self.channel, now, losing(now, ops))
+        return whole, ops if whole is now else plan(whole, want, self.kinds)
 
     def carry_out(self, ops: Sequence[Op]) -> None:
         """Carry out `ops`.
@@ -203,7 +212,7 @@ def roll_back(session: Session, rows: Sequence[Row]) -> list[Op]:
             want = (
                 [*rows, *_late_comers(rows, now)] if settled else _without_followers(rows, now, session.kinds)
             )
-            ops = plan(now, want, session.kinds)
+            _, ops = session.foresee(now, want)
             if not ops:
                 break
             try:

@@ -172,7 +172,7 @@ def plan(found: Sequence[Document], output: str) -> tuple[str, bool]:
     want = wish(host)
     host = engine.with_sysctls(host, want)
     try:
-        ops = engine.plan_rows(host, want)
+        ops = engine.foresee(host, want)
     except Error as error:
         raise wish.located(error) from error
     return _told(ops, output), bool(ops)

@@ -195,6 +195,23 @@ class _Query(metaclass=Lax):
         return {"description": "shown, ignored when applied"}
 
 
+class LifeTime(str, metaclass=Lax):
+    """How long an address is valid: only a query tells, and `forever` is what one that is asked for is."""
+
+    __slots__ = ()
+    plain = str
+
+    @classmethod
+    def read(cls, value: Any) -> str:
+        """Return it as text."""
+        return str(value)
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """Return the JSON Schema that takes anything."""
+        return {"description": "shown; an address with one stays as it is"}
+
+
 if TYPE_CHECKING:  # what the properties hold; bool and UnsetType cannot be subclassed as int and str can
     LaxBool: TypeAlias = bool
     Query: TypeAlias = UnsetType

@@ -26,6 +26,7 @@ from nncp.document.lax import (
     LaxBool,
     LaxEnum,
     LaxInt,
+    LifeTime,
     MacAddress,
     Maybe,
     Mtu,
@@ -100,7 +101,7 @@ class Ipv4Entry(Section, frozen=True):
     ip: Ipv4Address
     prefix_length: Ipv4Prefix
     mptcp_flags: Query = UNSET
-    valid_life_time: Query = UNSET
+    valid_life_time: Maybe[LifeTime] = UNSET
     preferred_life_time: Query = UNSET
 
 
@@ -110,7 +111,7 @@ class Ipv6Entry(Section, frozen=True):
     ip: Ipv6Address
     prefix_length: Ipv6Prefix
     mptcp_flags: Query = UNSET
-    valid_life_time: Query = UNSET
+    valid_life_time: Maybe[LifeTime] = UNSET
     preferred_life_time: Query = UNSET
 
 

@@ -13,7 +13,8 @@ from nncp.errors import Error, ErrorKind
 from nncp.netlink import tap
 from nncp.netlink.channel import Channel, Refusal
 from nncp.netlink.indexes import Indexes
-from nncp.tables.table import Sysctl, Tap
+from nncp.netlink.usable import until_usable
+from nncp.tables.table import Sysctl, Tap, Usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -70,6 +71,7 @@ class Carrier:
         self.kinds = kinds
         self.namespaces: dict[str, int] = {}
         self.indexes = Indexes(kinds, indexes, self.namespaces)
+        self.usable: set[str] = set()
         self.queue: list[tuple[bytearray, Op]] = []
 
     def carry_out(self, ops: Sequence[Op], written: Callable[[Op], None] = lambda _: None) -> None:
@@ -100,10 +102,18 @@ class Carrier:
         for write in self._writes(op):
             if isinstance(write, bytearray):
                 self.queue.append((write, op))
+            elif isinstance(write, Usable):
+                self._flush(written)
+                self._wait(write)
             else:
                 self._flush(written)
                 _write(write)
                 written(op)
+
+    def _wait(self, write: Usable) -> None:
+        if write.address not in self.usable:
+            until_usable(self.channel, write.address)
+            self.usable.add(write.address)
 
     def _make_again(self, op: Op, written: Callable[[Op], None]) -> None:
         """Make a link with the index that it had, if that is still nobody's; nothing follows in its batch."""
@@ -121,7 +131,7 @@ class Carrier:
             if isinstance(write, bytearray):
                 self.queue.append((write, op))
                 self._flush(written)
-            else:
+            elif not isinstance(write, Usable):
                 _write(write)
                 written(op)
 

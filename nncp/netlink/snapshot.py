@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING
 
 from nncp import wire
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from nncp.tables.kinds import Kinds
 
 
+TELLS_MAKERS = (5, 18)
+
+
 class Dumps:
     """The dumps of one snapshot: the links now, the rest when a table asks for it."""
 
@@ -22,6 +27,12 @@ class Dumps:
         self.links = [LinkMessage(data, kinds) for data in channel.dump(wire.RTM_GETLINK, DUMP)]
         self.names = {link.index: link.name for link in self.links}
 
+    @property
+    def tells_makers(self) -> bool:
+        """Whether this kernel says of an address who made it (IFA_PROTO)."""
+        numbers = re.findall(r"\d+", os.uname().release)[:2]
+        return tuple(int(number) for number in numbers) >= TELLS_MAKERS
+
     def dump(self, kind: int, body: bytes) -> list[bytes]:
         """Return the bodies of the messages that answer a dump."""
         return self.channel.dump(kind, body)
@@ -30,7 +41,8 @@ class Dumps:
 def snapshot(channel: Channel, kinds: Kinds) -> Host:
     """Return the rows of the channel's network namespace.
 
-    One dump of links, of addresses and of each family's routes; one more of VLANs where there is a bridge.
+    One dump of links, one of addresses, one of each family's routes of each protocol that is shown; one more
+    of VLANs where there is a bridge.
     """
     dumps = Dumps(channel, kinds)
     return Host(row for table in kinds.tables.values() for row in table.read(dumps))

@@ -1,7 +1,8 @@
 """Addresses: what `ip address` shows (struct ifaddrmsg; net/ipv4/devinet.c, net/ipv6/addrconf.c).
 
 Keys are ("address", name, "192.0.2.1/24"). Left out are those of router advertisements, which the kernel
-makes and unmakes by itself; its own link-local addresses are marked.
+makes and unmakes by itself; its own link-local addresses are marked. `after` is the address before this one
+in the kernel's list of the link and family, `lasting` that no lifetime ends.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nncp import wire
 from nncp.host import Row
 from nncp.tables.link import text
-from nncp.tables.table import Table
+from nncp.tables.table import SHARED, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +46,7 @@ def is_kernels_own(key: Key, attrs: Mapping[str, Any]) -> bool:
 
 def _read(dumps: Dumps) -> Iterator[Row]:
     primaries: dict[tuple[str, object], str] = {}
+    last: dict[tuple[str, int], str] = {}
     for data in dumps.dump(wire.RTM_GETADDR, wire.IFADDR.pack(0, 0, 0, 0, 0)):
         family, prefix, flags, scope, index = wire.IFADDR.unpack_from(data)
         given = wire.table(data, wire.IFADDR.size)
@@ -53,7 +55,10 @@ def _read(dumps: Dumps) -> Iterator[Row]:
             continue
         name, local = dumps.names[index], given.get(IFA_LOCAL) or given[IFA_ADDRESS]
         address = f"{socket.inet_ntop(family, local)}/{prefix}"
-        attrs = _attrs(family, given, flags, scope, name)
+        attrs = _attrs(family, given, flags, scope, name, dumps)
+        if not is_kernels_own(("address", name, address), attrs):
+            attrs["after"] = last.get((name, family), "")
+            last[name, family] = address
         if family == socket.AF_INET:
             subnet = (name, (prefix, int.from_bytes(given[IFA_ADDRESS], "big") >> (32 - prefix)))
             first = primaries.setdefault(subnet, address)
@@ -68,7 +73,9 @@ def _is_advertised(family: int, given: Mapping[int, bytes], flags: int) -> bool:
     return given.get(IFA_PROTO, b"\0")[0] == IFAPROT_KERNEL_RA
 
 
-def _attrs(family: int, given: Mapping[int, bytes], flags: int, scope: int, name: str) -> dict[str, Any]:
+def _attrs(
+    family: int, given: Mapping[int, bytes], flags: int, scope: int, name: str, dumps: Dumps
+) -> dict[str, Any]:
     attrs: dict[str, Any] = {"scope": scope}
     local, remote = given.get(IFA_LOCAL), given[IFA_ADDRESS]
     if local and local != remote:
@@ -78,8 +85,7 @@ def _attrs(family: int, given: Mapping[int, bytes], flags: int, scope: int, name
         label = text(given.get(IFA_LABEL, b""))
         if label and label != name:
             attrs["label"] = label
-    elif remote.startswith(LINK_LOCAL) and given.get(IFA_PROTO, b"\3")[0] == IFAPROT_KERNEL_LL:
-        # Kernels before 5.18 do not tell who made an address: link-local ones count as the kernel's own.
+    elif remote.startswith(LINK_LOCAL) and _maker(given, dumps) == IFAPROT_KERNEL_LL:
         attrs["protocol"] = IFAPROT_KERNEL_LL
     for word, flag in (("noprefixroute", IFA_F_NOPREFIXROUTE), ("manage-temporary", IFA_F_MANAGETEMPADDR)):
         if flags & flag:
@@ -89,9 +95,16 @@ def _attrs(family: int, given: Mapping[int, bytes], flags: int, scope: int, name
     preferred, valid = struct.unpack_from(
         "=II", given.get(IFA_CACHEINFO, struct.pack("=II", FOREVER, FOREVER))
     )
+    attrs["lasting"] = valid == FOREVER
     if valid != FOREVER:
         attrs["valid"], attrs["preferred"] = valid, preferred
     return attrs
+
+
+def _maker(given: Mapping[int, bytes], dumps: Dumps) -> int:
+    """Return who made a link-local address: before Linux 5.18 nobody tells, and it counts as the kernel's."""
+    unsaid = b"\0" if dumps.tells_makers else bytes([IFAPROT_KERNEL_LL])
+    return given.get(IFA_PROTO, unsaid)[0]
 
 
 def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001  (a Table's shape)
@@ -104,6 +117,23 @@ def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001
     elif primary := rows[key].get("secondary-to"):
         # inet_del_ifa() takes the secondary addresses of a subnet with its primary one.
         yield ("address", name, primary)
+
+
+def _upholds(key: Key) -> Iterator[Key]:
+    address = key[2].partition("/")[0]
+    yield (SHARED, "source", address)
+    if not is_v6(address):
+        yield (SHARED, "ipv4", key[1])
+
+
+def _turn(key: Key, _: Mapping[str, Any], number: int) -> tuple[Any, ...]:
+    """Return when an address is given: IPv4 in order, IPv6 the last first.
+
+    inet_insert_ifa() puts a new address behind its equals, and the first of a subnet is the source of what
+    leaves by it. ipv6_link_dev_addr() puts a new one before those of its scope; among addresses that are
+    equally good by RFC 6724, ipv6_get_saddr_eval() keeps the first, which is the one that was given last.
+    """
+    return (-number,) if is_v6(key[2]) else (number,)
 
 
 def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
@@ -138,9 +168,15 @@ def _parts(interface: Any, attrs: Mapping[str, Any]) -> Iterable[bytes]:
         yield wire.attr(IFA_RT_PRIORITY, struct.pack("=I", metric))
     if protocol := attrs.get("protocol"):
         yield wire.attr(IFA_PROTO, struct.pack("=B", protocol))
-    if "valid" in attrs:
+    if "valid" in attrs and not attrs.get("lasting"):
         lives = struct.pack("=IIII", attrs.get("preferred", FOREVER), attrs["valid"], 0, 0)
         yield wire.attr(IFA_CACHEINFO, lives)
+
+
+def _changed(op: Op) -> str:
+    if op.attrs.get("lasting") != op.old.get("lasting"):
+        return f"address {op.key[2]}: {'for good' if op.attrs.get('lasting') else 'for its lifetime'}"
+    return f"address {op.key[2]}: metric {op.old.get('metric', 0)} → {op.attrs.get('metric', 0)}"
 
 
 ADDRESS = Table(
@@ -149,10 +185,15 @@ ADDRESS = Table(
     write=_write,
     needs=_needs,
     own=is_kernels_own,
+    upholds=_upholds,
+    turn=_turn,
     # inet_rtm_newaddr() replaces lifetimes and metric of an address, nothing else.
     replaced=True,
+    live=frozenset({"lasting", "metric"}),
+    whole=True,
     sentence=lambda op: f"{op.verb} address {op.key[2]} on {op.key[1]}",
     what=lambda key, _: f"address {key[2]}",
+    changed=_changed,
     told=True,
     plural="addresses",
 )

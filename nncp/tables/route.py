@@ -1,203 +1,223 @@
-"""Routes: what `ip route` shows (struct rtmsg; net/ipv4/fib_frontend.c, net/ipv6/route.c).
+"""Routes: what `ip route` shows (net/ipv4/fib_frontend.c, net/ipv6/route.c); their bytes are in rtmsg.py.
 
-Keys are ("route", "ipv4" | "ipv6", table, destination, metric), with the TOS after it where there is one.
-`nexthops` is ((link, gateway or "", weight, whether onlink), ...). Left out are the kernel's own routes.
+Keys are ("route", "ipv4" | "ipv6", table, destination, metric, ...), with `tos 8` and `from 2001:db8::/48`
+after it where there are such, and a word of its own for each further route of the same key.
+
+A dump holds what administrators and the host's own configuration put there. A routing daemon's routes are not
+read, of which there may be very many: only those that a plan would take along (nncp.netlink.others).
 """
 
 from __future__ import annotations
 
-import socket
-import struct
+import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from nncp import wire
 from nncp.host import Row
-from nncp.tables.table import Table
+from nncp.tables.rtmsg import FAMILIES, HOPLESS, cannot_be_made, pack, unpack
+from nncp.tables.table import SHARED, Table, Usable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nncp.host import Host, Key, Op
-    from nncp.tables.kinds import Kinds
-    from nncp.tables.table import Dumps, Indexes, Rows
+    from nncp.tables.rtmsg import Hop
+    from nncp.tables.table import Dumps, Indexes, Rows, Write
 
-FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH, RTA_TABLE = (
-    1, 4, 5, 6, 7, 8, 9, 15,
-)  # fmt: skip
-RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_BOOT, RTPROT_STATIC, RTPROT_RA = 1, 2, 3, 4, 9
-RTNH_F_ONLINK = 4
-RTM_F_CLONED = 0x200
-TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
-NUMBERS = {word: number for number, word in TYPES.items()}
-NEXTHOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, index
-RT_SCOPE_LINK, RT_SCOPE_UNIVERSE = 253, 0
-
-
+RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_BOOT, RTPROT_STATIC, RTPROT_RA, RTPROT_DHCP = 1, 2, 3, 4, 9, 16
 CONFIG_PROTOCOLS = frozenset({RTPROT_BOOT, RTPROT_STATIC})  # what an administrator put there
+OF_THE_LINK = CONFIG_PROTOCOLS | {RTPROT_RA, RTPROT_DHCP}
+"""Protocols whose routes are a link's configuration, as its addresses are."""
+PROTOCOLS = {
+    RTPROT_BOOT: "boot", RTPROT_STATIC: "static", RTPROT_RA: "ra", RTPROT_DHCP: "dhcp",
+    17: "mrouted", 18: "keepalived", 42: "babel",
+}  # fmt: skip
+"""Those that are dumped (nmstate shows the same), and their names (linux/rtnetlink.h)."""
+OTHERS = {
+    8: "gated", 10: "mrt", 11: "zebra", 12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 84: "ovn",
+    99: "openr", 186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
+}  # fmt: skip
+SHOWN_SCOPES = frozenset({0, 253})  # universe and link
+SHOWN_TYPES = frozenset({"unicast", "blackhole", "unreachable", "prohibit"})
+MAIN_TABLE = "254"
+PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE
+
+
+def protocol_word(attrs: Mapping[str, Any]) -> str:
+    """Return the name of a route's protocol."""
+    number = attrs.get("protocol", RTPROT_STATIC)
+    return PROTOCOLS.get(number) or OTHERS.get(number) or f"protocol {number}"
+
+
+def rows_of(word: str, dump: Iterable[bytes], names: Mapping[int, str]) -> Iterator[Row]:
+    """Yield the routes of a dump, but for those that are the kernel's own."""
+    seen: set[Key] = set()
+    for data in dump:
+        found = unpack(word, data, names)
+        if found is None or found[1]["protocol"] in {RTPROT_REDIRECT, RTPROT_KERNEL}:
+            continue
+        key, attrs = found
+        if key in seen:
+            key = _further(key, attrs, seen)
+        seen.add(key)
+        yield Row(key, attrs)
+
+
+def _further(key: Key, attrs: Mapping[str, Any], seen: set[Key]) -> Key:
+    """Return the key of a further route with the same destination and metric (`ip route append`)."""
+    words = _hops(attrs) or attrs["type"]
+    for told in (words, f"{words} proto {protocol_word(attrs)}"):
+        if (*key, told) not in seen:
+            return (*key, told)
+    count = sum(other[: len(key)] == key for other in seen)
+    return (*key, f"{words} {count}")
+
+
+def _is_further(key: Key) -> bool:
+    return len(key) > 5 and not key[-1].startswith(("tos ", "from "))
 
 
 def _read(dumps: Dumps) -> Iterator[Row]:
     for word, family in FAMILIES.items():
-        body = wire.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
-        for data in dumps.dump(wire.RTM_GETROUTE, body):
-            row = _row(word, family, data, dumps.names)
-            if row is not None:
-                yield row
+        found: list[bytes] = []
+        for protocol in PROTOCOLS:
+            # The kernel picks them (NETLINK_GET_STRICT_CHK); one that does not look sends all each time.
+            body = wire.RTMSG.pack(family, 0, 0, 0, 0, protocol, 0, 0, 0)
+            answers = dumps.dump(wire.RTM_GETROUTE, body)
+            found += [data for data in answers if wire.RTMSG.unpack_from(data)[5] == protocol]
+        yield from rows_of(word, found, dumps.names)
 
 
-def _row(word: str, family: int, data: bytes, names: Mapping[int, str]) -> Row | None:
-    _, size, _, tos, table, protocol, scope, kind, flags = wire.RTMSG.unpack_from(data)
-    if protocol in {RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA} or kind not in TYPES or flags & RTM_F_CLONED:
-        return None
-    given = wire.table(data, wire.RTMSG.size)
-    if RTA_TABLE in given:
-        table = struct.unpack("=I", given[RTA_TABLE])[0]
-    metric = struct.unpack("=I", given[RTA_PRIORITY])[0] if RTA_PRIORITY in given else 0
-    empty = bytes(4 if family == socket.AF_INET else 16)
-    network = f"{socket.inet_ntop(family, given.get(RTA_DST, empty))}/{size}"
-    attrs: dict[str, Any] = {"type": TYPES[kind], "protocol": protocol, "scope": scope}
-    attrs["nexthops"] = tuple(_hops(family, given, flags, names)) if kind == NUMBERS["unicast"] else ()
-    if RTA_PREFSRC in given:
-        attrs["source"] = socket.inet_ntop(family, given[RTA_PREFSRC])
-    if RTA_METRICS in given and (metrics := _metrics(given[RTA_METRICS])):
-        attrs["metrics"] = metrics
-    key = ("route", word, str(table), network, str(metric))
-    return Row((*key, str(tos)) if tos else key, attrs)
-
-
-def _metrics(data: bytes) -> tuple[tuple[int, int], ...]:
-    return tuple(
-        (number, struct.unpack("=I", value)[0]) for number, value in wire.attrs(data) if len(value) == 4
-    )
-
-
-def _hops(
-    family: int, given: Mapping[int, bytes], flags: int, names: Mapping[int, str]
-) -> Iterator[tuple[str, str, int, bool]]:
-    if RTA_MULTIPATH not in given:
-        index = struct.unpack("=I", given[RTA_OIF])[0] if RTA_OIF in given else 0
-        yield _hop(family, given, index, 0, flags, names)
-        return
-    data, at = given[RTA_MULTIPATH], 0
-    while at + NEXTHOP.size <= len(data):
-        size, own_flags, hops, index = NEXTHOP.unpack_from(data, at)
-        yield _hop(family, wire.table(data[at : at + size], NEXTHOP.size), index, hops, own_flags, names)
-        at += (size + 3) & ~3
-
-
-def _hop(
-    family: int, given: Mapping[int, bytes], index: int, hops: int, flags: int, names: Mapping[int, str]
-) -> tuple[str, str, int, bool]:
-    via = socket.inet_ntop(family, given[RTA_GATEWAY]) if RTA_GATEWAY in given else ""
-    return (names.get(index, ""), via, hops + 1, bool(flags & RTNH_F_ONLINK))
-
-
-def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001  (a Table's shape)
-    attrs = rows[key]
-    for hop in attrs.get("nexthops", ()):
+def _needs(key: Key, rows: Rows, kinds: Any) -> Iterator[Key]:  # noqa: ARG001  (a Table's shape)
+    for hop in rows[key].get("nexthops", ()):
         yield ("link", hop[0])
         yield ("up", hop[0])
+
+
+def _lives_on(key: Key, attrs: Mapping[str, Any]) -> Iterator[Key]:
+    if key[1] == "ipv4":
+        # fib_disable_ip() takes every route of a link that loses its last IPv4 address.
+        yield from ((SHARED, "ipv4", hop[0]) for hop in attrs.get("nexthops", ()))
     if source := attrs.get("source"):
-        names = {hop[0] for hop in attrs["nexthops"]}
-        yield from (
-            other
-            for other in rows
-            if other[0] == "address" and other[1] in names and other[2].partition("/")[0] == source
+        # fib_sync_down_addr() takes the routes whose source goes; IPv6 takes their source from them.
+        yield (SHARED, "source", source)
+
+
+class Reach:
+    """Which gateways can be reached through which link, on a host of which these are the rows."""
+
+    def __init__(self, rows: Iterable[tuple[Key, Mapping[str, Any]]]) -> None:
+        self._networks: dict[str, set[Any]] = {}
+        for key, attrs in rows:
+            if key[0] == "address" and not attrs.get("noprefixroute"):
+                self._add(key[1], attrs.get("peer-address") or key[2].partition("/")[0], key[2])
+            elif key[0] == "route" and attrs.get("type", "unicast") == "unicast":
+                for hop in attrs.get("nexthops", ()):
+                    if not hop[1]:
+                        self._add(hop[0], *key[3].partition("/")[::2])
+
+    def _add(self, link: str, address: str, size: str) -> None:
+        network = ipaddress.ip_network(f"{address}/{size.rpartition('/')[2]}", strict=False)
+        self._networks.setdefault(link, set()).add(network)
+
+    def has(self, link: str, gateway: str) -> bool:
+        """Whether `gateway` is within a prefix of `link`, or behind a route to the link itself."""
+        address = ipaddress.ip_address(gateway)
+        if address.version == 6 and address.is_link_local:
+            return True
+        return any(
+            network.version == address.version and address in network
+            for network in self._networks.get(link, ())
         )
 
+    def prefixes(self, link: str) -> list[str]:
+        """Return the prefixes of a link in words."""
+        return sorted(str(network) for network in self._networks.get(link, ()))
 
-def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
-    yield _request(op.verb, op.key, op.old if op.verb == "remove" else op.attrs, indexes)
 
-
-def _request(verb: str, key: Key, attrs: Mapping[str, Any], indexes: Indexes) -> bytearray:
-    _, word, table, network, metric, *tos = key
-    family = FAMILIES[word]
-    address, _, size = network.partition("/")
-    number = int(table)
-    hops = attrs.get("nexthops", ())
-    scope = attrs.get(
-        "scope", RT_SCOPE_UNIVERSE if word == "ipv6" or any(hop[1] for hop in hops) else RT_SCOPE_LINK
-    )
-    kind = NUMBERS[attrs.get("type", "unicast")]
-    flags = RTNH_F_ONLINK if len(hops) == 1 and hops[0][3] else 0
-    head = wire.RTMSG.pack(
-        family,
-        int(size),
-        0,
-        int(tos[0]) if tos else 0,
-        min(number, 252),
-        attrs.get("protocol", RTPROT_STATIC),
-        scope if kind == NUMBERS["unicast"] else 0,
-        kind,
-        flags,
-    )
-    parts = [wire.attr(RTA_DST, socket.inet_pton(family, address))] if int(size) else []
-    parts.append(wire.attr(RTA_TABLE, struct.pack("=I", number)))
-    if int(metric):
-        parts.append(wire.attr(RTA_PRIORITY, struct.pack("=I", int(metric))))
-    parts += _packed_hops(family, hops, indexes)
-    if source := attrs.get("source"):
-        parts.append(wire.attr(RTA_PREFSRC, socket.inet_pton(family, source)))
-    if metrics := attrs.get("metrics"):
-        parts.append(
-            wire.nest(RTA_METRICS, *(wire.attr(n, struct.pack("=I", value)) for n, value in metrics))
+def _fallen(keys: Iterable[Key], rows: Rows) -> set[Key]:
+    """Return those routes that the kernel would not take: a gateway that cannot be reached any more."""
+    found = [key for key in keys if any(hop[1] and not hop[3] for hop in rows[key].get("nexthops", ()))]
+    if not found:
+        return set()
+    reach = Reach(rows.items())
+    return {
+        key
+        for key in found
+        # An IPv6 router may have advertised prefixes, which are no rows.
+        if any(
+            ":" not in hop[1] and not hop[3] and not reach.has(hop[0], hop[1])
+            for hop in rows[key]["nexthops"]
         )
-    if verb == "remove":
-        return wire.message(wire.RTM_DELROUTE, wire.NLM_F_ACK, head + b"".join(parts))
-    how = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_REPLACE
-    return wire.message(wire.RTM_NEWROUTE, how, head + b"".join(parts))
+    }
 
 
-def _packed_hops(family: int, hops: Any, indexes: Indexes) -> list[bytes]:
-    if len(hops) == 1:
-        return _one_hop(family, hops[0], indexes, named=True)
-    if not hops:
-        return []
-    packed = b""
-    for name, via, weight, onlink in hops:
-        rest = b"".join(_one_hop(family, (name, via, weight, onlink), indexes, named=False))
-        size = NEXTHOP.size + len(rest)
-        packed += NEXTHOP.pack(size, RTNH_F_ONLINK if onlink else 0, weight - 1, indexes[name]) + rest
-    return [wire.attr(RTA_MULTIPATH, packed)]
+def _write(op: Op, indexes: Indexes) -> Iterator[Write]:
+    if op.verb == "remove":
+        yield wire.message(wire.RTM_DELROUTE, wire.NLM_F_ACK, pack(op.key, op.old, indexes))
+        return
+    if (source := op.attrs.get("source")) and op.key[1] == "ipv6":
+        yield Usable(source)  # ip6_route_info_create() refuses one that is still tentative
+    body = pack(op.key, op.attrs, indexes)
+    if _is_further(op.key):
+        if op.verb == "change":
+            yield wire.message(wire.RTM_DELROUTE, wire.NLM_F_ACK, pack(op.key, op.old, indexes))
+        yield wire.message(wire.RTM_NEWROUTE, PUT | wire.NLM_F_APPEND, body)
+    elif op.verb == "create" and not op.old:
+        # Whoever has put one there meanwhile keeps it: a routing daemon, say, whose routes were not read.
+        yield wire.message(wire.RTM_NEWROUTE, PUT | wire.NLM_F_EXCL, body)
+    else:
+        yield wire.message(wire.RTM_NEWROUTE, PUT | wire.NLM_F_REPLACE, body)
 
 
-def _one_hop(family: int, hop: Any, indexes: Indexes, *, named: bool) -> list[bytes]:
-    name, via, _, _ = hop
-    parts = [wire.attr(RTA_GATEWAY, socket.inet_pton(family, via))] if via else []
-    if named and name:
-        parts.append(wire.attr(RTA_OIF, struct.pack("=I", indexes[name])))
-    return parts
+def _hops(attrs: Mapping[str, Any]) -> str:
+    hops: Iterable[Hop] = attrs.get("nexthops") or ()
+    many = len(attrs.get("nexthops") or ()) > 1
+    return " and ".join(
+        f"{f'via {hop[1]} ' if hop[1] else ''}dev {hop[0]}"
+        f"{f' weight {hop[2]}' if many else ''}{' onlink' if hop[3] else ''}"
+        for hop in hops
+    )
 
 
-def _words(attrs: Mapping[str, Any]) -> str:
-    hops = attrs.get("nexthops", ())
-    if not hops:
-        return str(attrs.get("type", ""))
-    return " and ".join(f"{f'via {via} ' if via else ''}dev {name}" for name, via, _, _ in hops)
+def words(key: Key, attrs: Mapping[str, Any]) -> str:
+    """Return a route as `ip route` words it."""
+    kind = attrs.get("type", "unicast")
+    said = ["" if kind == "unicast" else kind, "" if kind in HOPLESS else _hops(attrs)]
+    said.append(f"metric {key[4]}" if key[4] != "0" and key[1:5:3] != ("ipv6", "1024") else "")
+    said.append(f"table {key[2]}" if key[2] != MAIN_TABLE else "")
+    said.append(f"src {attrs['source']}" if attrs.get("source") else "")
+    said.append(f"cwnd {attrs['cwnd']}" if attrs.get("cwnd") else "")
+    said.append(f"proto {protocol_word(attrs)}" if attrs.get("protocol", 4) not in CONFIG_PROTOCOLS else "")
+    return " ".join(word for word in said if word)
+
+
+def _named(key: Key) -> str:
+    return f"route {key[3]}{''.join(f' {word}' for word in key[5:] if word.startswith(('tos ', 'from ')))}"
 
 
 def _renamed(key: Key, attrs: Mapping[str, Any], names: Mapping[str, str]) -> tuple[Key, Mapping[str, Any]]:
     hops = attrs.get("nexthops", ())
     if not any(hop[0] in names for hop in hops):
         return key, attrs
-    return key, {**attrs, "nexthops": tuple((names.get(hop[0], hop[0]), *hop[1:]) for hop in hops)}
+    return key, {**attrs, "nexthops": tuple(sorted((names.get(hop[0], hop[0]), *hop[1:]) for hop in hops))}
 
 
 def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
     """Return all routes as `running` and those that an administrator put there as `config`."""
     found = sorted(_by_protocol(host, names), key=lambda found: _route_order(found[1]))
-    if not found:
-        return {}
-    running, config = [entry for _, entry in found], [entry for own, entry in found if own]
-    return {"routes": {"running": running, "config": config}}
+    return {
+        "routes": {"running": [entry for _, entry in found], "config": [entry for own, entry in found if own]}
+    }
 
 
 def _by_protocol(host: Host, wanted: set[str]) -> list[tuple[bool, dict[str, Any]]]:
     return [
         (row.attrs.get("protocol") in CONFIG_PROTOCOLS, entry)
         for row in host.table("route")
+        if row.attrs.get("type", "unicast") in SHOWN_TYPES
+        and row.attrs.get("scope", 0) in SHOWN_SCOPES
+        and row.attrs.get("protocol", RTPROT_STATIC) in PROTOCOLS
         for entry in _routes(row)
         if not wanted or entry.get("next-hop-interface") in wanted
     ]
@@ -207,8 +227,7 @@ def _routes(row: Row) -> list[dict[str, Any]]:
     """Return one entry for each next hop, as nmstate writes multipath routes."""
     _, family, table, network, metric, *_ = row.key
     shown: dict[str, Any] = {"destination": network, "metric": int(metric), "table-id": int(table)}
-    if source := row.attrs.get("source"):
-        shown["source"] = source
+    shown |= {name: row.attrs[name] for name in ("source", "cwnd") if row.attrs.get(name)}
     if row.attrs.get("type", "unicast") != "unicast":
         return [{**shown, "route-type": row.attrs["type"]}]
     hops = row.attrs.get("nexthops", ())
@@ -216,11 +235,12 @@ def _routes(row: Row) -> list[dict[str, Any]]:
     return [
         {
             **shown,
-            "next-hop-interface": name,
-            "next-hop-address": via or none,
-            **({"weight": weight} if len(hops) > 1 else {}),
+            "next-hop-interface": hop[0],
+            "next-hop-address": hop[1] or none,
+            # nmstate has weights for IPv4 alone.
+            **({"weight": hop[2]} if len(hops) > 1 and family == "ipv4" else {}),
         }
-        for name, via, weight, _ in hops
+        for hop in hops
     ]
 
 
@@ -228,17 +248,31 @@ def _route_order(entry: dict[str, Any]) -> tuple[Any, ...]:
     return (entry["table-id"], entry["destination"], entry["metric"], entry.get("next-hop-address", ""))
 
 
+def _changed(op: Op) -> str:
+    before, after = words(op.key, op.old), words(op.key, op.attrs)
+    if before == after:
+        return f"{_named(op.key)} {before}: proto {protocol_word(op.old)} → {protocol_word(op.attrs)}"
+    return f"{_named(op.key)}: {before} → {after}"
+
+
 ROUTE = Table(
     name="route",
     read=_read,
     write=_write,
     needs=_needs,
+    lives_on=_lives_on,
+    fallen=_fallen,
+    cannot_be_made=cannot_be_made,
     links=lambda _, attrs: (hop[0] for hop in attrs.get("nexthops", ())),
     about=False,
-    sentence=lambda op: f"{op.verb} route {op.key[3]}",
-    what=lambda key, attrs: f"route {key[3]} {_words(attrs)}",
-    changed=lambda op: f"route {op.key[3]}: {_words(op.old)} → {_words(op.attrs)}",
+    whole=True,
+    # A route to the link comes before what is behind a gateway on it.
+    turn=lambda _, attrs, number: (any(hop[1] for hop in attrs.get("nexthops", ())), number),
+    sentence=lambda op: f"{op.verb} {_named(op.key)}",
+    what=lambda key, attrs: f"{_named(key)} {words(key, attrs)}",
+    changed=_changed,
     told=True,
+    counted=lambda attrs: "" if attrs.get("protocol", RTPROT_STATIC) in PROTOCOLS else protocol_word(attrs),
     plural="routes",
     renamed=_renamed,
     show=_show,

@@ -38,6 +38,10 @@ class Dumps(Protocol):
     def names(self) -> Mapping[int, str]:
         """The name of each link by its index."""
 
+    @property
+    def tells_makers(self) -> bool:
+        """Whether this kernel says of an address who made it (IFA_PROTO, since Linux 5.18)."""
+
     def dump(self, kind: int, body: bytes) -> Iterable[bytes]:
         """Return the bodies of the messages that answer a dump."""
 
@@ -81,7 +85,16 @@ class Tap(Struct, frozen=True):
     attrs: Mapping[str, Any]
 
 
-Write: TypeAlias = "bytearray | Sysctl | Tap"
+class Usable(Struct, frozen=True):
+    """A wait before what follows: until no duplicate address detection goes on for an IPv6 address."""
+
+    address: str
+
+
+Write: TypeAlias = "bytearray | Sysctl | Tap | Usable"
+
+SHARED = "shared"
+"""The first part of what rows uphold together: ("shared", "ipv4", "eth1") is upheld by eth1's addresses."""
 
 
 def _nothing(*_: Any) -> tuple[()]:
@@ -90,6 +103,18 @@ def _nothing(*_: Any) -> tuple[()]:
 
 def _no(*_: Any) -> bool:
     return False
+
+
+def _none(*_: Any) -> set[Key]:
+    return set()
+
+
+def _unsaid(_: Mapping[str, Any]) -> str:
+    return ""
+
+
+def _as_written(_: Key, __: Mapping[str, Any], number: int) -> tuple[Any, ...]:
+    return (number,)
 
 
 def _sentence(op: Op) -> str:
@@ -118,15 +143,24 @@ class Table(Struct, frozen=True):
         attrs: what its rows may hold, by what is written to the kernel; for a link or port of a kind.
         needs: the keys without which a row cannot be, and with which the kernel takes it; takes key, rows
             and Kinds.
+        upholds: what a row keeps alive together with its equals, until the last of them goes.
+        lives_on: what of that a row needs, by key and attributes.
+        fallen: which of some rows a host could not hold, though all that they need is there.
+        cannot_be_made: why a row could not be made again if it went, or "".
         links: the links that a row is about, beside the second part of its key.
         own: whether the kernel makes this row by itself.
-        replaced: whether a changed row is removed and made again.
+        replaced: whether a changed row is removed and made again, unless only attributes in `live` change.
+        live: see `replaced`.
+        whole: whether a change is written with all attributes of the row, since a message replaces it.
+        turn: where among the rows of its table one is written that could be written now; takes key,
+            attributes and the place at which it was wanted.
         about: whether the second part of a key is the name of a link.
         sentence: an operation in plain words, as in `the kernel refused to ...`.
         what: a row in a plan, after its link's name.
         changed: a change in a plan, after its link's name.
         marks: the sign before a line of a plan, where it is not the usual one.
         told: whether a row is told in a plan also when it goes by itself with something else.
+        counted: whose a row is, when rows that go by themselves are told by number alone; "" when by each.
         plural: what rows that come back are called in a summary; "" when they are not counted.
         renamed: a key and attributes after links were renamed, where the link is not just the second part.
         show: the part of a document that describes the rows, or nothing.
@@ -138,15 +172,23 @@ class Table(Struct, frozen=True):
     write: Callable[[Op, Indexes], Iterable[Write]] = _nothing
     attrs: Callable[[Kind | None], Iterable[Attr]] = _nothing
     needs: Callable[[Key, Rows, Any], Iterable[Key]] = _nothing
+    upholds: Callable[[Key], Iterable[Key]] = _nothing
+    lives_on: Callable[[Key, Mapping[str, Any]], Iterable[Key]] = _nothing
+    fallen: Callable[[Iterable[Key], Rows], set[Key]] = _none
+    cannot_be_made: Callable[[Mapping[str, Any]], str] = _unsaid
     links: Callable[[Key, Mapping[str, Any]], Iterable[str]] = _nothing
     own: Callable[[Key, Mapping[str, Any]], bool] = _no
     replaced: bool = False
+    live: frozenset[str] = frozenset()
+    whole: bool = False
+    turn: Callable[[Key, Mapping[str, Any], int], tuple[Any, ...]] = _as_written
     about: bool = True
     sentence: Callable[[Op], str] = _sentence
     what: Callable[[Key, Mapping[str, Any]], str] = _what
     changed: Callable[[Op], str] = _changed
     marks: Mapping[str, str] = {}
     told: bool = False
+    counted: Callable[[Mapping[str, Any]], str] = _unsaid
     plural: str = ""
     renamed: Callable[[Key, Mapping[str, Any], Mapping[str, str]], tuple[Key, Mapping[str, Any]]] | None = (
         None

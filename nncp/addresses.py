@@ -1,0 +1,123 @@
+"""What a document says about addresses: the list is the whole list, and its order counts (nmstate: ip.rs)."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from nncp.host import Host, Row
+from nncp.kinds.flat import is_given
+from nncp.tables.address import is_kernels_own, is_v6
+from nncp.tables.address_order import listed, moved_ipv4, moved_ipv6, primaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+LOOPBACK = "lo"
+RT_SCOPE_HOST = 254
+LOOPBACKS = {4: "127.0.0.1/8", 6: "::1/128"}
+"""What makes the loopback one: kept whatever a document lists."""
+FOREVER = "forever"
+
+
+def without_addresses(name: str, host: Host, *, families: Iterable[int]) -> Iterator[Row]:
+    """Yield what takes all addresses off a link, but for those that the kernel or the loopback needs."""
+    for version in families:
+        yield from _less(name, version, host, keep=set(LOOPBACKS.values()) if name == LOOPBACK else set())
+
+
+def defaults(name: str, host: Host) -> Iterator[Row]:
+    """Yield the addresses that a link has by itself: the loopback's."""
+    if name == LOOPBACK:
+        yield Row(("up", name))
+        yield Row(("address", name, LOOPBACKS[4]), {"scope": RT_SCOPE_HOST})
+        if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
+            yield Row(("address", name, LOOPBACKS[6]))
+
+
+def address_rows(name: str, ip: Any, version: int, host: Host) -> Iterator[Row]:
+    """Yield what the section `ipv4` or `ipv6` of an interface asks for.
+
+    Args:
+        name: the link.
+        ip: the section.
+        version: 4 or 6.
+        host: the rows as they are.
+
+    """
+    if ip.enabled is False:
+        yield from without_addresses(name, host, families=(version,))
+    elif is_given(ip.address):
+        yield from _static(name, ip.address, version, host)
+    if version == 6 and (ip.enabled is False or ip.enabled is True or _has_static(ip)):
+        path = f"net/ipv6/conf/{name}/disable_ipv6"
+        yield Row(("sysctl", path), {"value": "1" if ip.enabled is False else "0"})
+
+
+def _has_static(ip: Any) -> bool:
+    return is_given(ip.address) and any(not _is_link_local(entry.ip) for entry in ip.address)
+
+
+def _less(name: str, version: int, host: Host, *, keep: set[str]) -> Iterator[Row]:
+    for address in _standing(name, version, host):
+        if address not in keep:
+            yield Row(("address", name, address), absent=True)
+
+
+def _standing(name: str, version: int, host: Host) -> list[str]:
+    """Return a link's addresses in the kernel's order, but for those that the kernel makes by itself."""
+    return [
+        row.key[2]
+        for row in host.of("address", name)
+        if is_v6(row.key[2]) == (version == 6) and not is_kernels_own(row.key, row.attrs)
+    ]
+
+
+def _static(name: str, entries: Iterable[Any], version: int, host: Host) -> Iterator[Row]:
+    """Yield the listed addresses and the absence of all others.
+
+    Link-local ones are shown and never wanted, as in nmstate: those of the kernel come from the MAC address,
+    and those that somebody gave are left alone.
+    """
+    told = {f"{entry.ip}/{entry.prefix_length}": entry for entry in entries if not _is_link_local(entry.ip)}
+    wanted = list(told)
+    standing = [a for a in _standing(name, version, host) if not _is_link_local(a.partition("/")[0])]
+    if name == LOOPBACK and LOOPBACKS[version] in standing and LOOPBACKS[version] not in told:
+        wanted.insert(0, LOOPBACKS[version])
+    yield from (Row(("address", name, address), absent=True) for address in standing if address not in wanted)
+    order, moved, first = _order(standing, wanted, version)
+    for place, address in enumerate(order):
+        attrs: dict[str, Any] = {}
+        if address in told and not _is_leased(told[address]) and not _lasts(name, address, host):
+            attrs["lasting"] = True
+        if version == 4:
+            attrs["secondary-to"] = first[address] if first[address] != address else ""
+        if address in moved:
+            attrs["after"] = order[place - 1] if place else ""
+        yield Row(("address", name, address), attrs)
+
+
+def _order(
+    standing: list[str], wanted: list[str], version: int
+) -> tuple[list[str], set[str], dict[str, str]]:
+    """Return the addresses in the kernel's order, those that must be given anew, and the primary of each."""
+    if version == 4:
+        return listed(wanted), moved_ipv4(standing, wanted), primaries(wanted)
+    # The kernel lists them by scope, and one scope's in the order that we give them.
+    order = sorted(wanted, key=lambda a: ipaddress.IPv6Interface(a).ip.is_site_local)
+    return order, moved_ipv6(standing, order), {}
+
+
+def _lasts(name: str, address: str, host: Host) -> bool:
+    return bool(host.attr("address", name, address, name="lasting", default=True))
+
+
+def _is_leased(entry: Any) -> bool:
+    """Whether an address is told to end by itself, as `show` tells of those that DHCP gave."""
+    left = entry.valid_life_time
+    return is_given(left) and left != FOREVER
+
+
+def _is_link_local(address: str) -> bool:
+    parsed = ipaddress.ip_address(address)
+    return parsed.version == 6 and parsed.is_link_local

@@ -1,0 +1,50 @@
+"""In which order the kernel lists the addresses of a link, and which must be given anew for another order.
+
+inet_insert_ifa() (net/ipv4/devinet.c) lists the first address of each subnet before all further ones, each
+group in the order in which they were given. ipv6_link_dev_addr() (net/ipv6/addrconf.c) puts a new one first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def primaries(wanted: Sequence[str]) -> dict[str, str]:
+    """Return the primary address of each IPv4 address of a link: the first given of its subnet."""
+    first: dict[object, str] = {}
+    return {address: first.setdefault(ipaddress.ip_interface(address).network, address) for address in wanted}
+
+
+def listed(wanted: Sequence[str]) -> list[str]:
+    """Return IPv4 addresses as the kernel lists them when they are given in the order of `wanted`."""
+    first = primaries(wanted)
+    return [*(a for a in wanted if first[a] == a), *(a for a in wanted if first[a] != a)]
+
+
+def moved_ipv4(standing: Sequence[str], wanted: Sequence[str]) -> set[str]:
+    """Return which of `standing`, in the kernel's order, must be given anew so that `wanted` is in order."""
+    first, was_first = primaries(wanted), primaries(standing)
+    had = [a for a in standing if was_first[a] == a]
+    kept = set(_head(had, [a for a in wanted if first[a] == a]))
+    rest = [a for a in standing if a not in had and first.get(a) in kept]
+    kept |= set(_head(rest, [a for a in wanted if first[a] != a]))
+    return {a for a in standing if a in first} - kept
+
+
+def moved_ipv6(standing: Sequence[str], wanted: Sequence[str]) -> set[str]:
+    """Return the same for IPv6, where what is given anew comes before what stays."""
+    kept = _head(standing[::-1], wanted[::-1])
+    return {a for a in standing if a in set(wanted)} - set(kept)
+
+
+def _head(standing: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Return the longest beginning of `wanted` that stands in this order, perhaps with others between."""
+    found: list[str] = []
+    for address in standing:
+        if len(found) < len(wanted) and address == wanted[len(found)]:
+            found.append(address)
+    return found
