@@ -48,7 +48,8 @@ class Row(Struct, frozen=True):
     """One thing that a kernel holds, or that it should hold (or, `absent`, should not).
 
     A wanted row carries only the attributes that somebody asked for; what it does not carry stays as it is.
-    `was` is the name under which the wanted link may still stand: it is then renamed.
+    `was` is the name under which the wanted link may still stand: it is then renamed. `final` says of an
+    absent row that nobody wants it back: it may go although it could not be made again.
     """
 
     key: Key
@@ -56,6 +57,7 @@ class Row(Struct, frozen=True):
     needs: tuple[Key, ...] = ()
     absent: bool = False
     was: str = ""
+    final: bool = False
 
     @property
     def name(self) -> str:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from nncp.errors import Error, ErrorKind
+from nncp.errors import Error, raise_all
 from nncp.host import Cost, Host, Key, Op, Row
 from nncp.kinds.kind import Attr, Tie
 from nncp.needs import closure, companions, lives_on, needs, rests_on, upheld
+from nncp.remake import irreplaceable
 from nncp.tables.kinds import Kinds
 from nncp.tables.table import references
 
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from nncp.tables.table import Rows
 
-UNCOMPARED = frozenset(
-    {"index", "type", "secondary-to", "peer-index", "valid", "preferred", "expires", "elsewhere"}
-)
+TELLING = frozenset({"elsewhere", "carrier", "queues", "persistent", "min-mtu", "max-mtu", "secondary-to"})
+"""Attributes that inform, and that nobody can write."""
+UNCOMPARED = TELLING | {"index", "type", "peer-index", "valid", "preferred", "expires"}
 """Attributes that identify or inform, and are no wish of their own: another `type` is another link."""
 
 
@@ -47,19 +48,28 @@ class _Book(Struct, frozen=True):
     shared: dict[Key, list[Key]]
 
 
-def plan(now: Host, want: Iterable[Row], kinds: Kinds) -> list[Op]:
+def plan(now: Host, want: Iterable[Row], kinds: Kinds, *, undoing: bool = False) -> list[Op]:
     """Return the writes that lead from `now` to a host that holds `want`, in an order that works.
 
     Rows of `now` that `want` does not mention stay, or come back when a write takes them away.
 
+    Args:
+        now: the rows as they are.
+        want: the rows that are wanted, and those that must not be.
+        kinds: the interface types and tables.
+        undoing: whether this is a way back, which also takes away what could not be made again.
+
     Raises:
-        Error: a write would take away something that could not be rebuilt.
+        Error: a write would take away something that could not be made again, even to undo the plan.
 
     """
     wanted = {row.key: row for row in want}
     renaming = _renamed(now, wanted.values(), kinds)
     book = _Book(renaming.rows, wanted, kinds, upheld({**renaming.rows, **wanted}, kinds))
-    gone = closure([*_roots(book), *renaming.taken], book.now, kinds)
+    roots = [*_roots(book), *renaming.taken]
+    gone = closure(roots, book.now, kinds)
+    if not undoing:
+        raise_all(irreplaceable(gone, roots, book.now, wanted, kinds))
     target = _target(book, gone)
     removals = _removals(book, gone, target, renaming.taken)
     return [*renaming.ops, *removals, *_writes(book, gone, target)]
@@ -201,7 +211,7 @@ def _merged(have: Mapping[str, Any], row: Row) -> Mapping[str, Any]:
 
 
 def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Key]) -> None:
-    """Take out of `target` what loses for good something that it needs, and refuse what cannot be rebuilt."""
+    """Take out of `target` what loses for good something that it needs."""
     for key in [key for key in gone if key in target and key not in book.want]:
         if book.kinds.tables[key[0]].own(key, target[key]):
             del target[key]
@@ -213,17 +223,6 @@ def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Ke
             del target[key]
         if not lost:
             break
-    _refuse_what_cannot_return(gone, book)
-    for key in gone & target.keys():
-        attrs = target[key]
-        kind = book.kinds.by_type.get(attrs.get("type", "")) if key[0] == "link" else None
-        if key[0] == "link" and (kind is None or not kind.link) and not _pair(key, attrs, book.kinds):
-            raise Error(
-                f"{key[1]} would go with what it rests on, and a {attrs.get('type')} cannot be made again",
-                kind=ErrorKind.UNSUPPORTED,
-                subject=key[1],
-                hint="move it out of the way first, or leave the link below it as it is",
-            )
 
 
 def _fallen(keys: Iterable[Key], target: Rows, book: _Book) -> set[Key]:
@@ -232,19 +231,6 @@ def _fallen(keys: Iterable[Key], target: Rows, book: _Book) -> set[Key]:
         by_table.setdefault(key[0], []).append(key)
     found = (book.kinds.tables[name].fallen(rows, target) for name, rows in by_table.items())
     return set().union(*found)
-
-
-def _refuse_what_cannot_return(gone: Iterable[Key], book: _Book) -> None:
-    """Refuse to take away what no rollback could make again."""
-    for key in sorted(gone):
-        table = book.kinds.tables[key[0]]
-        if why := table.cannot_be_made(book.now[key]):
-            raise Error(
-                f"{table.what(key, book.now[key])} would go, and could not be made again: {why}",
-                kind=ErrorKind.UNSUPPORTED,
-                subject=key[1] if table.about else key[3],
-                hint="remove it first, if it may go, and make it again afterwards",
-            )
 
 
 def _stands(key: Key, target: Rows, book: _Book) -> bool:
@@ -395,7 +381,7 @@ def _refuse_cycle(keys: list[Key], target: Rows) -> None:
 
 
 def _creation(row: Row, target: Rows, book: _Book, *, asked: bool) -> Iterator[Op]:
-    attrs = {name: value for name, value in row.attrs.items() if value is not None and name != "secondary-to"}
+    attrs = {name: value for name, value in row.attrs.items() if value is not None and name not in TELLING}
     kind = _type(row.key, attrs, target)
     if row.key[0] == "port":
         kind = attrs["type"] = target[("link", attrs["controller"])]["type"]

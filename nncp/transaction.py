@@ -65,15 +65,15 @@ class Session:
         found = [Row(key, {"value": value}) for key, value in read if value is not None]
         return host.with_rows(found) if found else host
 
-    def plan(self, want: Sequence[Row]) -> list[Op]:
+    def plan(self, want: Sequence[Row], *, undoing: bool = False) -> list[Op]:
         """Return what is still between the namespace and `want`."""
-        return plan(self.snapshot(want), want, self.kinds)
+        return plan(self.snapshot(want), want, self.kinds, undoing=undoing)
 
-    def foresee(self, now: Host, want: Sequence[Row]) -> tuple[Host, list[Op]]:
+    def foresee(self, now: Host, want: Sequence[Row], *, undoing: bool = False) -> tuple[Host, list[Op]]:
         """Return `now` with the others' routes that a plan would take along, and the plan to `want`."""
-        ops = plan(now, want, self.kinds)
+        ops = plan(now, want, self.kinds, undoing=undoing)
         whole = with_others(self.channel, now, losing(now, ops))
-        return whole, ops if whole is now else plan(whole, want, self.kinds)
+        return whole, ops if whole is now else plan(whole, want, self.kinds, undoing=undoing)
 
     def carry_out(self, ops: Sequence[Op]) -> None:
         """Carry out `ops`.
@@ -212,7 +212,7 @@ def roll_back(session: Session, rows: Sequence[Row]) -> list[Op]:
             want = (
                 [*rows, *_late_comers(rows, now)] if settled else _without_followers(rows, now, session.kinds)
             )
-            _, ops = session.foresee(now, want)
+            _, ops = session.foresee(now, want, undoing=True)
             if not ops:
                 break
             try:
@@ -220,7 +220,7 @@ def roll_back(session: Session, rows: Sequence[Row]) -> list[Op]:
             except Refused as error:
                 refused = error
             done += ops
-    left = session.plan(list(rows))
+    left = session.plan(list(rows), undoing=True)
     if left:
         listed = "; ".join(sentence(op, session.kinds) for op in left)
         raise Error(

@@ -88,7 +88,9 @@ class Wish:
         return list({key: row for compiled in self.compiled for key, row in compiled.rows.items()}.values())
 
     def located(self, error: Error) -> Error:
-        """Give an error of the kernel or of the planner its place in the document, where it has one."""
+        """Give errors of the kernel or of the planner their places in the documents, where they have one."""
+        for other in error.others:
+            self.located(other)
         if error.where is not None:
             return error
         keys = [error.op.key] if isinstance(error, Refused) else []

@@ -186,7 +186,8 @@ def _remove(request: Request) -> None:
 def _release(veth: str, request: Request) -> None:
     """Take a port away, and its spoof guard."""
     if (Path("/sys/class/net") / veth).exists() or nncp.snapshot().get("link", veth):
-        _apply(request, [Row(("link", veth), absent=True)])
+        # Its other end is in the container: nobody here could make the pair again, nor wants to.
+        _apply(request, [Row(("link", veth), absent=True, final=True)])
     port = request.ports.find(request.network, veth)
     if request.conf.macspoofchk or (port and port.guarded):
         nft.run(nft.absent(nft.spoof_table(veth)))

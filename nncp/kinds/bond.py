@@ -65,7 +65,7 @@ ATTRS = (
     Attr("downdelay", 5, codec.U32),
     Attr("use_carrier", 6, BOOL8),
     Attr("arp_interval", 7, codec.U32, only=ARP_MONITOR),
-    Attr("arp_ip_target", 8, address_list(4)),
+    Attr("arp_ip_target", 8, address_list(4), unset=""),
     Attr(
         "arp_validate",
         9,
@@ -76,7 +76,7 @@ ATTRS = (
         only=ARP_MONITOR,
     ),
     Attr("arp_all_targets", 10, enum(ARP_ALL_TARGETS, codec.U32)),
-    Attr("primary", 11, LINK, only=WITH_PRIMARY, tie=Tie.NAMES),
+    Attr("primary", 11, LINK, only=WITH_PRIMARY, unset="", tie=Tie.NAMES),
     Attr("primary_reselect", 12, enum(PRIMARY_RESELECT)),
     Attr("fail_over_mac", 13, enum(FAIL_OVER_MAC), cost=Cost.EMPTY),
     Attr(

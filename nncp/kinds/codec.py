@@ -42,7 +42,12 @@ BE16 = _number("!H")
 LINK = _number("=I")
 """A link, by name in rows and by index in messages: the netlink layer translates between them."""
 
-TEXT = Codec(pack=lambda value: str(value).encode() + b"\0", unpack=lambda data: data.rstrip(b"\0").decode())
+TEXT = Codec(
+    pack=lambda value: str(value).encode() + b"\0",
+    unpack=lambda data: data.rstrip(b"\0").decode(errors="backslashreplace"),
+)
+# The one text that ends without a zero byte: a length of 0 takes it away (net/core/rtnetlink.c, ifla_policy).
+ALIAS = Codec(pack=lambda value: str(value).encode(), unpack=TEXT.unpack)
 MAC = Codec(pack=lambda value: bytes.fromhex(value.replace(":", "")), unpack=lambda data: data.hex(":"))
 BOOL8 = Codec(pack=lambda value: bytes([bool(value)]), unpack=lambda data: data[0] != 0)
 BOOL32 = Codec(

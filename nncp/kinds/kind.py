@@ -47,6 +47,7 @@ class Attr(Struct, frozen=True):
         late: not taken at creation, so set right after it.
         follows: the kernel moves it along with others, so an undo writes it last, if it still must.
         volatile: the kernel moves it by itself, so an undo does not restore it.
+        unset: the value that stands for its absence: the kernel leaves it out of a dump then.
         tie: the value is another link's name (its index in messages), and this is what that means.
 
     """
@@ -62,6 +63,7 @@ class Attr(Struct, frozen=True):
     late: bool = False
     follows: bool = False
     volatile: bool = False
+    unset: Value = None
     tie: Tie | None = None
 
     def cost_of(self, old: Value, new: Value) -> Cost:
@@ -71,6 +73,10 @@ class Attr(Struct, frozen=True):
 
 def _flat_settings(config: Any, name: str, host: Host) -> Mapping[str, Value]:  # noqa: ARG001
     return flat(config)
+
+
+def _makeable(attrs: Mapping[str, Value]) -> str:  # noqa: ARG001
+    return ""
 
 
 def _never(attrs: Mapping[str, Value]) -> bool:  # noqa: ARG001
@@ -107,6 +113,7 @@ class Kind(Struct, frozen=True):
         virtual: whether `state: absent` deletes the link.
         below: the attribute that IFLA_LINK of such a link means.
         up_with_base: whether it can be up only while the link that it rests on is.
+        cannot_be_made: why this very link could not be made again, or "".
 
     """
 
@@ -124,3 +131,4 @@ class Kind(Struct, frozen=True):
     virtual: bool = True
     below: str = "base-iface"
     up_with_base: Callable[[Mapping[str, Value]], bool] = _never
+    cannot_be_made: Callable[[Mapping[str, Value]], str] = _makeable

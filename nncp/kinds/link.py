@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nncp.host import Cost
-from nncp.kinds.codec import LINK, MAC, TEXT, U8, U32, enum
+from nncp.kinds.codec import ALIAS, BOOL8, LINK, MAC, U8, U32, enum
 from nncp.kinds.kind import Attr, Tie
 
 AF_INET6 = 10
@@ -13,9 +13,9 @@ BASE_ATTRS = (
     Attr("mtu", 4, U32, follows=True),
     Attr("mac", 1, MAC, follows=True),
     Attr("base-iface", 5, LINK, cost=Cost.NEW, tie=Tie.RESTS),
-    Attr("alias", 20, TEXT, late=True),
+    Attr("alias", 20, ALIAS, late=True, unset=""),
     Attr("txqlen", 13, U32),
-    Attr("group", 27, U32),
+    Attr("link-group", 27, U32),
     # Part of a link's identity: asked for again when an undo has to create it anew.
     Attr("tx-queues", 31, U32, create=True),
     Attr("rx-queues", 32, U32, create=True),
@@ -27,6 +27,13 @@ BASE_ATTRS = (
         late=True,
     ),
 )
+
+STATE_ATTRS = (
+    Attr("carrier", 33, BOOL8),
+    Attr("min-mtu", 50, U32),
+    Attr("max-mtu", 51, U32),
+)
+"""What a link tells of itself and nobody can ask for."""
 
 PORT_ATTRS = (Attr("controller", 10, LINK, tie=Tie.RESTS),)
 """What every port has, whatever its controller's type; writing it attaches the port."""

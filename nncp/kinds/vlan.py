@@ -22,10 +22,13 @@ ATTRS = (
     # The kernel answers 0 to a changed id or protocol and ignores it (vlan_changelink).
     Attr("id", 1, U16, cost=Cost.NEW),
     Attr("protocol", 5, enum({"802.1q": 0x8100, "802.1ad": 0x88A8}, BE16), cost=Cost.NEW),
-    Attr("reorder-headers", 2, bits({True: REORDER_HDR, False: 0}, REORDER_HDR)),
-    Attr("registration-protocol", 2, bits({"none": 0, "gvrp": GVRP, "mvrp": MVRP}, GVRP | MVRP)),
-    Attr("loose-binding", 2, bits({True: LOOSE_BINDING, False: 0}, LOOSE_BINDING)),
-    Attr("bridge-binding", 2, bits({True: BRIDGE_BINDING, False: 0}, BRIDGE_BINDING)),
+    # The flags are left out of a dump when none of them is set (vlan_fill_info).
+    Attr("reorder-headers", 2, bits({True: REORDER_HDR, False: 0}, REORDER_HDR), unset=False),
+    Attr(
+        "registration-protocol", 2, bits({"none": 0, "gvrp": GVRP, "mvrp": MVRP}, GVRP | MVRP), unset="none"
+    ),
+    Attr("loose-binding", 2, bits({True: LOOSE_BINDING, False: 0}, LOOSE_BINDING), unset=False),
+    Attr("bridge-binding", 2, bits({True: BRIDGE_BINDING, False: 0}, BRIDGE_BINDING), unset=False),
 )
 
 

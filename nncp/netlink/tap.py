@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 TUN = "/dev/net/tun"
 TUNSETIFF, TUNSETPERSIST, TUNSETOWNER, TUNSETGROUP = 0x400454CA, 0x400454CB, 0x400454CC, 0x400454CE
 TUNSETIFINDEX = 0x400454DA
-IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE, IFF_TUN_EXCL = 0x0002, 0x1000, 0x4000, 0x0100, 0x8000
+IFF_TUN, IFF_TAP, IFF_MULTI_QUEUE = 0x0001, 0x0002, 0x0100
+IFF_NO_PI, IFF_VNET_HDR, IFF_TUN_EXCL = 0x1000, 0x4000, 0x8000
 
 
 def make(name: str, index: int, attrs: Mapping[str, Any]) -> None:
@@ -24,13 +25,16 @@ def make(name: str, index: int, attrs: Mapping[str, Any]) -> None:
     Args:
         name: of at most 15 bytes.
         index: what it is to be known by.
-        attrs: `owner` and `group` (ids), `multi-queue`.
+        attrs: `owner` and `group` (ids), `multi-queue`; `layer`, `packet-information` and `virtio-header`
+            where it is not to be what a hypervisor wants: a tap without the one and with the other.
 
     Raises:
         Error: there is no /dev/net/tun, or the kernel refuses.
 
     """
-    flags = IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL | IFF_VNET_HDR
+    flags = IFF_TUN_EXCL | (IFF_TUN if attrs.get("layer") == "tun" else IFF_TAP)
+    flags |= 0 if attrs.get("packet-information") else IFF_NO_PI
+    flags |= IFF_VNET_HDR if attrs.get("virtio-header", True) else 0
     flags |= IFF_MULTI_QUEUE if attrs.get("multi-queue") else 0
     try:
         descriptor = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)

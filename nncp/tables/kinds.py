@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
+from nncp.kinds.foreign import FOREIGN
 from nncp.kinds.kind import Attr, Kind
 from nncp.tables.table import Table
 
@@ -13,14 +14,15 @@ from nncp.tables.table import Table
 class Kinds(Struct, frozen=True):
     """The interface types that are known, by either of their names, and the tables of rows.
 
-    `rank` says which of the rows that could be written now go first. `seen` and `seen_ties` remember what
-    has been looked up.
+    `foreign` are types that only tell what they rest on. `rank` says which of the rows that could be written
+    now go first. `seen` and `seen_ties` remember what has been looked up.
     """
 
     by_type: Mapping[str, Kind] = field(default_factory=dict)
     by_link: Mapping[str, Kind] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict)
     rank: Mapping[str, int] = field(default_factory=dict)
+    foreign: Mapping[str, Kind] = field(default_factory=dict)
     seen: dict[tuple[str, str], Mapping[str, Attr]] = field(default_factory=dict)
     seen_ties: dict[tuple[str, str], tuple[Attr, ...]] = field(default_factory=dict)
 
@@ -33,13 +35,18 @@ class Kinds(Struct, frozen=True):
             {kind.link: kind for kind in found if kind.link},
             {table.name: table for table in every},
             {table.name: number for number, table in enumerate(every)},
+            {kind.type: kind for kind in FOREIGN if kind not in found},
         )
+
+    def tells(self, row_type: str) -> Kind | None:
+        """Return the type that says how links of it are read, written by us or not."""
+        return self.by_type.get(row_type) or self.foreign.get(row_type)
 
     def attrs(self, table: str, row_type: str) -> Mapping[str, Attr]:
         """Return what a row of a table may hold, by name; a port by its controller's type."""
         found = self.seen.get((table, row_type))
         if found is None:
-            every = self.tables[table].attrs(self.by_type.get(row_type))
+            every = self.tables[table].attrs(self.tells(row_type))
             found = self.seen[table, row_type] = {attr.name: attr for attr in every}
         return found
 

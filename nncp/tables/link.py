@@ -10,10 +10,11 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from nncp import wire
+from nncp.errors import Error, ErrorKind
 from nncp.host import Row
 from nncp.kinds.codec import LINK as LINK_CODEC
 from nncp.kinds.kind import Tie
-from nncp.kinds.link import AF_INET6, BASE_ATTRS, IFLA_AF_SPEC
+from nncp.kinds.link import AF_INET6, BASE_ATTRS, IFLA_AF_SPEC, STATE_ATTRS
 from nncp.kinds.tap import TAP
 from nncp.tables.table import Table, Tap, references
 from nncp.tables.words import in_brackets
@@ -72,11 +73,13 @@ def number(data: bytes) -> int:
 
 
 def decode(given: Mapping[int, bytes], attrs: Iterable[Attr], into: dict[str, Any]) -> None:
-    """Add to `into` the attributes that a message holds."""
+    """Add to `into` the attributes that a message holds, and those whose absence is a value."""
     for attr in attrs:
         data = given.get(attr.number)
         if data:
             into[attr.name] = attr.codec.unpack(data)
+        elif attr.unset is not None:
+            into[attr.name] = attr.unset
 
 
 def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: Kinds) -> dict[str, Any]:
@@ -86,8 +89,12 @@ def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: K
     attrs: dict[str, Any] = {"index": link.index, "type": kind.type if kind else word or bare}
     decode(link.given, FLAT, attrs)
     decode(link.inet6, NESTED, attrs)
-    if kind and kind.attrs:
-        decode(wire.table(info.get(IFLA_INFO_DATA, b"")), kind.attrs, attrs)
+    told = kind or kinds.foreign.get(word)
+    if told and told.attrs:
+        decode(wire.table(info.get(IFLA_INFO_DATA, b"")), told.attrs, attrs)
+    if IFLA_LINK_NETNSID in link.given:
+        attrs["elsewhere"] = True
+        return attrs
     if IFLA_LINK in link.given:
         attrs |= _below(link, kind)
     return attrs
@@ -95,13 +102,11 @@ def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: K
 
 def _below(link: LinkMessage, kind: Kind | None) -> dict[str, Any]:
     """Return what the link rests on, or is paired with, by its index."""
-    if IFLA_LINK_NETNSID in link.given:
-        return {"elsewhere": True}
     index = number(link.given[IFLA_LINK])
     return {kind.below if kind else "base-iface": index} if index not in {0, link.index} else {}
 
 
-FLAT = tuple(attr for attr in BASE_ATTRS if not attr.nest and not attr.tie)
+FLAT = (*(attr for attr in BASE_ATTRS if not attr.nest and not attr.tie), *STATE_ATTRS)
 NESTED = tuple(attr for attr in BASE_ATTRS if attr.nest)
 
 
@@ -110,10 +115,12 @@ def _read(dumps: Dumps) -> Iterator[Row]:
         key = ("link", link.name)
         attrs = link.attrs
         for attr in dumps.kinds.ties("link", attrs["type"]):
-            if attr.name in attrs:
-                attrs[attr.name] = dumps.names.get(attrs[attr.name])
-                if attrs[attr.name] is None:
-                    del attrs[attr.name]
+            if not (index := attrs.get(attr.name)):
+                continue
+            # An index in another network namespace may be that of somebody else here.
+            attrs[attr.name] = attr.unset if attrs.get("elsewhere") else dumps.names.get(index, attr.unset)
+            if attrs[attr.name] is None:
+                del attrs[attr.name]
         yield Row(key, attrs)
 
 
@@ -125,6 +132,18 @@ def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:
     for attr, name in references(key, rows[key], kinds):
         if attr.tie is Tie.RESTS:
             yield ("link", name)
+
+
+def _cannot_be_made(attrs: Mapping[str, Any], kinds: Kinds) -> str:
+    kind = kinds.by_type.get(attrs["type"])
+    if kind is None:
+        return f"interfaces of type {attrs['type']} are not supported yet"
+    if not kind.link:
+        return "it is a device that no software makes"
+    if attrs.get("elsewhere"):
+        other = "other end" if kind.below == "peer" else "interface below it"
+        return f"its {other} is in another network namespace"
+    return kind.cannot_be_made(attrs)
 
 
 def _write(op: Op, indexes: Indexes) -> Iterator[Write]:
@@ -143,7 +162,10 @@ def _write(op: Op, indexes: Indexes) -> Iterator[Write]:
 
 
 def _create(op: Op, indexes: Indexes) -> Iterator[Write]:
-    name, kind = op.key[1], indexes.kinds.by_type[op.type]
+    name = op.key[1]
+    if why := _cannot_be_made({**op.attrs, "type": op.type}, indexes.kinds):
+        raise Error(f"{name} cannot be made again: {why}", kind=ErrorKind.UNSUPPORTED, subject=name)
+    kind = indexes.kinds.by_type[op.type]
     base, data, late = _sorted(op, indexes)
     index = indexes.new(name, op.attrs.get("index"))
     if kind is TAP:
@@ -170,6 +192,8 @@ def _sorted(op: Op, indexes: Indexes) -> tuple[list[bytes], list[bytes], list[by
         attr = table.get(name)
         if attr is None or value is None or not attr.number or (attr.create and op.verb == "change"):
             continue
+        if attr.late and op.verb == "create" and value == attr.unset:
+            continue  # as it is in a new link
         packed = pack(attr, value, indexes)
         if name not in own:
             (late if attr.late else base).append(_nested(attr, packed))
@@ -240,6 +264,7 @@ LINK = Table(
     write=_write,
     attrs=_kind_attrs,
     needs=_needs,
+    cannot_be_made=_cannot_be_made,
     sentence=_sentence,
     what=_what,
     told=True,

@@ -109,7 +109,7 @@ def _none(*_: Any) -> set[Key]:
     return set()
 
 
-def _unsaid(_: Mapping[str, Any]) -> str:
+def _unsaid(*_: Any) -> str:
     return ""
 
 
@@ -146,7 +146,7 @@ class Table(Struct, frozen=True):
         upholds: what a row keeps alive together with its equals, until the last of them goes.
         lives_on: what of that a row needs, by key and attributes.
         fallen: which of some rows a host could not hold, though all that they need is there.
-        cannot_be_made: why a row could not be made again if it went, or "".
+        cannot_be_made: why a row could not be made again if it went, or ""; takes attributes and Kinds.
         links: the links that a row is about, beside the second part of its key.
         own: whether the kernel makes this row by itself.
         replaced: whether a changed row is removed and made again, unless only attributes in `live` change.
@@ -175,7 +175,7 @@ class Table(Struct, frozen=True):
     upholds: Callable[[Key], Iterable[Key]] = _nothing
     lives_on: Callable[[Key, Mapping[str, Any]], Iterable[Key]] = _nothing
     fallen: Callable[[Iterable[Key], Rows], set[Key]] = _none
-    cannot_be_made: Callable[[Mapping[str, Any]], str] = _unsaid
+    cannot_be_made: Callable[[Mapping[str, Any], Any], str] = _unsaid
     links: Callable[[Key, Mapping[str, Any]], Iterable[str]] = _nothing
     own: Callable[[Key, Mapping[str, Any]], bool] = _no
     replaced: bool = False

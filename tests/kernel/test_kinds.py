@@ -228,4 +228,6 @@ def test_an_apply_that_changes_nothing_writes_nothing_and_dumps_little(apply: An
         "print(sum(c.writes for c in made), sum(c.dumps for c in made))\n"
     )
     done = ns.run(sys.executable, "-c", counted, stdin=json.dumps(document))
-    assert done.stdout == "0 16\n"  # links, addresses, routes of seven protocols and two families; no bridge, no VLANs
+    assert (
+        done.stdout == "0 16\n"
+    )  # links, addresses, routes of seven protocols and two families; no bridge, no VLANs

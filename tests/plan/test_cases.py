@@ -45,7 +45,9 @@ def test_links_that_rest_on_each_other_in_a_circle_are_refused_by_name() -> None
 def test_what_could_not_be_made_again_is_not_destroyed() -> None:
     host = host_of({"link v5": {"type": "vlan", "base-iface": "e", "id": 5}, "link e": {"type": "ethernet"},
                     "link t": {"type": "vxlan", "base-iface": "v5"}})  # fmt: skip
-    with pytest.raises(Error, match="a vxlan cannot be made again"):
+    with pytest.raises(
+        Error, match="t would be deleted with v5 and could not be made again: interfaces of type vxlan"
+    ):
         plan(host, [Row(("link", "v5"), {"type": "vlan", "base-iface": "e", "id": 6})], KINDS)
 
 

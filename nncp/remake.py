@@ -1,0 +1,53 @@
+"""What a plan takes away must be possible to make again, or nobody could undo the plan.
+
+Known before the first write: whatever goes with the links that a plan removes is asked for by its table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nncp.errors import Error, ErrorKind
+from nncp.needs import closure
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from nncp.host import Key, Row
+    from nncp.tables.kinds import Kinds
+    from nncp.tables.table import Rows
+
+
+def irreplaceable(
+    gone: Collection[Key], roots: Collection[Key], rows: Rows, want: Mapping[Key, Row], kinds: Kinds
+) -> Iterator[Error]:
+    """Yield what is wrong with taking away `gone`, all that goes with `roots`: what could not come back.
+
+    What goes only with a row that is wanted absent for good (`Row.final`) is not asked for.
+    """
+    reasons = {key: why for key in gone if (why := kinds.tables[key[0]].cannot_be_made(rows[key], kinds))}
+    if not reasons:
+        return
+    told: set[Key] = set()
+    for root in roots:
+        if root in want and want[root].final:
+            continue
+        found = (closure([root], rows, kinds) & reasons.keys()) - told
+        told |= found
+        yield from (_error(key, root, reasons[key], rows, kinds) for key in sorted(found))
+
+
+def _error(key: Key, root: Key, why: str, rows: Rows, kinds: Kinds) -> Error:
+    name, cause = _said(key, rows, kinds), _said(root, rows, kinds)
+    with_it = "" if name == cause else f" with {cause}"
+    return Error(
+        f"{name} would be deleted{with_it} and could not be made again: {why}",
+        kind=ErrorKind.UNSUPPORTED,
+        subject=cause,
+        hint=f"delete or move {name} yourself first, or leave {cause} as it is",
+    )
+
+
+def _said(key: Key, rows: Rows, kinds: Kinds) -> str:
+    table = kinds.tables[key[0]]
+    return key[1] if table.about else table.what(key, rows[key])

@@ -1,0 +1,188 @@
+"""Links that go, come back, and tell by what they leave out: judged by ip, not by our own reader."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import outside
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from outside import Namespace
+
+pytestmark = pytest.mark.kernel
+
+CARDS = [
+    line
+    for n in (1, 2)
+    for line in (
+        f"link add eth{n} type veth peer name p{n}",
+        f"sysctl -qw net.ipv6.conf.p{n}.disable_ipv6=1",
+        f"link set p{n} up",
+        f"link set eth{n} up",
+    )
+]
+
+
+class Command:
+    """The command line in one namespace, with a state folder of its own."""
+
+    def __init__(self, ns: Namespace, state: Path) -> None:
+        self.ns = ns
+        self.state = state
+
+    def __call__(self, verb: str, *interfaces: dict[str, Any], code: int = 0) -> str:
+        """Run a command on a document of these interfaces, one a line; return what it prints."""
+        text = "".join(["interfaces:\n", *(f"- {json.dumps(interface)}\n" for interface in interfaces)])
+        argv = {"rollback": (), "show": ()}.get(verb, ("-",))
+        folder = ("--state-dir", str(self.state)) if verb in {"apply", "rollback"} else ()
+        done: subprocess.CompletedProcess[str] = self.ns.run(
+            sys.executable, "-m", "nncp", verb, *argv, *folder, check=False, stdin=text
+        )
+        assert done.returncode == code, f"{verb} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def nncp(ns: Namespace, tmp_path: Path) -> Command:
+    ns.batch(*CARDS)
+    return Command(ns, tmp_path)
+
+
+@pytest.fixture
+def other() -> Iterator[Namespace]:
+    """Yield a second namespace, where the other ends are."""
+    namespace = outside.make()
+    try:
+        yield namespace
+    finally:
+        outside.remove(namespace)
+
+
+def link(ns: Namespace, name: str) -> dict[str, Any]:
+    (found,) = ns.json("ip", "-d", "-j", "link", "show", name)
+    return dict(found)
+
+
+ABOVE = {
+    "ipvlan": "link add link eth1.5 name top type ipvlan mode l2",
+    "macvtap": "link add link eth1.5 name top type macvtap",
+    "vxlan": "link add top type vxlan id 7 dstport 4789 dev eth1.5 remote 192.0.2.9",
+    "gre": "link add top type gre local 192.0.2.1 remote 192.0.2.9 dev eth1.5",
+}
+
+
+@pytest.mark.parametrize("kind", ABOVE)
+def test_what_nobody_could_make_again_is_not_taken_with_what_it_rests_on(
+    nncp: Command, ns: Namespace, kind: str
+) -> None:
+    ns.batch("link add link eth1 name eth1.5 type vlan id 5", ABOVE[kind])
+    before = ns.settled()
+    told = nncp(
+        "apply",
+        {"name": "eth2", "mtu": 1400},
+        {"name": "eth1.5", "type": "vlan", "state": "absent"},
+        code=69,
+    )
+    assert "error: top would be deleted with eth1.5 and could not be made again" in told
+    assert f"interfaces of type {kind} are not supported yet" in told
+    assert "--> <stdin>:3:3  interfaces[1]  (eth1.5)" in told
+    assert "hint: delete or move top yourself first" in told
+    assert ns.view() == before
+
+
+def test_everything_that_could_not_be_made_again_is_told_at_once(nncp: Command, ns: Namespace) -> None:
+    ns.batch("link add link eth1 name eth1.5 type vlan id 5", ABOVE["ipvlan"])
+    told = nncp(
+        "plan",
+        {"name": "eth1.5", "type": "vlan", "vlan": {"id": 6}},
+        {"name": "lo", "type": "dummy"},
+        code=69,
+    )
+    assert "top would be deleted with eth1.5" in told
+    assert "lo would be deleted and could not be made again: it is a device that no software makes" in told
+
+
+@pytest.mark.parametrize(
+    ("made", "where"),
+    [
+        ("link add far type veth peer name near netns {}", "other end"),
+        ("link add link eth1 name far netns {} type vlan id 7", "interface below it"),
+        ("link add link eth1 name far netns {} type macvlan", "interface below it"),
+    ],
+)
+def test_a_link_that_reaches_into_another_namespace_gets_no_other_type(
+    nncp: Command, ns: Namespace, other: Namespace, tmp_path: Path, made: str, where: str
+) -> None:
+    here = ns if "veth" in made else other
+    ns.batch(made.format(other.name))
+    before = here.settled()
+    told = Command(here, tmp_path)("apply", {"name": "far", "type": "dummy", "state": "up"}, code=69)
+    assert f"far would be deleted and could not be made again: its {where} is in another network" in told
+    assert here.view() == before
+
+
+HOLDER = """
+import fcntl, struct, sys
+files = []
+for name, flags in ((b"t0", 0x1002), (b"t1", 0x1102)):
+    files.append(open("/dev/net/tun", "r+b", buffering=0))
+    fcntl.ioctl(files[-1], 0x400454CA, struct.pack("16sH22x", name, flags))
+print("holds", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_tap_that_a_process_holds_open_gets_no_other_type(nncp: Command, ns: Namespace) -> None:
+    ns.batch("tuntap add t0 mode tap", "tuntap add t1 mode tap multi_queue", "tuntap add t2 mode tap")
+    with ns.popen(sys.executable, "-c", HOLDER) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "holds\n"
+        told = nncp("plan", *({"name": f"t{n}", "type": "dummy"} for n in range(3)), code=69)
+    assert "t0 would be deleted and could not be made again: a process holds it open" in told
+    assert "t1 would be deleted and could not be made again: a process holds it open" in told
+    assert "t2" not in told
+
+
+def test_a_description_comes_and_goes_and_is_taken_back(nncp: Command, ns: Namespace) -> None:
+    before = ns.settled()
+    described = {"name": "eth1", "type": "ethernet", "description": "uplink to rack 7"}
+    nncp("apply", described)
+    assert link(ns, "eth1")["ifalias"] == "uplink to rack 7"
+    assert "alias: uplink to rack 7 → none" in nncp("rollback")
+    assert ns.differs(before) == {}
+    nncp("apply", described)
+    assert "alias: uplink to rack 7 → none" in nncp("apply", {**described, "description": ""})
+    assert "ifalias" not in link(ns, "eth1")
+    assert nncp("apply", {**described, "description": ""}) == "No changes.\n"
+    assert "description" not in nncp("show")
+    nncp("rollback")
+    assert link(ns, "eth1")["ifalias"] == "uplink to rack 7"
+
+
+FLAGS = {"reorder-headers": False, "registration-protocol": "none", "loose-binding": False}
+
+
+def test_a_vlan_without_any_flag_is_wanted_shown_and_brought_back(nncp: Command, ns: Namespace) -> None:
+    vlan = {"base-iface": "eth1", "id": 5}
+    nncp("apply", {"name": "eth1.5", "type": "vlan", "vlan": {**vlan, **FLAGS}})
+    assert link(ns, "eth1.5")["linkinfo"]["info_data"].get("flags", []) == []
+    assert nncp("apply", {"name": "eth1.5", "type": "vlan", "vlan": {**vlan, **FLAGS}}) == "No changes.\n"
+    assert "reorder-headers: false" in nncp("show")
+    before = ns.settled()
+    nncp("apply", {"name": "eth1.5", "type": "vlan", "vlan": {"reorder-headers": True, "id": 6}})
+    assert link(ns, "eth1.5")["linkinfo"]["info_data"]["flags"] == ["REORDER_HDR"]
+    nncp("rollback")
+    assert ns.differs(before) == {}
+
+
+def test_an_alias_of_any_bytes_can_be_shown(nncp: Command, ns: Namespace) -> None:
+    ns.run("ip", "link", "set", "eth1", "alias", os.fsdecode(b"caf\xe9"))
+    assert "caf\\xe9" in nncp("show")
