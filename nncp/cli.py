@@ -29,6 +29,7 @@ STATE_DIR = click.option(
     show_default=True,
     help="Where journals are kept.",
 )
+FORCE = click.option("--force", is_flag=True, help="Delete bridges although guests and Pods are on them.")
 
 
 def output(*words: str) -> Callable[[Any], Any]:
@@ -73,25 +74,28 @@ def show(names: tuple[str, ...], output: str) -> None:
 
 @cli.command()
 @FILES
+@STATE_DIR
+@FORCE
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there is something to do.")
 @output("table", "json")
-def plan(files: tuple[str, ...], exit_code: bool, output: str) -> int:
+def plan(files: tuple[str, ...], state_dir: Path, force: bool, exit_code: bool, output: str) -> int:
     """Show what `apply` would do; nothing is changed."""
     from nncp import work  # noqa: PLC0415
 
-    text, changes = work.plan(_documents(files), output)
+    text, changes = work.plan(_documents(files), output, state_dir=state_dir, force=force)
     say(text, nl=False)
     return int(exit_code and changes)
 
 
 @cli.command()
 @FILES
+@STATE_DIR
 @output("table", "json")
-def diff(files: tuple[str, ...], output: str) -> int:
+def diff(files: tuple[str, ...], state_dir: Path, output: str) -> int:
     """Show what differs from the documents; exit with 1 when something does."""
     from nncp import work  # noqa: PLC0415
 
-    text, changes = work.plan(_documents(files), output)
+    text, changes = work.plan(_documents(files), output, state_dir=state_dir, force=True)
     say(text if changes or output == "json" else "", nl=False)
     return int(changes)
 
@@ -106,12 +110,13 @@ def diff(files: tuple[str, ...], output: str) -> int:
     show_default="10 on a quiet machine, more where everything takes longer",
     help="Seconds until it must hold.",
 )
+@FORCE
 @output("table", "json")
-def apply(files: tuple[str, ...], state_dir: Path, timeout: float | None, output: str) -> None:
+def apply(files: tuple[str, ...], state_dir: Path, timeout: float | None, force: bool, output: str) -> None:
     """Make this host what the documents say, verified; or leave it as it was."""
     from nncp import work  # noqa: PLC0415
 
-    say(work.apply(_documents(files), state_dir, timeout, output), nl=False)
+    say(work.apply(_documents(files), state_dir, timeout, output, force=force), nl=False)
 
 
 @cli.command()

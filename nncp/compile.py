@@ -6,7 +6,7 @@ verification and a later look for drift all see the same wish.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
@@ -15,6 +15,8 @@ from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
 from nncp.kinds.kind import Fault, Kind
+from nncp.kinds.ports import guests_of
+from nncp.listed import kept_on
 from nncp.routes import route_rows
 from nncp.tables.kinds import Kinds
 
@@ -27,12 +29,22 @@ SAME_TYPE = frozenset({"ethernet", "veth"})
 """nmstate calls a veth an ethernet and the other way round."""
 
 
+class Note(Struct, frozen=True):
+    """What a plan says beside what it writes: a verb, the row that it is about, a line, and which links."""
+
+    verb: Literal["keep", "warn"]
+    key: Key
+    text: str
+    names: tuple[str, ...] = ()
+
+
 class Compiled(Struct):
-    """Wanted rows, where in the document each comes from, and what is wrong with the document."""
+    """Wanted rows, where in the document each comes from, what is wrong with the document, and notes."""
 
     rows: dict[Key, Row]
     origins: dict[Key, Path]
     faults: list[tuple[str, Fault]]
+    notes: list[Note] = []
 
 
 class _Desk(Struct):
@@ -45,7 +57,12 @@ class _Desk(Struct):
     freed: set[Key]
 
     def add(self, row: Row, path: Path, *, implied: bool = False) -> None:
-        """Take a row in; an implied one never contradicts what the document says outright."""
+        """Take a row in; an implied one never contradicts what the document says outright.
+
+        A link that is to be ignored stays exactly as it is, whoever mentions it.
+        """
+        if self.is_ignored(row):
+            return
         have = self.out.rows.get(row.key)
         freed = have is not None and have.absent and row.key in self.freed
         if have is None or (freed and not row.absent):
@@ -63,6 +80,11 @@ class _Desk(Struct):
     def fault(self, subject: str, path: Path, message: str, hint: str = "") -> None:
         """Note what is wrong; compiling goes on, so that all of it is told at once."""
         self.out.faults.append((subject, Fault(path, message, hint)))
+
+    def is_ignored(self, row: Row) -> bool:
+        """Whether a row is about a link that the document wants left alone."""
+        found = self.named.get(row.name) if self.kinds.tables[row.key[0]].about else None
+        return found is not None and found[1].state in {"ignore", "unknown"}
 
     def kind_of(self, interface: Interface) -> Kind | None:
         """Return the kind of an interface: what the document says, or else what the host has."""
@@ -97,6 +119,8 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     for i, interface in interfaces.items():
         _interface(desk, i, interface)
     _links_together(desk)
+    for interface in interfaces.values():
+        _keeps(desk, interface)
     routes = state.routes.config if is_given(state.routes) and state.routes else ()
     wished = route_rows(
         tuple(routes or ()) if is_given(routes) else (), host, desk.out.rows, desk.will_be, desk.fault
@@ -196,6 +220,17 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
         desk.add(row, where, implied=True)
     _controller(desk, path, interface)
     _addresses(desk, path, interface)
+
+
+def _keeps(desk: _Desk, interface: Interface) -> None:
+    """Note which ports of guests a port list leaves where they are."""
+    kind = desk.kind_of(interface)
+    if kind is None or not kind.port_attrs or not is_given(getattr(interface.config, "port", None)):
+        return
+    guests = [name for name in guests_of(interface.name, desk.host) if ("port", name) not in desk.out.rows]
+    if guests:
+        text = kept_on(interface.name, guests)
+        desk.out.notes.append(Note("keep", ("port", interface.name), text, tuple(guests)))
 
 
 def _type(host: Host, name: str, kind: Kind) -> str:

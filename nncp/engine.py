@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncp import transaction
-from nncp.errors import Error, ErrorKind
+from nncp.errors import Error, ErrorKind, raise_all
 from nncp.journal import STATE_DIR, Journal
 from nncp.known import KINDS
+from nncp.listed import Listed, bereft
 from nncp.netlink.channel import Channel
 from nncp.plan import plan
 
@@ -26,10 +27,14 @@ PATIENCE = 30.0
 """Seconds of a quiet machine to wait for another apply in the same namespace: longer than one takes."""
 
 
-def snapshot(want: Iterable[Row] = (), *, kinds: Kinds = KINDS) -> Host:
-    """Return the rows of the current network namespace, with the sysctls that `want` mentions."""
+def snapshot(want: Iterable[Row] = (), *, state_dir: Path | None = None, kinds: Kinds = KINDS) -> Host:
+    """Return the rows of the current network namespace, with the sysctls that `want` mentions.
+
+    With a `state_dir`, what documents applied here have listed is known too.
+    """
     with Channel() as channel:
-        return transaction.Session(channel, kinds).snapshot(want)
+        host = transaction.Session(channel, kinds).snapshot(want)
+    return Journal(state_dir).listed().known_to(host) if state_dir else host
 
 
 def with_sysctls(host: Host, want: Iterable[Row]) -> Host:
@@ -68,7 +73,7 @@ def apply_rows(
 
     """
     wanted = list(want)
-    return apply_compiled(lambda _: wanted, state_dir=state_dir, deadline=deadline, kinds=kinds)
+    return _apply(lambda _: wanted, Listed.same, state_dir, deadline, kinds)
 
 
 def apply_compiled(
@@ -76,9 +81,29 @@ def apply_compiled(
     *,
     state_dir: Path = STATE_DIR,
     deadline: float | None = None,
+    force: bool = False,
     kinds: Kinds = KINDS,
 ) -> list[Op]:
-    """Lead the current network namespace to the rows that `compiled` makes of it; see `apply_rows`."""
+    """Lead the current network namespace to the rows that `compiled` makes of it; see `apply_rows`.
+
+    They are a document's: the ports among them are known from then on as listed by one, and a bridge that
+    carries guests goes only by `force`.
+    """
+
+    def checked(now: Host, ops: Sequence[Op]) -> None:
+        raise_all([] if force else bereft(now, ops))
+
+    return _apply(compiled, Listed.after, state_dir, deadline, kinds, checked)
+
+
+def _apply(
+    compiled: Callable[[Host], Sequence[Row]],
+    noted: Callable[[Listed, Sequence[Row]], Listed],
+    state_dir: Path,
+    deadline: float | None,
+    kinds: Kinds,
+    checked: Callable[[Host, Sequence[Op]], None] = lambda _now, _ops: None,
+) -> list[Op]:
     journal = Journal(state_dir)
     with Channel() as channel:
         session = transaction.Session(channel, kinds)
@@ -86,11 +111,14 @@ def apply_compiled(
             with journal.locked(patience=PATIENCE):
                 if journal.is_pending():
                     transaction.undo(session, journal)
-                now = session.snapshot()
+                now = journal.listed().known_to(session.snapshot())
                 want = compiled(now)
                 now, ops = session.foresee(session.with_sysctls(now, want), want)
+                checked(now, ops)
+                listed = noted(journal.listed(), want)
                 if ops:
-                    transaction.run(session, now, ops, want, journal, deadline=deadline)
+                    transaction.run(session, now, ops, want, journal, listed, deadline=deadline)
+                journal.note(listed)
                 return ops
         except Error as error:
             if error.kind is ErrorKind.PRIVILEGE:

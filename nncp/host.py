@@ -88,14 +88,22 @@ class Host:
     Attributes:
         rows: each row by its key.
         listed: the links that documents applied here have listed as ports: see `nncp.kinds.ports`.
+        carried: the bridges, each with a VLAN, that carry it themselves only for a document's VLAN link.
 
     """
 
-    __slots__ = ("_ports", "_tables", "listed", "rows")
+    __slots__ = ("_ports", "_tables", "carried", "listed", "rows")
 
-    def __init__(self, rows: Iterable[Row] = (), *, listed: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Row] = (),
+        *,
+        listed: Iterable[str] = (),
+        carried: Iterable[tuple[str, int]] = (),
+    ) -> None:
         self.rows: dict[Key, Row] = {row.key: row for row in rows}
         self.listed = frozenset(listed)
+        self.carried = frozenset(carried)
         self._tables: dict[str, dict[str, list[Row]]] | None = None
         self._ports: dict[str, list[Row]] | None = None
 
@@ -118,7 +126,11 @@ class Host:
 
     def with_rows(self, rows: Iterable[Row]) -> Host:
         """Return this host with further rows, or with others in their place."""
-        return Host((*self.rows.values(), *rows), listed=self.listed)
+        return Host((*self.rows.values(), *rows), listed=self.listed, carried=self.carried)
+
+    def where(self, *, listed: Iterable[str], carried: Iterable[tuple[str, int]]) -> Host:
+        """Return this host with what documents put there."""
+        return Host(self.rows.values(), listed=listed, carried=carried)
 
     def get(self, *key: str) -> Row | None:
         """Return the row with this key, or None."""

@@ -18,6 +18,7 @@ import msgspec
 
 from nncp.errors import Error, ErrorKind
 from nncp.host import Row
+from nncp.listed import Listed
 from nncp.pace import Limit, cpu_seconds
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ LOOK_EVERY = 1.0
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The touched rows as they were."""
+    """The touched rows as they were, and what documents had listed."""
 
     before: tuple[Row, ...]
+    listed: Listed | None = None
 
 
 def namespace_key() -> str:
@@ -51,6 +53,7 @@ class Journal:
         self.folder = state_dir / "journals" / namespace_key()
         self.pending = self.folder / "pending.json"
         self.kept = self.folder / "kept.json"
+        self.list = self.folder / "listed.json"
 
     @contextlib.contextmanager
     def locked(self, *, patience: float) -> Iterator[int]:
@@ -83,7 +86,7 @@ class Journal:
                 record = msgspec.json.decode(path.read_bytes(), type=Record)
             except FileNotFoundError:
                 continue
-            return Record(tuple(_restored(row) for row in record.before))
+            return Record(tuple(_restored(row) for row in record.before), record.listed)
         return None
 
     def is_pending(self) -> bool:
@@ -92,12 +95,30 @@ class Journal:
 
     def write(self, before: Iterable[Row]) -> None:
         """Record `before` and have it on the disk when this returns."""
-        draft = self.pending.with_suffix(".new")
-        with draft.open("wb") as file:
-            file.write(msgspec.json.encode(Record(tuple(before))))
+        self._put(self.pending, Record(tuple(before), self.listed()))
+
+    def listed(self) -> Listed:
+        """Return what documents applied here have listed; nothing that may be read is nothing."""
+        try:
+            return msgspec.json.decode(self.list.read_bytes(), type=Listed)
+        except (FileNotFoundError, PermissionError):
+            return Listed()
+
+    def note(self, listed: Listed) -> None:
+        """Keep what documents have listed, on the disk when this returns."""
+        if listed != self.listed():
+            self._put(self.list, listed)
+
+    def _put(self, path: Path, content: Record | Listed) -> None:
+        draft = path.with_suffix(".new")
+        descriptor = os.open(
+            draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(content))
             file.flush()
             os.fsync(file.fileno())
-        self._rename(draft, self.pending)
+        self._rename(draft, path)
 
     def keep(self) -> None:
         """Mark the transaction as held: what was before it stays known, for a later rollback."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from nncp.host import Key
     from nncp.journal import Journal
+    from nncp.listed import Listed
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Rows
 
@@ -91,6 +92,7 @@ def run(
     ops: Sequence[Op],
     want: Sequence[Row],
     journal: Journal,
+    listed: Listed,
     *,
     deadline: float | None,
 ) -> None:
@@ -102,6 +104,7 @@ def run(
         ops: not empty.
         want: what must hold in the end.
         journal: locked by the caller.
+        listed: what documents have listed once `want` holds.
         deadline: seconds to wait until `want` holds; when None, as long as this machine needs.
 
     Raises:
@@ -112,6 +115,7 @@ def run(
     supervisor = Supervisor.start(session, journal)
     try:
         _carry_and_verify(session, now, ops, want, deadline)
+        journal.note(listed)
     except BaseException as error:
         supervisor.abandon(error)
         raise
@@ -337,5 +341,7 @@ def undo(session: Session, journal: Journal) -> list[Op]:
     if record is None:
         return []
     ops = roll_back(session, record.before)
+    if record.listed is not None:
+        journal.note(record.listed)
     journal.forget()
     return ops

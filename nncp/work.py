@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nncp import engine
-from nncp.compile import Compiled, compile_state
+from nncp.compile import Compiled, Note, compile_state
 from nncp.document.emit import dump
 from nncp.document.policy import Policy, read_policies
 from nncp.document.read import by_place, read_partly, read_state
 from nncp.document.source import Node, load
 from nncp.document.unsupported import unsupported
 from nncp.errors import Error, ErrorKind, raise_all
+from nncp.journal import STATE_DIR
 from nncp.kinds.tap import TAP
 from nncp.known import KINDS
+from nncp.listed import bereft
 from nncp.netlink.carry import Refused
 from nncp.render import render_plan
 from nncp.show import show_state
@@ -86,6 +88,10 @@ class Wish:
                     errors.append(error)
         raise_all(by_place(errors))
         return list({key: row for compiled in self.compiled for key, row in compiled.rows.items()}.values())
+
+    def notes(self) -> list[Note]:
+        """Return what is said beside the plan of the last look at a host."""
+        return [note for compiled in self.compiled for note in compiled.notes]
 
     def located(self, error: Error) -> Error:
         """Give errors of the kernel or of the planner their places in the documents, where they have one."""
@@ -167,27 +173,32 @@ def _table(state: dict[str, Any]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def plan(found: Sequence[Document], output: str) -> tuple[str, bool]:
+def plan(
+    found: Sequence[Document], output: str, *, state_dir: Path = STATE_DIR, force: bool = False
+) -> tuple[str, bool]:
     """Return what an apply would do, as text, and whether it is anything."""
     wish = Wish(found)
-    host = engine.snapshot()
+    host = engine.snapshot(state_dir=state_dir)
     want = wish(host)
     host = engine.with_sysctls(host, want)
     try:
         ops = engine.foresee(host, want)
+        raise_all([] if force else bereft(host, ops))
     except Error as error:
         raise wish.located(error) from error
-    return _told(ops, output), bool(ops)
+    return _told(ops, output, wish.notes()), bool(ops)
 
 
-def apply(found: Sequence[Document], state_dir: Path, timeout: float | None, output: str) -> str:
+def apply(
+    found: Sequence[Document], state_dir: Path, timeout: float | None, output: str, *, force: bool = False
+) -> str:
     """Apply documents and return what was done; see `nncp.apply_rows`."""
     wish = Wish(found)
     try:
-        ops = engine.apply_compiled(wish, state_dir=state_dir, deadline=timeout)
+        ops = engine.apply_compiled(wish, state_dir=state_dir, deadline=timeout, force=force)
     except Error as error:
         raise wish.located(error) from error
-    return _told(ops, output)
+    return _told(ops, output, wish.notes())
 
 
 def rollback(state_dir: Path, output: str) -> str:
@@ -198,10 +209,16 @@ def rollback(state_dir: Path, output: str) -> str:
     return "\n".join(render_plan(ops, KINDS)) + "\n"
 
 
-def _told(ops: Sequence[Op], output: str) -> str:
+def _told(ops: Sequence[Op], output: str, notes: Sequence[Note] = ()) -> str:
     if output == "json":
-        return _json([_op(op) for op in ops])
-    return "\n".join(render_plan(ops, KINDS)) + "\n"
+        return _json([*(_op(op) for op in ops), *(_note(note) for note in notes)])
+    lines = render_plan(ops, KINDS)
+    return "\n".join([*lines[:-1], *(f"  {note.text}" for note in notes), lines[-1]]) + "\n"
+
+
+def _note(note: Note) -> dict[str, Any]:
+    told: dict[str, Any] = {"verb": note.verb, "table": note.key[0], "key": list(note.key[1:])}
+    return told | ({"names": list(note.names)} if note.names else {}) | {"text": note.text}
 
 
 def _op(op: Op) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def _claim(node: Node, claim: Claim, first: Claim, port: Interface | None) -> It
         yield node.error(message, *claim.steps, hint="a link has one controller")
     elif first is not claim:
         yield node.error(f"port {name} is listed twice in {controller}", *claim.steps)
-    elif port is not None and port.state in {"absent", "ignore"}:
+    elif port is not None and port.state == "absent":
         yield node.error(f"{name} cannot be a port of {controller} and {port.state} at once", *claim.steps)
 
 

@@ -1,0 +1,185 @@
+"""Whose a port is: what documents list is theirs, what guests and Pods are plugged in stays."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from outside import make, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from outside import Namespace
+
+pytestmark = pytest.mark.kernel
+
+WIRE = "52:54:00:00:0{0}:0{1}"
+
+
+@pytest.fixture
+def beyond() -> Iterator[Namespace]:
+    """Yield the namespace where the other ends of the cards and of the Pods' veths are."""
+    namespace = make()
+    try:
+        yield namespace
+    finally:
+        remove(namespace)
+
+
+@pytest.fixture
+def host(ns: Namespace, beyond: Namespace) -> Namespace:
+    """Return a host whose cards are veths with their other ends in another namespace."""
+    for n in (1, 2, 3):
+        plug(ns, beyond, f"eth{n}", f"sw{n}", mac=WIRE.format(n, 1))
+    return ns
+
+
+@pytest.fixture
+def run(host: Namespace, tmp_path: Path) -> Callable[..., str]:
+    def ran(*argv: str, document: Any = None, code: int = 0) -> str:
+        text = json.dumps(document) if document is not None else None
+        where = () if argv[0] == "show" else ("--state-dir", str(tmp_path))
+        done = host.run(sys.executable, "-m", "nncp", *argv, *where, check=False, stdin=text)
+        assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    return ran
+
+
+@pytest.fixture
+def apply(run: Callable[..., str]) -> Callable[..., str]:
+    def applied(*interfaces: dict[str, Any], options: tuple[str, ...] = (), code: int = 0) -> str:
+        return run("apply", "-", *options, document={"interfaces": list(interfaces)}, code=code)
+
+    return applied
+
+
+def plug(ns: Namespace, beyond: Namespace, name: str, peer: str, *, mac: str = "") -> None:
+    """Make a veth in `ns` whose other end is in `beyond`."""
+    address = f" address {mac}" if mac else ""
+    ns.batch(
+        f"link add {name}{address} type veth peer name {peer} netns {beyond.name}", f"link set {name} up"
+    )
+    beyond.batch(f"link set {peer} up")
+
+
+def pod(ns: Namespace, beyond: Namespace, n: int, bridge: str, *, mac: str = "") -> str:
+    plug(ns, beyond, f"vethpod{n}", f"pod{n}", mac=mac)
+    ns.batch(f"link set vethpod{n} master {bridge}")
+    return f"vethpod{n}"
+
+
+def bridge(name: str, *ports: Any, **options: Any) -> dict[str, Any]:
+    listed = [port if isinstance(port, dict) else {"name": port} for port in ports]
+    section = {"options": {"stp": {"enabled": False}, **options}, "port": listed}
+    return {"name": name, "type": "linux-bridge", "state": "up", "bridge": section}
+
+
+def ports(ns: Namespace, controller: str) -> set[str]:
+    return {link["ifname"] for link in ns.json("ip", "-j", "link") if link.get("master") == controller}
+
+
+def test_a_policy_applied_again_keeps_the_ports_of_pods_and_guests(
+    host: Namespace, beyond: Namespace, run: Any, apply: Any
+) -> None:
+    apply(bridge("br1", "eth1"))
+    guests = {pod(host, beyond, 1, "br1"), pod(host, beyond, 2, "br1"), "tap1"}
+    host.batch("tuntap add tap1 mode tap", "link set tap1 master br1", "link set tap1 up")
+    again = apply(bridge("br1", "eth1"))
+    assert "No changes." in again
+    assert "keeps 3 ports of Pods and guests on br1" in again
+    assert ports(host, "br1") == {"eth1", *guests}
+    told = json.loads(run("plan", "-", "-o", "json", document={"interfaces": [bridge("br1", "eth2")]}))
+    assert [set(entry["names"]) for entry in told if entry["verb"] == "keep"] == [guests]
+    apply(bridge("br1", "eth2"))
+    assert ports(host, "br1") == {"eth2", *guests}
+
+
+def test_a_shorter_list_lets_go_of_what_was_listed(host: Namespace, beyond: Namespace, apply: Any) -> None:
+    apply(bridge("br1", "eth1", "eth2"))
+    guest = pod(host, beyond, 1, "br1")
+    apply(bridge("br1", "eth1"))
+    assert ports(host, "br1") == {"eth1", guest}
+    apply(bridge("br1"))
+    assert ports(host, "br1") == {guest}
+
+
+def test_a_guests_port_goes_where_it_is_named(host: Namespace, beyond: Namespace, apply: Any) -> None:
+    apply(bridge("br1", "eth1"), bridge("br2"))
+    one, two, three = (pod(host, beyond, n, "br1") for n in (1, 2, 3))
+    apply(bridge("br1", "eth1"), {"name": one, "type": "veth", "controller": ""}, bridge("br2", two))
+    assert (ports(host, "br1"), ports(host, "br2")) == ({"eth1", three}, {two})
+
+
+def test_what_a_rollback_restores_includes_what_was_listed(host: Namespace, run: Any, apply: Any) -> None:
+    apply(bridge("br1"))
+    host.batch("link set eth2 master br1")
+    apply(bridge("br1", "eth1", "eth2"))
+    run("rollback")
+    assert ports(host, "br1") == {"eth2"}
+    apply(bridge("br1"))
+    assert ports(host, "br1") == {"eth2"}, "it is nobody's but his who plugged it"
+
+
+def test_what_was_listed_is_forgotten_when_the_apply_fails(host: Namespace, apply: Any) -> None:
+    apply(bridge("br1"))
+    host.batch("link set eth2 master br1")
+    apply(bridge("br1", "eth2"), {"name": "eth3", "type": "ethernet", "mtu": 65536}, code=75)
+    apply(bridge("br1"))
+    assert ports(host, "br1") == {"eth2"}
+
+
+def test_rows_that_no_document_asked_for_are_no_listing(host: Namespace, tmp_path: Path, apply: Any) -> None:
+    apply(bridge("br1", "eth1"))
+    plugged = (
+        "import sys, pathlib, nncp\nfrom nncp.host import Row\n"
+        "nncp.apply_rows([Row(('port', 'eth2'), {'controller': 'br1'})], state_dir=pathlib.Path(sys.argv[1]))"
+    )
+    host.run(sys.executable, "-c", plugged, str(tmp_path))
+    apply(bridge("br1", "eth1"))
+    assert ports(host, "br1") == {"eth1", "eth2"}
+
+
+@pytest.mark.parametrize("wish", [{"state": "absent"}, {"type": "dummy", "state": "up"}])
+def test_a_bridge_with_guests_is_deleted_only_by_force(
+    host: Namespace, beyond: Namespace, run: Any, apply: Any, wish: dict[str, Any]
+) -> None:
+    apply(bridge("br1", "eth1"))
+    guest = pod(host, beyond, 1, "br1")
+    before = host.settled()
+    document = {"name": "br1", **wish}
+    for command in ("plan", "apply"):
+        told = run(command, "-", document={"interfaces": [document]}, code=65)
+        assert f"br1 would be deleted, and it carries 1 port of Pods and guests: {guest}" in told
+        assert "<stdin>:1:" in told
+    assert host.differs(before) == {}
+    apply(document, options=("--force",))
+    assert ports(host, "br1") == set()
+
+
+@pytest.mark.parametrize("listed", [[], ["eth1"], ["eth3"]])
+def test_an_ignored_link_is_left_as_it_is(host: Namespace, apply: Any, listed: list[str]) -> None:
+    apply(bridge("br0", "eth1"))
+    before = host.settled()["link"]["eth1"]
+    ignored = [{"name": name, "type": "ethernet", "state": "ignore"} for name in ("eth1", "eth3")]
+    apply(bridge("br0", "eth2", *listed), *ignored)
+    assert ports(host, "br0") == {"eth1", "eth2"}
+    assert host.settled()["link"]["eth1"] == before
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_port_moves_between_two_lists_of_one_document(host: Namespace, apply: Any, order: int) -> None:
+    apply(bridge("br1", "eth1", "eth2"), bridge("br2", "eth3"))
+    apply(*[bridge("br1", "eth1"), bridge("br2", "eth3", "eth2")][::order])
+    assert (ports(host, "br1"), ports(host, "br2")) == ({"eth1"}, {"eth2", "eth3"})
+    apply(*[bridge("br1", "eth1"), bond("bond0", "eth2"), bridge("br2", "eth3")][::order])
+    assert (ports(host, "bond0"), ports(host, "br2")) == ({"eth2"}, {"eth3"})
+
+
+def bond(name: str, *listed: str, mode: str = "active-backup", **options: Any) -> dict[str, Any]:
+    section = {"mode": mode, "port": list(listed), "options": options}
+    return {"name": name, "type": "bond", "state": "up", "link-aggregation": section}
