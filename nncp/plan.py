@@ -242,9 +242,9 @@ def _stands(key: Key, target: Rows, book: _Book) -> bool:
     if key[0] == "vlans" and (port := book.now.get(("port", key[1]))):
         # Membership of another controller, or of none, has VLANs of its own.
         return bool(target.get(("port", key[1]), {}).get("controller") == port["controller"])
-    if key[0] == "port" and (kind := book.kinds.by_type.get(_controller_type(attrs, book))):
-        if not kind.port_attrs:
-            return False  # its controller becomes something that has no ports
+    kind = book.kinds.by_type.get(_controller_type(attrs, book)) if key[0] == "port" else None
+    if kind and not kind.port_attrs:
+        return False  # its controller becomes something that has no ports
     return all(need in target for need in needs(key, target, book.kinds)) and all(
         any(row in target for row in book.shared[need])
         for need in lives_on(key, target, book.kinds)
