@@ -15,7 +15,7 @@ from nncp.host import Attrs, Host, Row, Value
 from nncp.kinds.codec import BE16, BOOL8, BOOL32, MAC, U8, U16, U32, U64, Codec, enum, scaled
 from nncp.kinds.flat import flat, is_given, nested
 from nncp.kinds.kind import Attr, Fault, Kind
-from nncp.kinds.ports import port_rows, ports_of
+from nncp.kinds.ports import guests_of, port_rows, ports_of
 
 ETH_P = {"802.1q": 0x8100, "802.1ad": 0x88A8}
 USER_HZ = 100
@@ -193,12 +193,26 @@ def _listed(bridge: BridgeConfig) -> tuple[BridgePort, ...]:
     return tuple(bridge.port or ()) if is_given(bridge.port) else ()
 
 
-def _settings(bridge: BridgeConfig, name: str, host: Host) -> Mapping[str, Value]:  # noqa: ARG001
+def _settings(bridge: BridgeConfig, name: str, host: Host) -> Mapping[str, Value]:
     attrs = flat(bridge.options)
     vlans = [port.vlan for port in _listed(bridge) if is_given(port.vlan)]
-    if vlans:
-        attrs["vlan-filtering"] = any(vlan != PortVlan() for vlan in vlans)
+    if any(vlan != PortVlan() for vlan in vlans):
+        attrs["vlan-filtering"] = True
+    elif vlans and not _is_separated(bridge, name, host):
+        attrs["vlan-filtering"] = False
     return attrs
+
+
+def _is_separated(bridge: BridgeConfig, name: str, host: Host) -> bool:
+    """Whether a port about whose VLANs the document says nothing has some that filtering keeps apart."""
+    said = {port.name for port in _listed(bridge) if is_given(port.vlan)}
+    staying = {port.name for port in _listed(bridge)} | set(guests_of(name, host))
+    pvid = _pvid(bridge, name, host)
+    default = ((pvid, pvid, "pvid untagged"),) if pvid else ()
+    return bool(host.attr("link", name, name="vlan-filtering")) and any(
+        row.name in staying - said and host.attr("vlans", row.name, name="vids", default=default) != default
+        for row in host.ports(name)
+    )
 
 
 def _pvid(bridge: BridgeConfig, name: str, host: Host) -> int:
@@ -229,14 +243,14 @@ def vids(vlan: PortVlan, pvid: int) -> tuple[tuple[int, int, str], ...]:
     """Return a port's whole VLAN set.
 
     A trunk without a native VLAN of its own keeps the bridge's default one untagged, the bridge's own
-    address included; an access port and a native VLAN replace it.
+    address included, unless it lists that one, which is then tagged as its others are. An access port and a
+    native VLAN replace it.
     """
-    native = (
-        int(vlan.tag)
-        if isinstance(vlan.tag, int) and (vlan.mode == "access" or vlan.enable_native is True)
-        else pvid
-    )
     tagged = [] if vlan.mode == "access" else list(_ranges(vlan))
+    if isinstance(vlan.tag, int) and (vlan.mode == "access" or vlan.enable_native is True):
+        native = int(vlan.tag)
+    else:
+        native = 0 if any(first <= pvid <= last for first, last in tagged) else pvid
     around = [part for first, last in tagged for part in _cut(first, last, native)]
     untagged = [(native, native, "pvid untagged")] if native else []
     return merged([*untagged, *((first, last, "") for first, last in around)])

@@ -1,0 +1,107 @@
+"""The VLANs of bridge ports: what one port says is said of no other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import outside
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from outside import Namespace
+
+pytestmark = pytest.mark.kernel
+
+UNTAGGED = ["PVID", "Egress Untagged"]
+
+
+@pytest.fixture
+def far() -> Iterator[Namespace]:
+    """Yield the namespace at the other end of the host's cards."""
+    namespace = outside.make()
+    try:
+        yield namespace
+    finally:
+        outside.remove(namespace)
+
+
+@pytest.fixture
+def host(ns: Namespace, far: Namespace, tmp_path: Path) -> Host:
+    for card in ("eth1", "eth2"):
+        ns.batch(f"link add {card} type veth peer name {card} netns {far.name}", f"link set {card} up")
+        far.batch(f"link set {card} up")
+    return Host(ns, far, tmp_path)
+
+
+class Host:
+    def __init__(self, ns: Namespace, far: Namespace, folder: Path) -> None:
+        self.ns = ns
+        self.far = far
+        self.folder = folder
+
+    def nncp(self, *argv: str, document: Any = None, code: int = 0) -> str:
+        state = () if argv[0] == "show" else ("--state-dir", str(self.folder))
+        command = (sys.executable, "-m", "nncp", *argv, *state)
+        done: subprocess.CompletedProcess[str] = self.ns.run(
+            *command, check=False, stdin=json.dumps({"interfaces": document})
+        )
+        assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def apply(self, *interfaces: dict[str, Any]) -> None:
+        self.nncp("apply", "-", document=interfaces)
+        assert self.nncp("apply", "-", document=interfaces) == "No changes.\n"
+
+    def plug_pod(self, name: str, bridge: str) -> None:
+        self.ns.batch(
+            f"link add {name} type veth peer name {name} netns {self.far.name}",
+            f"link set {name} up master {bridge}",
+        )
+
+    def vlans(self, name: str) -> list[dict[str, Any]]:
+        found = self.ns.json("bridge", "-compressvlans", "-j", "vlan")
+        return next((entry["vlans"] for entry in found if entry["ifname"] == name), [])
+
+    def filters(self, bridge: str) -> bool:
+        (link,) = self.ns.json("ip", "-d", "-j", "link", "show", bridge)
+        return bool(link["linkinfo"]["info_data"]["vlan_filtering"])
+
+
+def bridge(*ports: str | dict[str, Any], name: str = "br1", **more: Any) -> dict[str, Any]:
+    listed = [{"name": port} if isinstance(port, str) else port for port in ports]
+    return {"name": name, "type": "linux-bridge", "bridge": {"port": listed}, **more}
+
+
+def trunk(*tags: dict[str, Any]) -> dict[str, Any]:
+    return {"mode": "trunk", "trunk-tags": list(tags)}
+
+
+def test_one_ports_end_of_filtering_is_not_the_others(host: Host) -> None:
+    tags = trunk({"id-range": {"min": 101, "max": 200}})
+    host.apply(bridge({"name": "eth1", "vlan": tags}, {"name": "eth2", "vlan": tags}))
+    host.apply(bridge({"name": "eth1", "vlan": {}}, "eth2"))
+    assert host.filters("br1")
+    assert [entry["vlan"] for entry in host.vlans("eth1")] == [1]
+    assert [entry["vlan"] for entry in host.vlans("eth2")] == [1, 101]
+    host.apply(bridge({"name": "eth1", "vlan": {}}, {"name": "eth2", "vlan": {}}))
+    assert not host.filters("br1")
+
+
+def test_a_pods_vlan_keeps_a_bridge_filtering(host: Host) -> None:
+    host.apply(bridge({"name": "eth1", "vlan": trunk({"id": 100})}))
+    host.plug_pod("pod", "br1")
+    host.ns.batch("bridge vlan del dev pod vid 1", "bridge vlan add dev pod vid 100 pvid untagged")
+    host.apply(bridge({"name": "eth1", "vlan": {}}))
+    assert host.filters("br1")
+    assert host.vlans("pod") == [{"vlan": 100, "flags": UNTAGGED}]
+
+
+def test_a_trunk_that_lists_the_default_vlan_carries_it_tagged(host: Host) -> None:
+    host.apply(bridge({"name": "eth1", "vlan": trunk({"id-range": {"min": 1, "max": 20}})}))
+    assert host.vlans("eth1") == [{"vlan": 1, "vlanEnd": 20, "flags": []}]
