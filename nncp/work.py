@@ -198,7 +198,7 @@ def apply(
         ops = engine.apply_compiled(wish, state_dir=state_dir, deadline=timeout, force=force)
     except Error as error:
         raise wish.located(error) from error
-    return _told(ops, output, wish.notes())
+    return _told(ops, output, wish.notes() if ops else ())
 
 
 def rollback(state_dir: Path, output: str) -> str:
