@@ -17,6 +17,7 @@ from nncp.kinds.flat import is_given
 from nncp.kinds.kind import Fault, Kind
 from nncp.kinds.ports import guests_of
 from nncp.listed import kept_on
+from nncp.mtu import misfits
 from nncp.routes import route_rows
 from nncp.tables.kinds import Kinds
 
@@ -121,6 +122,14 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     _links_together(desk)
     for interface in interfaces.values():
         _keeps(desk, interface)
+    for misfit in misfits(desk.out.rows, host, kinds):
+        if misfit.name in desk.named:
+            desk.fault(
+                misfit.name,
+                ("interfaces", desk.named[misfit.name][0], "mtu"),
+                misfit.message,
+                misfit.hint,
+            )
     routes = state.routes.config if is_given(state.routes) and state.routes else ()
     wished = route_rows(
         tuple(routes or ()) if is_given(routes) else (), host, desk.out.rows, desk.will_be, desk.fault

@@ -9,4 +9,4 @@ from __future__ import annotations
 
 from nncp.kinds.kind import Kind
 
-DUMMY = Kind(type="dummy", link="dummy")
+DUMMY = Kind(type="dummy", link="dummy", mtu=(0, 0))

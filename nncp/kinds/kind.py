@@ -113,6 +113,7 @@ class Kind(Struct, frozen=True):
         virtual: whether `state: absent` deletes the link.
         below: the attribute that IFLA_LINK of such a link means.
         up_with_base: whether it can be up only while the link that it rests on is.
+        mtu: the least and the most that a new link takes; 0 is no bound.
         cannot_be_made: why this very link could not be made again, or "".
 
     """
@@ -131,4 +132,5 @@ class Kind(Struct, frozen=True):
     virtual: bool = True
     below: str = "base-iface"
     up_with_base: Callable[[Mapping[str, Value]], bool] = _never
+    mtu: tuple[int, int] = (68, 65535)
     cannot_be_made: Callable[[Mapping[str, Value]], str] = _makeable

@@ -31,5 +31,6 @@ TAP = Kind(
         Attr("multi-queue", 7, BOOL8, create=True),
         Attr("queues", 8, U32, create=True),
     ),
+    mtu=(68, 65521),
     cannot_be_made=_cannot_be_made,
 )

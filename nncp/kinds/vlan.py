@@ -91,6 +91,7 @@ def _up_with_base(attrs: Mapping[str, Any]) -> bool:
 VLAN = Kind(
     type="vlan",
     link="vlan",
+    mtu=(0, 65535),
     up_with_base=_up_with_base,
     section="vlan",
     config=VlanConfig,

@@ -186,3 +186,66 @@ def test_a_vlan_without_any_flag_is_wanted_shown_and_brought_back(nncp: Command,
 def test_an_alias_of_any_bytes_can_be_shown(nncp: Command, ns: Namespace) -> None:
     ns.run("ip", "link", "set", "eth1", "alias", os.fsdecode(b"caf\xe9"))
     assert "caf\\xe9" in nncp("show")
+
+
+def vlan(name: str, base: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": "vlan", "vlan": {"base-iface": base, "id": 5}, **more}
+
+
+BOND = {"name": "bond0", "type": "bond", "link-aggregation": {"mode": "802.3ad", "port": ["eth1"]}}
+OVER = {
+    "a VLAN over a card": ([vlan("v", "eth1", mtu=9000)], "v", "eth1's MTU 1500"),
+    "a mac-vlan over a dummy": (
+        [{"name": "v", "type": "mac-vlan", "mtu": 9000, "mac-vlan": {"base-iface": "d0", "mode": "vepa"}},
+         {"name": "d0", "type": "dummy"}],
+        "v", "d0's MTU 1500",
+    ),
+    "a VLAN over a bond that gives its ports its own": (
+        [{"name": "eth1", "mtu": 9000}, BOND, vlan("v", "bond0", mtu=9000)], "v", "bond0's MTU 1500",
+    ),
+    "a VLAN over what becomes less": (
+        [{"name": "eth1", "mtu": 1400}, vlan("v", "eth1", mtu=1500)], "v", "eth1's MTU 1400",
+    ),
+    "a VLAN over a VLAN": ([vlan("w", "eth1"), vlan("v", "w", mtu=1501)], "v", "w's MTU 1500"),
+    "more than the device takes": (
+        [{"name": "v", "type": "dummy"}, {"name": "eth1", "mtu": 70000}], "eth1", "eth1 takes, 65535",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OVER)
+def test_an_mtu_that_cannot_be_is_refused_at_its_place(nncp: Command, ns: Namespace, case: str) -> None:
+    interfaces, name, most = OVER[case]
+    before = ns.settled()
+    told = nncp("apply", *interfaces, code=65)
+    at = [interface["name"] for interface in interfaces].index(name)
+    assert f"is more than {most}" in told
+    assert f"--> <stdin>:{at + 2}:" in told
+    assert f"interfaces[{at}].mtu  ({name})" in told
+    assert ns.view() == before
+
+
+def test_less_than_a_device_takes_is_refused(nncp: Command) -> None:
+    assert "mtu 60 is less than eth1 takes, 68" in nncp("plan", {"name": "eth1", "mtu": 60}, code=65)
+    told = nncp("plan", {"name": "b", "type": "linux-bridge", "mtu": 60}, code=65)
+    assert "mtu 60 is less than b takes, 68" in told
+
+
+FITS = {
+    "a base that grows too": [vlan("v", "eth1", mtu=9000), {"name": "eth1", "mtu": 9000}],
+    "a bridge that its ports make larger": [
+        vlan("v", "br0", mtu=9000),
+        {"name": "br0", "type": "linux-bridge", "bridge": {"port": [{"name": "eth1"}]}},
+        {"name": "eth1", "mtu": 9000},
+    ],
+    "a dummy without a bound": [{"name": "d0", "type": "dummy", "mtu": 100000}],
+    "a bond with its own": [vlan("v", "bond0", mtu=9000), {**BOND, "mtu": 9000}],
+}
+
+
+@pytest.mark.parametrize("case", FITS)
+def test_an_mtu_that_can_be_is_applied(nncp: Command, ns: Namespace, case: str) -> None:
+    wanted = FITS[case][0]
+    nncp("apply", *FITS[case])
+    assert link(ns, wanted["name"])["mtu"] == wanted["mtu"]
+    assert nncp("apply", *FITS[case]) == "No changes.\n"

@@ -1,0 +1,113 @@
+"""Whether the MTUs that a document asks for can be, on the host as it will be.
+
+A link takes no MTU beyond its device's bounds (net/core/dev.c, dev_validate_mtu), and one that rests on
+another none beyond that one's (vlan_dev_change_mtu, macvlan_change_mtu).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from nncp.kinds.kind import Tie
+from nncp.tables.table import references
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from nncp.host import Host, Key, Row
+    from nncp.tables.kinds import Kinds
+
+ETHERNET = 1500
+"""What a new link has, unless it takes that of the link below it (net/ethernet/eth.c, ether_setup)."""
+BRIDGE = "linux-bridge"
+
+
+class Misfit(Struct, frozen=True):
+    """An MTU that cannot be: whose, why and what to do."""
+
+    name: str
+    message: str
+    hint: str
+
+
+def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfit]:
+    """Yield every MTU of `want` that cannot be."""
+    future = _Future(want, host, kinds)
+    for row in want.values():
+        if row.key[0] != "link" or row.absent or (mtu := row.attrs.get("mtu")) is None:
+            continue
+        if misfit := _beyond_device(row.name, mtu, future) or _beyond_base(row.name, mtu, future):
+            yield misfit
+
+
+def _beyond_device(name: str, mtu: int, future: _Future) -> Misfit | None:
+    low, high = future.bounds(name)
+    if mtu < low:
+        return Misfit(name, f"mtu {mtu} is less than {name} takes, {low}", f"use {low} or more")
+    if high and mtu > high:
+        return Misfit(name, f"mtu {mtu} is more than {name} takes, {high}", f"use {high} or less")
+    return None
+
+
+def _beyond_base(name: str, mtu: int, future: _Future) -> Misfit | None:
+    base = future.base(name)
+    if not base or mtu <= (most := future.mtu(base)):
+        return None
+    hint = f"give {base} an mtu of {mtu} too, or {name} at most {most}"
+    return Misfit(name, f"mtu {mtu} is more than {base}'s MTU {most}", hint)
+
+
+class _Future:
+    """The links as they will be."""
+
+    def __init__(self, want: Mapping[Key, Row], host: Host, kinds: Kinds) -> None:
+        self.want = want
+        self.host = host
+        self.kinds = kinds
+        self.coming: dict[str, list[str]] = {}
+        for row in want.values():
+            if row.key[0] == "port" and not row.absent:
+                self.coming.setdefault(row.attrs["controller"], []).append(row.name)
+
+    def attrs(self, name: str) -> Mapping[str, Any]:
+        """Return what a link will have, as far as it is known; of another type it is another link."""
+        row, have = self.want.get(("link", name)), self.host.get("link", name)
+        asked = row.attrs if row else {}
+        if have is None or asked.get("type", have.attrs.get("type")) != have.attrs.get("type"):
+            return asked
+        return {**have.attrs, **asked}
+
+    def bounds(self, name: str) -> tuple[int, int]:
+        """Return the least and the most that a device takes; 0 is no bound."""
+        attrs = self.attrs(name)
+        kind = self.kinds.by_type.get(str(attrs.get("type")))
+        low, high = kind.mtu if kind else (0, 0)
+        return attrs.get("min-mtu", low), attrs.get("max-mtu", high)
+
+    def base(self, name: str) -> str:
+        """Return what a link will rest on, or ""."""
+        attrs = self.attrs(name)
+        found = references(("link", name), attrs, self.kinds)
+        return next((other for attr, other in found if attr.tie is Tie.RESTS), "")
+
+    def mtu(self, name: str, seen: tuple[str, ...] = ()) -> int:
+        """Return the MTU that a link will have; `seen` are those that rest on it."""
+        row, attrs = self.want.get(("link", name)), self.attrs(name)
+        if row and row.attrs.get("mtu") is not None:
+            return int(row.attrs["mtu"])
+        if name in seen:
+            return int(attrs.get("mtu", ETHERNET))
+        now = attrs.get("mtu")
+        if attrs.get("type") == BRIDGE and (ports := self.ports(name)):
+            # br_mtu_auto_adjust() gives a bridge the least MTU of its ports, unless somebody has set its own,
+            # which nothing tells.
+            return max(int(now or 0), min(self.mtu(port, (*seen, name)) for port in ports))
+        base = self.base(name)
+        return int(now or (self.mtu(base, (*seen, name)) if base else ETHERNET))
+
+    def ports(self, bridge: str) -> list[str]:
+        """Return the ports that a bridge will have."""
+        stay = [row.name for row in self.host.ports(bridge) if row.key not in self.want]
+        return [*stay, *self.coming.get(bridge, ())]
