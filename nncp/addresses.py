@@ -52,6 +52,9 @@ def address_rows(name: str, ip: Any, version: int, host: Host) -> Iterator[Row]:
     if version == 6 and (ip.enabled is False or ip.enabled is True or _has_static(ip)):
         path = f"net/ipv6/conf/{name}/disable_ipv6"
         yield Row(("sysctl", path), {"value": "1" if ip.enabled is False else "0"})
+    if version == 6 and ip.enabled is not False and ip.autoconf is False:
+        # Without advertisements there is neither an autoconfigured address nor a route (addrconf_rs_timer()).
+        yield Row(("sysctl", f"net/ipv6/conf/{name}/accept_ra"), {"value": "0"})
 
 
 def _has_static(ip: Any) -> bool:

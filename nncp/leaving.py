@@ -6,7 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from nncp.tables.address import is_kernels_own, is_v6
-from nncp.tables.route import CONFIG_PROTOCOLS
+from nncp.tables.route import CONFIG_PROTOCOLS, RTPROT_RA
 from nncp.tables.sysctl import sysctl_link
 
 if TYPE_CHECKING:
@@ -22,12 +22,17 @@ class Leaving:
     """What a document takes from the links of a host.
 
     `ended` are the families that a link has no longer (it goes, becomes a port, or IPv6 is off), `emptied`
-    those of which it only loses the last address.
+    those of which it only loses the last address, `unadvertised` the links that no longer listen to routers.
     """
 
     def __init__(self, wanted: Mapping[Key, Row], host: Host) -> None:
         self.ended = set(_ended(wanted, host))
         self.emptied = set(_emptied(wanted, host))
+        self.unadvertised = {
+            sysctl_link(key[1])
+            for key, row in wanted.items()
+            if key[0] == "sysctl" and key[1].endswith("/accept_ra") and row.attrs.get("value") == "0"
+        }
 
     def any_of(self, name: str, family: str) -> bool:
         """Whether a link loses its addresses of a family."""
@@ -39,7 +44,7 @@ class Leaving:
         IPv4 goes with the last address (net/ipv4/fib_frontend.c, fib_disable_ip). IPv6 does not: there a
         route to the link stays, and one by a router's link-local address.
         """
-        if (hop[0], key[1]) in self.ended:
+        if (hop[0], key[1]) in self.ended or (protocol == RTPROT_RA and hop[0] in self.unadvertised):
             return True
         if (hop[0], key[1]) not in self.emptied:
             return False

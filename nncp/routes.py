@@ -199,7 +199,7 @@ def _check_gateways(
 ) -> None:
     """Tell of gateways that the kernel will not find: fib_check_nh() wants them on the link."""
     asked = [(index, route, _hop(route)) for index, route in routes if not is_given(route.route_type)]
-    asked = [entry for entry in asked if entry[2][1] and not _stays(book, entry[2])]
+    asked = [entry for entry in asked if entry[2][1] and not _stays(book, _key(entry[1])[1], entry[2])]
     if not asked:
         return
     reach = Reach(_as_it_will_be(book, wanted))
@@ -217,9 +217,8 @@ def _check_gateways(
         )
 
 
-def _stays(book: _Book, hop: Hop) -> bool:
+def _stays(book: _Book, family: str, hop: Hop) -> bool:
     """Whether a gateway is one already, and its link keeps what it was reached by."""
-    family = "ipv6" if ":" in hop[1] else "ipv4"
     return not book.leaving.any_of(hop[0], family) and any(
         known[:2] == hop[:2]
         for row in book.host.table("route")

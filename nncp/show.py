@@ -21,11 +21,8 @@ def show_state(host: Host, kinds: Kinds, names: Iterable[str] = ()) -> dict[str,
     links = sorted(
         (row for row in host.table("link") if not wanted or row.name in wanted), key=lambda row: row.name
     )
-    addresses: dict[str, list[str]] = {}
-    for row in host.table("address"):
-        addresses.setdefault(row.name, []).append(row.key[2])
     shown: dict[str, Any] = {
-        "interfaces": [_interface(row, host, kinds, addresses.get(row.name, [])) for row in links]
+        "interfaces": [_interface(row, host, kinds, host.of("address", row.name)) for row in links]
     }
     sections: dict[str, Any] = {}
     for table in kinds.tables.values():
@@ -33,7 +30,7 @@ def show_state(host: Host, kinds: Kinds, names: Iterable[str] = ()) -> dict[str,
     return {**sections, **shown}
 
 
-def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[str]) -> dict[str, Any]:
+def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[Row]) -> dict[str, Any]:
     attrs, name = row.attrs, row.name
     shown: dict[str, Any] = {
         "name": name,
@@ -47,11 +44,11 @@ def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[str]) -> dict
     shown["mtu"] = attrs.get("mtu")
     if controller := host.attr("port", name, name="controller"):
         shown["controller"] = controller
-    shown["ipv4"] = _ip([address for address in addresses if not is_v6(address)])
-    shown["ipv6"] = _ip([address for address in addresses if is_v6(address)])
+    shown["ipv4"] = _ip([address for address in addresses if not is_v6(address.key[2])])
+    shown["ipv6"] = _ip([address for address in addresses if is_v6(address.key[2])])
     if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
         shown["ipv6"] = {**shown["ipv6"], "enabled": True}
-        if controller and not _own(host, name, addresses):
+        if controller and not _own(addresses):
             del shown["ipv6"]  # a port has no IP to enable, and nobody switched it off
     kind = kinds.by_type.get(attrs["type"])
     if kind and kind.section and kind.show:
@@ -64,21 +61,21 @@ def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[str]) -> dict
     return shown
 
 
-def _own(host: Host, name: str, addresses: list[str]) -> list[str]:
+def _own(addresses: Iterable[Row]) -> list[Row]:
     """Return the IPv6 addresses that somebody gave to a link."""
-    return [
-        address
-        for address in addresses
-        if is_v6(address)
-        and not is_kernels_own(("address", name, address), host.rows["address", name, address].attrs)
-    ]
+    return [row for row in addresses if is_v6(row.key[2]) and not is_kernels_own(row.key, row.attrs)]
 
 
-def _ip(addresses: list[str]) -> dict[str, Any]:
-    if not addresses:
-        return {"enabled": False}
-    entries = []
-    for address in sorted(addresses):
-        ip, _, prefix = address.partition("/")
-        entries.append({"ip": ip, "prefix-length": int(prefix)})
-    return {"enabled": True, "address": entries}
+def _ip(addresses: Iterable[Row]) -> dict[str, Any]:
+    """Return the section of a family, its addresses in the kernel's order, which a document means too."""
+    entries = [_entry(row) for row in addresses]
+    return {"enabled": True, "address": entries} if entries else {"enabled": False}
+
+
+def _entry(row: Row) -> dict[str, Any]:
+    ip, _, prefix = row.key[2].partition("/")
+    entry: dict[str, Any] = {"ip": ip, "prefix-length": int(prefix)}
+    if not row.attrs.get("lasting", True):
+        lives = (("valid-life-time", "valid"), ("preferred-life-time", "preferred"))
+        entry |= {word: f"{row.attrs[name]}sec" for word, name in lives if name in row.attrs}
+    return entry

@@ -28,6 +28,7 @@ Interfaces: TypeAlias = "Mapping[int, Interface]"
 
 LONGEST_NAME = 15  # IFNAMSIZ less the final zero, in bytes
 LEAST_IPV6_MTU = 1280  # RFC 8200, section 5
+SHOWN_FOR_NONE = ("lo", "0.0.0.0", "::")  # noqa: S104  (what nmstate shows as the hop of a blackhole)
 
 
 class Claim(Struct, frozen=True):
@@ -229,8 +230,11 @@ def _route(node: Node, path: tuple[Step, ...], route: Route, interfaces: Interfa
     if destination is None:
         yield node.error("destination is missing", *path, "destination", key=True)
     if given(route.route_type) is not None:
-        for key, value in (("next-hop-interface", name), ("next-hop-address", given(route.next_hop_address))):
-            if value:
+        for key, value, harmless in (
+            ("next-hop-interface", name, SHOWN_FOR_NONE[:1]),
+            ("next-hop-address", given(route.next_hop_address), SHOWN_FOR_NONE[1:]),
+        ):
+            if value and value not in harmless:
                 yield node.error(f"{key} is not for a {route.route_type} route", *path, key, key=True)
     elif not name:
         yield node.error("next-hop-interface is missing", *path, "next-hop-interface", key=True)
@@ -247,7 +251,9 @@ def _route_families(node: Node, path: tuple[Step, ...], route: Route) -> Iterato
     network = ipaddress.ip_network(destination)
     for key, address in (("next-hop-address", route.next_hop_address), ("source", route.source)):
         text = given(address)
-        if text and ipaddress.ip_address(text).version != network.version:
+        if not text or (key == "next-hop-address" and network.version == 4):
+            continue  # an IPv4 route may have an IPv6 gateway (RFC 5549)
+        if ipaddress.ip_address(text).version != network.version:
             yield node.error(
                 f"{key} must be an IPv{network.version} address as the destination is, got '{text}'",
                 *path,
@@ -257,6 +263,7 @@ def _route_families(node: Node, path: tuple[Step, ...], route: Route) -> Iterato
         yield node.error("weight is for IPv4 routes", *path, "weight")
     if (
         network.version == 4
+        and given(route.route_type) is None  # to send such packets nowhere is sound
         and network.prefixlen
         and network.network_address in ipaddress.ip_network("0.0.0.0/8")
     ):

@@ -193,10 +193,13 @@ ROUTES = [
         "{destination: 10.0.0.0/8, route-type: prohibit, next-hop-interface: eth0}",
         ["next-hop-interface is not for a prohibit route"],
     ),
+    ("{destination: 10.0.0.0/8, next-hop-interface: eth0, next-hop-address: '2001:db8::1'}", []),
     (
-        "{destination: 10.0.0.0/8, next-hop-interface: eth0, next-hop-address: '2001:db8::1'}",
-        ["next-hop-address must be an IPv4 address as the destination is, got '2001:db8::1'"],
+        "{destination: '2001:db8::/32', next-hop-interface: eth0, next-hop-address: 192.0.2.1}",
+        ["next-hop-address must be an IPv6 address as the destination is, got '192.0.2.1'"],
     ),
+    ("{destination: 10.0.0.0/8, route-type: blackhole, next-hop-interface: lo}", []),
+    ("{destination: 0.0.0.0/8, route-type: blackhole}", []),
     ("{destination: '2001:db8::/32', next-hop-interface: eth0, weight: 3}", ["weight is for IPv4 routes"]),
     (
         "{destination: 0.1.0.0/16, next-hop-interface: eth0}",
