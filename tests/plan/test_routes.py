@@ -1,0 +1,154 @@
+"""Routes as bytes and back, and what a plan does with those that are not wholly known."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from model import host_of, wanted
+
+from nncp import wire
+from nncp.errors import Error
+from nncp.host import Host, Op, Row
+from nncp.known import KINDS
+from nncp.plan import plan
+from nncp.render import render_plan
+from nncp.tables.route import ROUTE
+from nncp.tables.rtmsg import HOPLESS, RTA_NH_ID, RTA_PREF, RTAX_CC_ALGO, TYPES, cannot_be_made, pack, unpack
+
+NAMES = {1: "lo", 5: "eth0", 6: "eth1"}
+INDEXES: Any = {name: index for index, name in NAMES.items()}
+REALM = wire.attr(11, struct.pack("=I", 7)).hex()
+
+
+@st.composite
+def hops(draw: Any, family: str) -> tuple[Any, ...]:
+    gateways = ["", "2001:db8::1", "fe80::1"] + (["192.0.2.1"] if family == "ipv4" else [])
+    hop = st.tuples(
+        st.sampled_from(["eth0", "eth1"]), st.sampled_from(gateways), st.integers(1, 256), st.booleans()
+    )
+    found = draw(st.lists(st.one_of(hop, hop.map(lambda one: (*one, REALM))), min_size=1, max_size=3))
+    if len(found) == 1:
+        return ((*found[0][:2], 1, *found[0][3:]),)
+    return tuple(sorted(found))
+
+
+@st.composite
+def rows(draw: Any) -> Row:
+    family = draw(st.sampled_from(["ipv4", "ipv6"]))
+    net, source = ("192.0.2.0/24", "192.0.2.7") if family == "ipv4" else ("2001:db8::/32", "2001:db8::7")
+    zero = "0.0.0.0/0" if family == "ipv4" else "::/0"
+    kind = draw(st.sampled_from(sorted(TYPES.values())))
+    attrs: dict[str, Any] = {"type": kind, "protocol": draw(st.integers(0, 255))}
+    attrs["scope"] = 0 if kind in HOPLESS else draw(st.sampled_from([0, 253, 254]))
+    attrs["nexthops"] = () if kind in HOPLESS else draw(hops(family))
+    maybe = {
+        "source": st.just(source),
+        "cwnd": st.integers(1, 2**32 - 1),
+        "metrics": st.sampled_from([((2, 1400),), ((1, 4), (2, 1400)), ((7, 12), (RTAX_CC_ALGO, "bbr"))]),
+        "kept": st.just(((RTA_PREF, "01"),)),
+    }
+    attrs |= {name: draw(values) for name, values in maybe.items() if draw(st.booleans())}
+    if "cwnd" in attrs and (7, 12) in attrs.get("metrics", ()):
+        del attrs["cwnd"]  # one window is locked or it is not
+    key = (
+        "route",
+        family,
+        draw(st.sampled_from(["254", "0", "77", "100000"])),
+        draw(st.sampled_from([net, zero])),
+    )
+    further = [f"tos {draw(st.sampled_from([8, 16]))}"] if draw(st.booleans()) else []
+    further += ["from 2001:db8:1::/48"] if family == "ipv6" and draw(st.booleans()) else []
+    return Row((*key, draw(st.sampled_from(["0", "5", "4294967295"])), *further), attrs)
+
+
+@given(rows())
+def test_a_route_that_is_written_reads_as_itself(row: Row) -> None:
+    assert unpack(row.key[1], pack(row.key, row.attrs, INDEXES), NAMES) == (row.key, row.attrs)
+
+
+def test_the_id_of_a_nexthop_is_sent_without_the_hops_that_a_dump_tells_beside_it() -> None:
+    hop = ("eth0", "192.0.2.1", 1, False)
+    key = ("route", "ipv4", "254", "198.51.100.0/24", "0")
+    body = pack(key, {"type": "unicast", "nexthops": (hop, hop), "nexthop-id": 9}, INDEXES)
+    assert set(wire.table(body, wire.RTMSG.size)) == {1, 15, RTA_NH_ID}
+
+
+def _host(**more: Any) -> Host:
+    hop = [["eth0", "192.0.2.254", 1, False]]
+    return host_of({
+        "link eth0": {"type": "ethernet"}, "up eth0": {}, "address eth0 192.0.2.1/24": {},
+        "route ipv4 254 198.51.100.0/24 0": {"type": "unicast", "protocol": 4, "nexthops": hop, **more},
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"unknown": [77, 91]}, "attribute 77, 91"),
+        (
+            {"nexthops": [["eth0", "192.0.2.254", 1, False, wire.attr(21, struct.pack("=H", 6)).hex()]]},
+            "bpf",
+        ),
+    ],
+)
+def test_what_could_not_be_made_again_is_not_taken_away(more: Any, reason: str) -> None:
+    host = _host(**more)
+    with pytest.raises(Error, match=reason):
+        plan(host, [Row(("up", "eth0"), absent=True)], KINDS)
+    assert plan(host, [Row(("link", "eth0"), {"mtu": 1400})], KINDS)
+    assert cannot_be_made(_host().rows["route", "ipv4", "254", "198.51.100.0/24", "0"].attrs) == ""
+
+
+def test_a_changed_route_is_written_whole() -> None:
+    host = _host(source="192.0.2.1", metrics=[[2, 1400]], kept=[[RTA_PREF, "01"]])
+    text = """
+    routes:
+      config:
+      - {destination: 198.51.100.0/24, next-hop-interface: eth0, next-hop-address: 192.0.2.9}
+    """
+    (op,) = plan(host, wanted(text, host), KINDS)
+    assert [op.attrs[name] for name in ("source", "metrics", "kept", "protocol")] == [
+        "192.0.2.1", ((2, 1400),), ((RTA_PREF, "01"),), 4,
+    ]  # fmt: skip
+    assert len(op.attrs["nexthops"]) == 2
+
+
+def test_a_route_is_told_as_ip_words_it() -> None:
+    host = _host()
+    text = """
+    routes:
+      config:
+      - {destination: 203.0.113.0/24, next-hop-interface: eth0, next-hop-address: 192.0.2.9, metric: 50,
+         table-id: 77, source: 192.0.2.1}
+      - {destination: 198.51.100.0/24, next-hop-interface: eth0, next-hop-address: 192.0.2.254, cwnd: 20}
+    """
+    lines = render_plan(plan(host, wanted(text, host), KINDS), KINDS)
+    assert lines[:2] == [
+        "+ route 203.0.113.0/24 via 192.0.2.9 dev eth0 metric 50 table 77 src 192.0.2.1",
+        "~ route 198.51.100.0/24: via 192.0.2.254 dev eth0 → via 192.0.2.254 dev eth0 cwnd 20",
+    ]
+
+
+def test_routes_of_daemons_that_go_along_are_counted() -> None:
+    ops = [
+        Op("remove", ("route", "ipv4", "254", f"10.0.{n}.0/24", "0"), implied=True,
+           old={"protocol": 186 if n else 188, "nexthops": (("eth0", "192.0.2.1", 1, False),)})
+        for n in range(3)
+    ]  # fmt: skip
+    lines = render_plan([Op("remove", ("up", "eth0")), *ops], KINDS)
+    assert [line.split(None, 1)[1] for line in lines if "takes" in line] == [
+        "takes 1 route of ospf with it", "takes 2 routes of bgp with it",
+    ]  # fmt: skip
+
+
+def test_a_creation_replaces_nothing_and_what_was_there_is_made_again_in_place() -> None:
+    key, attrs = ("route", "ipv4", "254", "10.0.0.0/24", "0"), {"type": "blackhole"}
+    for old, flag in (({}, wire.NLM_F_EXCL), (attrs, wire.NLM_F_REPLACE)):
+        (message,) = ROUTE.write(Op("create", key, attrs, old), INDEXES)
+        assert isinstance(message, bytearray)
+        flags = wire.HEADER.unpack_from(message)[2]
+        assert flags & (wire.NLM_F_EXCL | wire.NLM_F_REPLACE) == flag
