@@ -30,7 +30,7 @@ def defaults(name: str, host: Host) -> Iterator[Row]:
     """Yield the addresses that a link has by itself: the loopback's."""
     if name == LOOPBACK:
         yield Row(("up", name))
-        yield Row(("address", name, LOOPBACKS[4]), {"scope": RT_SCOPE_HOST})
+        yield Row(("address", name, LOOPBACKS[4]), {"scope": RT_SCOPE_HOST, "broadcast": ""})
         if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
             yield Row(("address", name, LOOPBACKS[6]))
 
@@ -107,8 +107,14 @@ def _order(
     if version == 4:
         return listed(wanted), moved_ipv4(standing, wanted), primaries(wanted)
     # The kernel lists them by scope, and one scope's in the order that we give them.
-    order = sorted(wanted, key=lambda a: ipaddress.IPv6Interface(a).ip.is_site_local)
+    order = sorted(wanted, key=_scope)
     return order, moved_ipv6(standing, order), {}
+
+
+def _scope(address: str) -> int:
+    """Return how far back the kernel lists an IPv6 address, the widest scope first (__ipv6_addr_type)."""
+    ip = ipaddress.IPv6Interface(address).ip
+    return 2 if ip.is_loopback else int(ip.is_site_local)
 
 
 def _lasts(name: str, address: str, host: Host) -> bool:

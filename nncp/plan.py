@@ -65,13 +65,16 @@ def plan(now: Host, want: Iterable[Row], kinds: Kinds, *, undoing: bool = False)
     """
     wanted = {row.key: row for row in want}
     renaming = _renamed(now, wanted.values(), kinds)
+    for key in wanted.keys() & renaming.rows.keys():
+        if amid := kinds.tables[key[0]].amid:
+            renaming.rows[key] = amid(key, renaming.rows, wanted)
     book = _Book(renaming.rows, wanted, kinds, upheld({**renaming.rows, **wanted}, kinds))
-    roots = [*_roots(book), *renaming.taken]
+    roots = _with_followers([*_roots(book), *renaming.taken], book)
     gone = closure(roots, book.now, kinds)
     if not undoing:
         raise_all(irreplaceable(gone, roots, book.now, wanted, kinds))
     target = _target(book, gone)
-    removals = _removals(book, gone, target, renaming.taken)
+    removals = _removals(book, gone, target, renaming.taken, set(roots))
     return [*renaming.ops, *removals, *_writes(book, gone, target)]
 
 
@@ -143,6 +146,16 @@ def _roots(book: _Book) -> Iterator[Key]:
         elif key[0] == "port" and row.attrs.get("controller", have["controller"]) != have["controller"]:
             yield key
             yield from _down_for_port(row, book)
+
+
+def _with_followers(roots: list[Key], book: _Book) -> list[Key]:
+    """Return `roots` and the rows that are wanted right behind one of them, in the order of the wish."""
+    found = dict.fromkeys(roots)
+    for key, row in book.want.items():
+        lead = None if row.absent or key not in book.now else book.kinds.tables[key[0]].follows(row)
+        if lead in found and not book.want[lead].absent:
+            found[key] = None
+    return list(found)
 
 
 def _is_replaced(row: Row, have: Mapping[str, Any], kinds: Kinds) -> bool:
@@ -257,7 +270,9 @@ def _pair(key: Key, attrs: Mapping[str, Any], kinds: Kinds) -> str:
     return next((name for attr, name in references(key, attrs, kinds) if attr.tie is Tie.PAIR), "")
 
 
-def _removals(book: _Book, gone: set[Key], target: Rows, already: frozenset[Key]) -> Iterator[Op]:
+def _removals(
+    book: _Book, gone: set[Key], target: Rows, already: frozenset[Key], roots: set[Key]
+) -> Iterator[Op]:
     """Yield the removals of what does not go by itself with something else that goes, leaves first."""
     lost = gone | {
         shared
@@ -268,11 +283,13 @@ def _removals(book: _Book, gone: set[Key], target: Rows, already: frozenset[Key]
         key
         for key in gone
         if key in already
-        or any(need in gone for need in needs(key, book.now, book.kinds))
+        or any(
+            need in gone for need in needs(key, book.now, book.kinds) if not _spares(need, key, roots, book)
+        )
         or any(need in lost for need in lives_on(key, book.now, book.kinds))
         or any(other in gone and other < key for other in companions(key, book.now, book.kinds))
     }
-    for key in sorted(gone, key=lambda key: (-book.kinds.rank[key[0]], key)):
+    for key in sorted(gone, key=lambda key: (-book.kinds.rank[key[0]], _is_below(key, book), key)):
         attrs = book.now[key]
         row = book.want.get(key)
         kind = _type(key, attrs, book.now)
@@ -281,6 +298,17 @@ def _removals(book: _Book, gone: set[Key], target: Rows, already: frozenset[Key]
             yield Op("remove", key, old=attrs, type=kind, back=back)
         elif key not in target and not book.kinds.tables[key[0]].own(key, attrs):
             yield Op("remove", key, old=attrs, type=kind, implied=True)
+
+
+def _spares(need: Key, key: Key, roots: set[Key], book: _Book) -> bool:
+    """Whether the kernel may spare a row that is to go when `need` goes."""
+    return key in roots and need[0] == key[0] and book.kinds.tables[key[0]].spared
+
+
+def _is_below(key: Key, book: _Book) -> bool:
+    """Whether what the kernel may spare needs none of its own table: it goes after what does."""
+    spared = book.kinds.tables[key[0]].spared
+    return spared and not any(need[0] == key[0] for need in needs(key, book.now, book.kinds))
 
 
 def _type(key: Key, attrs: Mapping[str, Any], state: Rows) -> str:

@@ -19,7 +19,7 @@ from nncp.tables.route import (
     protocol_word,
     words,
 )
-from nncp.tables.rtmsg import RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, Hop
+from nncp.tables.rtmsg import RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, Hop, link_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -155,7 +155,7 @@ def _put(book: _Book, route: Route, index: int, fault: Fault) -> None:
 
 def _place(book: _Book, key: Key, kind: str, hop: Hop | None) -> Key:
     """Return the key of the route that an entry is about: one that has its hop, or else the first."""
-    for other in book.alike.get(key, ()):
+    for other in book.alike.get(key[:5], ()):
         attrs = book.host.rows[other].attrs if other in book.host else book.attrs.get(other, {})
         if attrs.get("type", "unicast") == kind and (
             hop is None or any(known[:2] == hop[:2] for known in book.hops[other])
@@ -245,7 +245,8 @@ def _key(route: Route) -> Key:
     if family == "ipv6" and not metric:
         metric = V6_METRIC
     table = int(route.table_id) if isinstance(route.table_id, int) and route.table_id else MAIN_TABLE
-    return ("route", family, str(table), str(network), str(metric))
+    hops = () if is_given(route.route_type) else (_hop(route),)
+    return ("route", family, str(table), str(network), str(metric), *link_word(family, hops))
 
 
 def _hop(route: Route) -> Hop:

@@ -62,8 +62,7 @@ def _read(dumps: Dumps) -> Iterator[Row]:
         if family == socket.AF_INET:
             subnet = (name, (prefix, int.from_bytes(given[IFA_ADDRESS], "big") >> (32 - prefix)))
             first = primaries.setdefault(subnet, address)
-            if flags & IFA_F_SECONDARY:
-                attrs["secondary-to"] = first
+            attrs["secondary-to"] = first if flags & IFA_F_SECONDARY else ""
         yield Row(("address", name, address), attrs)
 
 
@@ -126,6 +125,15 @@ def _upholds(key: Key) -> Iterator[Key]:
         yield (SHARED, "ipv4", key[1])
 
 
+def _amid(key: Key, rows: Rows, want: Mapping[Key, Row]) -> Mapping[str, Any]:
+    """Return an address with the one that will be before it: one that goes is no reason to give it anew."""
+    attrs = rows[key]
+    before = attrs.get("after")
+    while before and (row := want.get((*key[:2], before))) and row.absent:
+        before = rows.get(row.key, {}).get("after")
+    return attrs if before == attrs.get("after") else {**attrs, "after": before}
+
+
 def _turn(key: Key, _: Mapping[str, Any], number: int) -> tuple[Any, ...]:
     """Return when an address is given: IPv4 in order, IPv6 the last first.
 
@@ -186,6 +194,10 @@ ADDRESS = Table(
     needs=_needs,
     own=is_kernels_own,
     upholds=_upholds,
+    # With net.ipv4.conf.*.promote_secondaries the next address of the subnet becomes its primary one instead.
+    spared=True,
+    amid=_amid,
+    follows=lambda row: (*row.key[:2], row.attrs["after"]) if row.attrs.get("after") else None,
     turn=_turn,
     # inet_rtm_newaddr() replaces lifetimes and metric of an address, nothing else.
     replaced=True,

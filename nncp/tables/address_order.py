@@ -10,7 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 
 def primaries(wanted: Sequence[str]) -> dict[str, str]:
@@ -27,12 +27,26 @@ def listed(wanted: Sequence[str]) -> list[str]:
 
 def moved_ipv4(standing: Sequence[str], wanted: Sequence[str]) -> set[str]:
     """Return which of `standing`, in the kernel's order, must be given anew so that `wanted` is in order."""
-    first, was_first = primaries(wanted), primaries(standing)
-    had = [a for a in standing if was_first[a] == a]
-    kept = set(_head(had, [a for a in wanted if first[a] == a]))
-    rest = [a for a in standing if a not in had and first.get(a) in kept]
+    first = primaries(wanted)
+    left = listed(_left(standing, first))
+    was_first = primaries(left)
+    kept = set(_head([a for a in left if was_first[a] == a], [a for a in wanted if first[a] == a]))
+    rest = [a for a in left if was_first[a] != a and first[a] in kept]
     kept |= set(_head(rest, [a for a in wanted if first[a] != a]))
     return {a for a in standing if a in first} - kept
+
+
+def _left(standing: Sequence[str], wanted: Container[str]) -> list[str]:
+    """Return what is left of `standing` when all else goes, as far as its order is certain.
+
+    Where a primary goes, the kernel promotes the next of its subnet behind the other primaries
+    (promote_secondaries), or takes all of them, and they are given anew behind the others: that comes to the
+    same. Of two such subnets nobody knows which comes first.
+    """
+    first = primaries(standing)
+    stay = [a for a in standing if a in wanted and first[a] in wanted]
+    orphans = [a for a in standing if a in wanted and first[a] not in wanted]
+    return [*stay, *orphans] if len({first[a] for a in orphans}) <= 1 else stay
 
 
 def moved_ipv6(standing: Sequence[str], wanted: Sequence[str]) -> set[str]:

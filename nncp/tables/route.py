@@ -1,7 +1,8 @@
 """Routes: what `ip route` shows (net/ipv4/fib_frontend.c, net/ipv6/route.c); their bytes are in rtmsg.py.
 
 Keys are ("route", "ipv4" | "ipv6", table, destination, metric, ...), with `tos 8` and `from 2001:db8::/48`
-after it where there are such, and a word of its own for each further route of the same key.
+after it where there are such, `dev eth1` for an IPv6 route without a gateway, and a word of its own for each
+further route of the same key.
 
 A dump holds what administrators and the host's own configuration put there. A routing daemon's routes are not
 read, of which there may be very many: only those that a plan would take along (nncp.netlink.others).
@@ -200,6 +201,8 @@ def _renamed(key: Key, attrs: Mapping[str, Any], names: Mapping[str, str]) -> tu
     hops = attrs.get("nexthops", ())
     if not any(hop[0] in names for hop in hops):
         return key, attrs
+    links = {f"dev {old}": f"dev {new}" for old, new in names.items()}
+    key = (*key[:5], *(links.get(word, word) for word in key[5:]))
     return key, {**attrs, "nexthops": tuple(sorted((names.get(hop[0], hop[0]), *hop[1:]) for hop in hops))}
 
 

@@ -69,6 +69,7 @@ def unpack(word: str, data: bytes, names: Mapping[int, str]) -> tuple[Key, dict[
     hops = () if TYPES[kind] in HOPLESS else _hops(family, given, flags, names)
     attrs["nexthops"] = tuple(sorted(hops))
     attrs |= _rest(family, given)
+    further += link_word(word, attrs["nexthops"])
     return (
         "route",
         word,
@@ -77,6 +78,12 @@ def unpack(word: str, data: bytes, names: Mapping[int, str]) -> tuple[Key, dict[
         str(metric),
         *further,
     ), attrs
+
+
+def link_word(word: str, hops: Iterable[Hop]) -> list[str]:
+    """Return the link of an IPv6 route that has no gateway: part of what it is (rt6_qualify_for_ecmp)."""
+    found = list(hops)
+    return [f"dev {found[0][0]}"] if word == "ipv6" and len(found) == 1 and not found[0][1] else []
 
 
 def _number(data: bytes) -> int:

@@ -109,6 +109,10 @@ def _none(*_: Any) -> set[Key]:
     return set()
 
 
+def _nowhere(_: Row) -> None:
+    return None
+
+
 def _unsaid(*_: Any) -> str:
     return ""
 
@@ -152,6 +156,11 @@ class Table(Struct, frozen=True):
         replaced: whether a changed row is removed and made again, unless only attributes in `live` change.
         live: see `replaced`.
         whole: whether a change is written with all attributes of the row, since a message replaces it.
+        amid: the attributes of a row as they are once all is gone that is wanted absent; takes key, rows and
+            the wanted rows.
+        follows: the key of the row behind which one is wanted, and with which it is made anew; None for none.
+        spared: whether the kernel may spare a row when another of its table goes that it needs: it is then
+            removed by itself, and first, where it is to go.
         turn: where among the rows of its table one is written that could be written now; takes key,
             attributes and the place at which it was wanted.
         about: whether the second part of a key is the name of a link.
@@ -181,6 +190,9 @@ class Table(Struct, frozen=True):
     replaced: bool = False
     live: frozenset[str] = frozenset()
     whole: bool = False
+    amid: Callable[[Key, Rows, Mapping[Key, Row]], Mapping[str, Any]] | None = None
+    follows: Callable[[Row], Key | None] = _nowhere
+    spared: bool = False
     turn: Callable[[Key, Mapping[str, Any], int], tuple[Any, ...]] = _as_written
     about: bool = True
     sentence: Callable[[Op], str] = _sentence

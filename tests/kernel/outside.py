@@ -21,7 +21,7 @@ MOVING = {
     "ad_info", "ad_aggregator_id", "link_failure_count", "mii_status", "active_slave",
     "ad_actor_oper_port_state", "ad_partner_oper_port_state", "ad_actor_oper_port_state_str",
     "ad_partner_oper_port_state_str", "link_index",
-    "cstamp", "tstamp", "valid_life_time", "preferred_life_time",
+    "cstamp", "tstamp", "expires", "valid_life_time", "preferred_life_time",
 }  # fmt: skip
 SLAVE_STATE = {"state"}
 SETTLES = 3.0  # seconds of a quiet machine in which the kernel does by itself what it does

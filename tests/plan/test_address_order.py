@@ -26,32 +26,45 @@ def given_ipv4(have: list[str], new: str) -> list[str]:
     return [*have[:at], new, *have[at:]]
 
 
-def taken_ipv4(have: list[str], gone: set[str]) -> list[str]:
-    """inet_del_ifa(): a primary takes its secondaries."""
-    left = have
-    for address in have:
-        if address in gone and address in left:
-            mates = [a for a in left if subnet(a) == subnet(address)]
-            takes = mates if mates[0] == address else [address]
-            left = [a for a in left if a not in takes]
-    return left
+def taken_ipv4(have: list[str], address: str, *, promotes: bool) -> list[str]:
+    """inet_del_ifa(): a primary takes its secondaries, or the next of them gets behind the last primary."""
+    mates = [a for a in have if subnet(a) == subnet(address) and a != address]
+    left = [a for a in have if a != address]
+    if have.index(address) > min((have.index(a) for a in mates), default=len(have)) or not mates:
+        return left
+    left = [a for a in left if a not in mates[: 1 if promotes else None]]
+    return given_ipv4(left, mates[0]) if promotes and len(mates) == 1 else _promoted(left, mates, promotes)
+
+
+def _promoted(left: list[str], mates: list[str], promotes: bool) -> list[str]:
+    if not promotes:
+        return left
+    first = [
+        a for i, a in enumerate(left) if not any(subnet(b) == subnet(a) for b in left[:i]) and a not in mates
+    ]
+    return [*first, mates[0], *(a for a in left if a not in first)]
 
 
 lists4 = st.lists(st.sampled_from(IPV4), unique=True)
 lists6 = st.lists(st.sampled_from(IPV6), unique=True)
 
 
-@given(lists4, lists4)
-def test_ipv4_addresses_end_in_the_documents_order(before: list[str], wanted: list[str]) -> None:
-    standing: list[str] = []
+@given(lists4, lists4, st.booleans())
+def test_ipv4_addresses_end_in_the_documents_order(
+    before: list[str], wanted: list[str], promotes: bool
+) -> None:
+    have: list[str] = []
     for address in before:
-        standing = given_ipv4(standing, address)
-    assert standing == listed(before)
-    left = taken_ipv4(standing, moved_ipv4(standing, wanted) | (set(standing) - set(wanted)))
-    for address in listed(wanted):
-        if address not in left:
-            left = given_ipv4(left, address)
-    assert left == listed(wanted)
+        have = given_ipv4(have, address)
+    assert have == listed(before)
+    moved = moved_ipv4(have, wanted)
+    gone = moved | (set(have) - set(wanted))
+    for address in [a for a in reversed(have) if a in gone]:  # secondaries first, as a plan has it
+        have = taken_ipv4(have, address, promotes=promotes)
+    for address in wanted:
+        if address not in have:
+            have = given_ipv4(have, address)
+    assert have == listed(wanted)
 
 
 @given(lists6, lists6)

@@ -17,7 +17,17 @@ from nncp.known import KINDS
 from nncp.plan import plan
 from nncp.render import render_plan
 from nncp.tables.route import ROUTE
-from nncp.tables.rtmsg import HOPLESS, RTA_NH_ID, RTA_PREF, RTAX_CC_ALGO, TYPES, cannot_be_made, pack, unpack
+from nncp.tables.rtmsg import (
+    HOPLESS,
+    RTA_NH_ID,
+    RTA_PREF,
+    RTAX_CC_ALGO,
+    TYPES,
+    cannot_be_made,
+    link_word,
+    pack,
+    unpack,
+)
 
 NAMES = {1: "lo", 5: "eth0", 6: "eth1"}
 INDEXES: Any = {name: index for index, name in NAMES.items()}
@@ -62,6 +72,7 @@ def rows(draw: Any) -> Row:
     )
     further = [f"tos {draw(st.sampled_from([8, 16]))}"] if draw(st.booleans()) else []
     further += ["from 2001:db8:1::/48"] if family == "ipv6" and draw(st.booleans()) else []
+    further += link_word(family, attrs["nexthops"])
     return Row((*key, draw(st.sampled_from(["0", "5", "4294967295"])), *further), attrs)
 
 
