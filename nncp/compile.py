@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from nncp.addresses import address_rows, defaults, without_addresses
+from nncp.carried import carried, joined
 from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
@@ -120,6 +121,8 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     for i, interface in interfaces.items():
         _interface(desk, i, interface)
     _links_together(desk)
+    for row in list(carried(desk.out.rows, host)):
+        desk.add(row, desk.out.origins.get(("link", row.name), ()))
     for interface in interfaces.values():
         _keeps(desk, interface)
     for misfit in misfits(desk.out.rows, host, kinds):
@@ -130,6 +133,9 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
                 misfit.message,
                 misfit.hint,
             )
+    for bridge, base, names in joined(desk.out.rows.values(), host):
+        text = f"warning: {bridge} joins VLANs of {base} into one network: {', '.join(names)}"
+        desk.out.notes.append(Note("warn", ("port", bridge), text, tuple(names)))
     routes = state.routes.config if is_given(state.routes) and state.routes else ()
     wished = route_rows(
         tuple(routes or ()) if is_given(routes) else (), host, desk.out.rows, desk.will_be, desk.fault

@@ -98,7 +98,7 @@ def apply_compiled(
 
 def _apply(
     compiled: Callable[[Host], Sequence[Row]],
-    noted: Callable[[Listed, Sequence[Row]], Listed],
+    noted: Callable[[Listed, Host, Sequence[Row]], Listed],
     state_dir: Path,
     deadline: float | None,
     kinds: Kinds,
@@ -115,7 +115,7 @@ def _apply(
                 want = compiled(now)
                 now, ops = session.foresee(session.with_sysctls(now, want), want)
                 checked(now, ops)
-                listed = noted(journal.listed(), want)
+                listed = noted(journal.listed(), now, want)
                 if ops:
                     transaction.run(session, now, ops, want, journal, listed, deadline=deadline)
                 journal.note(listed)

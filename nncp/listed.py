@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from nncp.carried import ids_of
 from nncp.errors import Error
 from nncp.kinds.ports import guests_of
 
@@ -38,14 +39,22 @@ class Listed(Struct, frozen=True):
         """Return `host` with this knowledge."""
         return host.where(listed=self.ports, carried=self.vlans)
 
-    def same(self, _: Iterable[Row]) -> Listed:
+    def same(self, *_: object) -> Listed:
         """Return what is known once rows that no document asked for hold."""
         return self
 
-    def after(self, want: Iterable[Row]) -> Listed:
-        """Return what is known once documents that want these rows hold."""
+    def after(self, now: Host, want: Iterable[Row]) -> Listed:
+        """Return what is known once documents that want these rows of a host hold."""
+        want = list(want)
         ports = {row.name for row in want if row.key[0] == "port" and not row.absent}
-        return Listed(tuple(sorted({*self.ports, *ports})), self.vlans)
+        vlans = set(self.vlans)
+        for row in want:
+            if row.key[0] == "vlans" and ("port", row.name) not in now and row.name not in ports:
+                vids = ids_of(row.attrs["vids"])
+                added = vids - ids_of(now.attr("vlans", row.name, name="vids", default=()))
+                vlans = {(name, vid) for name, vid in vlans if name != row.name or vid in vids}
+                vlans |= {(row.name, vid) for vid in added}
+        return Listed(tuple(sorted({*self.ports, *ports})), tuple(sorted(vlans)))
 
 
 def bereft(now: Host, ops: Iterable[Op]) -> Iterator[Error]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TELLING = frozenset({"elsewhere", "carrier", "queues", "persistent", "min-mtu", "max-mtu", "secondary-to"})
 """Attributes that inform, and that nobody can write."""
-UNCOMPARED = TELLING | {"index", "type", "peer-index", "valid", "preferred", "expires"}
+UNCOMPARED = TELLING | {"borrowed", "index", "type", "peer-index", "valid", "preferred", "expires"}
 """Attributes that identify or inform, and are no wish of their own: another `type` is another link."""
 
 
@@ -83,7 +83,10 @@ def difference(have: Mapping[str, Any], row: Row) -> dict[str, Any]:
     return {
         name: value
         for name, value in row.attrs.items()
-        if name not in UNCOMPARED and value is not None and have.get(name) != value
+        if name not in UNCOMPARED
+        and value is not None
+        and have.get(name) != value
+        and name not in have.get("borrowed", ())
     }
 
 

@@ -83,7 +83,7 @@ def _never(attrs: Mapping[str, Value]) -> bool:  # noqa: ARG001
     return False
 
 
-def _nothing(config: Any, name: str, host: Host) -> tuple[()]:  # noqa: ARG001
+def _nothing(*_: Any) -> tuple[()]:
     return ()
 
 
@@ -110,6 +110,8 @@ class Kind(Struct, frozen=True):
         rows: further rows that a section implies: ports, VLANs, sysctls.
         show: the section that describes a link, as plain data.
         check: what is wrong with a section, given the host.
+        borrowed: the attributes whose values in force are another's, by what the kernel tells of the link:
+            they are neither compared nor recorded.
         virtual: whether `state: absent` deletes the link.
         below: the attribute that IFLA_LINK of such a link means.
         up_with_base: whether it can be up only while the link that it rests on is.
@@ -129,6 +131,7 @@ class Kind(Struct, frozen=True):
     rows: Callable[[Any, str, Host], Iterable[Row]] = _nothing
     show: Callable[[Host, str], Mapping[str, Any]] | None = None
     check: Callable[[Any, str, Host], Iterable[Fault]] = _nothing
+    borrowed: Callable[[Mapping[int, bytes]], Iterable[str]] = _nothing
     virtual: bool = True
     below: str = "base-iface"
     up_with_base: Callable[[Mapping[str, Value]], bool] = _never

@@ -295,7 +295,16 @@ def _show(host: Host, name: str) -> Mapping[str, Any]:
         {"vlan-default-pvid"} if attrs.get("vlan-default-pvid") == DEFAULT_PVID else set()
     )
     options = nested(attrs, [attr.name for attr in ATTRS if attr.name not in hidden])
-    return {"options": options, "port": [_show_port(host, name, port) for port in ports_of(name, host)]}
+    ports = [_show_port(host, name, port) for port in ports_of(name, host)]
+    if ports and all(port.get("vlan") == {} for port in ports):
+        for port in ports:
+            port["vlan"] = _default_only(attrs)  # `vlan: {}` everywhere would end the filtering
+    return {"options": options, "port": ports}
+
+
+def _default_only(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    pvid = attrs.get("vlan-default-pvid", DEFAULT_PVID)
+    return {"mode": "access", "tag": pvid} if pvid else {}
 
 
 def _show_port(host: Host, bridge: str, port: str) -> dict[str, Any]:
@@ -323,11 +332,27 @@ def show_vlan(ranges: tuple[tuple[int, int, str], ...], pvid: int) -> dict[str, 
     return shown
 
 
+IFLA_BR_STP_STATE, IFLA_BR_ROOT_ID, IFLA_BR_BRIDGE_ID, IFLA_BR_TOPOLOGY_CHANGE = 5, 10, 11, 12
+
+
+def _borrowed(given: Mapping[int, bytes]) -> Iterator[str]:
+    """Yield the options whose values in force are not this bridge's own.
+
+    The root bridge sets all timers (br_record_config_timeout_values), and while the topology changes
+    addresses age in twice the forward delay (__br_set_topology_change).
+    """
+    if given.get(IFLA_BR_ROOT_ID) != given.get(IFLA_BR_BRIDGE_ID):
+        yield from ("stp.forward-delay", "stp.hello-time", "stp.max-age")
+    if any(given.get(IFLA_BR_STP_STATE, b"")) and any(given.get(IFLA_BR_TOPOLOGY_CHANGE, b"")):
+        yield "mac-ageing-time"
+
+
 LINUX_BRIDGE = Kind(
     type="linux-bridge",
     link="bridge",
     section="bridge",
     config=BridgeConfig,
+    borrowed=_borrowed,
     attrs=ATTRS,
     port_attrs=PORT_ATTRS,
     settings=_settings,

@@ -91,7 +91,12 @@ def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: K
     decode(link.inet6, NESTED, attrs)
     told = kind or kinds.foreign.get(word)
     if told and told.attrs:
-        decode(wire.table(info.get(IFLA_INFO_DATA, b"")), told.attrs, attrs)
+        data = wire.table(info.get(IFLA_INFO_DATA, b""))
+        decode(data, told.attrs, attrs)
+        if borrowed := tuple(told.borrowed(data)):
+            for name in borrowed:
+                attrs.pop(name, None)
+            attrs["borrowed"] = borrowed
     if IFLA_LINK_NETNSID in link.given:
         attrs["elsewhere"] = True
         return attrs

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-ONCE = frozenset({"type", "index", "controller", "tx-queues", "rx-queues", "peer-index", "scope", "protocol"})
+ONCE = frozenset(
+    {
+        "type",
+        "index",
+        "controller",
+        "tx-queues",
+        "rx-queues",
+        "peer-index",
+        "scope",
+        "protocol",
+        "borrowed",
+    }
+)
 """Attributes that a line of a plan says otherwise, or that nobody asked for."""
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import sys
+from typing import TYPE_CHECKING, Any
 
 import outside
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from outside import Namespace
 
 
 @pytest.fixture
@@ -19,3 +24,41 @@ def ns() -> Iterator[outside.Namespace]:
         yield namespace
     finally:
         outside.remove(namespace)
+
+
+@pytest.fixture
+def beyond() -> Iterator[Namespace]:
+    """Yield the namespace where the other ends of the cards and of the Pods' veths are."""
+    namespace = outside.make()
+    try:
+        yield namespace
+    finally:
+        outside.remove(namespace)
+
+
+@pytest.fixture
+def host(ns: Namespace, beyond: Namespace) -> Namespace:
+    """Return a host whose cards are veths with their other ends in another namespace."""
+    for n in (1, 2, 3):
+        outside.plug(ns, beyond, f"eth{n}", f"sw{n}", mac=f"52:54:00:00:0{n}:01")
+    return ns
+
+
+@pytest.fixture
+def run(host: Namespace, tmp_path: Path) -> Callable[..., str]:
+    def ran(*argv: str, document: Any = None, code: int = 0) -> str:
+        text = json.dumps(document) if document is not None else None
+        where = () if argv[0] == "show" else ("--state-dir", str(tmp_path))
+        done = host.run(sys.executable, "-m", "nncp", *argv, *where, check=False, stdin=text)
+        assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    return ran
+
+
+@pytest.fixture
+def apply(run: Callable[..., str]) -> Callable[..., str]:
+    def applied(*interfaces: dict[str, Any], options: tuple[str, ...] = (), code: int = 0) -> str:
+        return run("apply", "-", *options, document={"interfaces": list(interfaces)}, code=code)
+
+    return applied

@@ -176,3 +176,12 @@ def make() -> Namespace:
 def remove(namespace: Namespace) -> None:
     """Remove a namespace."""
     leftovers.remove_namespace(namespace.name)
+
+
+def plug(ns: Namespace, beyond: Namespace, name: str, peer: str, *, mac: str = "") -> None:
+    """Make a veth in `ns` whose other end is in `beyond`."""
+    address = f" address {mac}" if mac else ""
+    ns.batch(
+        f"link add {name}{address} type veth peer name {peer} netns {beyond.name}", f"link set {name} up"
+    )
+    beyond.batch(f"link set {peer} up")

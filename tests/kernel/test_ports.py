@@ -7,64 +7,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from outside import make, remove
+from outside import plug
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from outside import Namespace
 
 pytestmark = pytest.mark.kernel
-
-WIRE = "52:54:00:00:0{0}:0{1}"
-
-
-@pytest.fixture
-def beyond() -> Iterator[Namespace]:
-    """Yield the namespace where the other ends of the cards and of the Pods' veths are."""
-    namespace = make()
-    try:
-        yield namespace
-    finally:
-        remove(namespace)
-
-
-@pytest.fixture
-def host(ns: Namespace, beyond: Namespace) -> Namespace:
-    """Return a host whose cards are veths with their other ends in another namespace."""
-    for n in (1, 2, 3):
-        plug(ns, beyond, f"eth{n}", f"sw{n}", mac=WIRE.format(n, 1))
-    return ns
-
-
-@pytest.fixture
-def run(host: Namespace, tmp_path: Path) -> Callable[..., str]:
-    def ran(*argv: str, document: Any = None, code: int = 0) -> str:
-        text = json.dumps(document) if document is not None else None
-        where = () if argv[0] == "show" else ("--state-dir", str(tmp_path))
-        done = host.run(sys.executable, "-m", "nncp", *argv, *where, check=False, stdin=text)
-        assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
-
-    return ran
-
-
-@pytest.fixture
-def apply(run: Callable[..., str]) -> Callable[..., str]:
-    def applied(*interfaces: dict[str, Any], options: tuple[str, ...] = (), code: int = 0) -> str:
-        return run("apply", "-", *options, document={"interfaces": list(interfaces)}, code=code)
-
-    return applied
-
-
-def plug(ns: Namespace, beyond: Namespace, name: str, peer: str, *, mac: str = "") -> None:
-    """Make a veth in `ns` whose other end is in `beyond`."""
-    address = f" address {mac}" if mac else ""
-    ns.batch(
-        f"link add {name}{address} type veth peer name {peer} netns {beyond.name}", f"link set {name} up"
-    )
-    beyond.batch(f"link set {peer} up")
 
 
 def pod(ns: Namespace, beyond: Namespace, n: int, bridge: str, *, mac: str = "") -> str:
@@ -128,7 +78,8 @@ def test_what_a_rollback_restores_includes_what_was_listed(host: Namespace, run:
 def test_what_was_listed_is_forgotten_when_the_apply_fails(host: Namespace, apply: Any) -> None:
     apply(bridge("br1"))
     host.batch("link set eth2 master br1")
-    apply(bridge("br1", "eth2"), {"name": "eth3", "type": "ethernet", "mtu": 65536}, code=75)
+    refused = {"name": "eth3", "type": "ethernet", "mac-address": "01:00:00:00:00:01"}
+    apply(bridge("br1", "eth2"), refused, code=75)
     apply(bridge("br1"))
     assert ports(host, "br1") == {"eth2"}
 
