@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from nncp.addresses import address_rows, defaults, without_addresses
 from nncp.carried import carried, joined
 from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
-from nncp.kinds.flat import is_given
+from nncp.kinds.flat import flat, is_given
 from nncp.kinds.kind import Fault, Kind
 from nncp.kinds.ports import guests_of
 from nncp.listed import kept_on
@@ -57,6 +57,7 @@ class _Desk(Struct):
     out: Compiled
     named: dict[str, tuple[int, Interface]]
     freed: set[Key]
+    seen_peers: dict[str, str] | None = None
 
     def add(self, row: Row, path: Path, *, implied: bool = False) -> None:
         """Take a row in; an implied one never contradicts what the document says outright.
@@ -79,9 +80,11 @@ class _Desk(Struct):
             self.out.rows[row.key] = row
             self.out.origins[row.key] = path
 
-    def fault(self, subject: str, path: Path, message: str, hint: str = "") -> None:
+    def fault(
+        self, subject: str, path: Path, message: str, hint: str = "", *, unsupported: bool = False
+    ) -> None:
         """Note what is wrong; compiling goes on, so that all of it is told at once."""
-        self.out.faults.append((subject, Fault(path, message, hint)))
+        self.out.faults.append((subject, Fault(path, message, hint, unsupported)))
 
     def is_ignored(self, row: Row) -> bool:
         """Whether a row is about a link that the document wants left alone."""
@@ -95,7 +98,20 @@ class _Desk(Struct):
             if is_given(interface.type)
             else self.host.attr("link", interface.name, name="type")
         )
+        if type_name in SAME_TYPE and (is_given(interface.part("veth")) or interface.name in self.peers):
+            return self.kinds.by_type.get("veth")
         return self.kinds.by_type.get(str(type_name))
+
+    @property
+    def peers(self) -> Mapping[str, str]:
+        """The other end's name of each link that a document names as the peer of a veth."""
+        if self.seen_peers is None:
+            self.seen_peers = {
+                str(veth.peer): interface.name
+                for _, interface in self.named.values()
+                if is_given(veth := interface.part("veth")) and is_given(veth.peer)
+            }
+        return self.seen_peers
 
     def will_be(self, name: str) -> bool:
         """Whether a link of this name will be there."""
@@ -125,6 +141,7 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
         desk.add(row, desk.out.origins.get(("link", row.name), ()))
     for interface in interfaces.values():
         _keeps(desk, interface)
+        _left(desk, interface)
     for misfit in misfits(desk.out.rows, host, kinds):
         if misfit.name in desk.named:
             desk.fault(
@@ -172,7 +189,17 @@ def _interface(desk: _Desk, index: int, interface: Interface) -> None:
 
 
 def _unknown_type(desk: _Desk, path: Path, interface: Interface) -> None:
+    have = desk.host.get("link", interface.name)
     if interface.state == "absent":
+        if have is not None:
+            desk.fault(
+                interface.name,
+                path,
+                f"{interface.name} is of type {have.attrs['type']}, which is not supported yet, and could"
+                " not be made again",
+                "delete it yourself",
+                unsupported=True,
+            )
         return
     if not is_given(interface.type):
         desk.fault(
@@ -187,6 +214,7 @@ def _unknown_type(desk: _Desk, path: Path, interface: Interface) -> None:
         (*path, "type"),
         f"interfaces of type {interface.type} are not supported yet",
         f"supported types: {', '.join(sorted(kind for kind in desk.kinds.by_type if kind != 'tap'))}",
+        unsupported=True,
     )
 
 
@@ -219,13 +247,10 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
     }
     if is_given(interface.copy_mac_from):
         attrs["mac"] = _copied_mac(desk, path, interface)
-    config = interface.config
-    if config is None or not is_given(config):
-        config = kind.config() if kind.config else None
+    config = _config(desk, interface, kind)
     for fault in kind.check(config, name, host):
-        desk.fault(
-            name, (*path, kind.section, *fault.path) if fault.path else path, fault.message, fault.hint
-        )
+        where = (*path, kind.section, *fault.path) if fault.path else path
+        desk.fault(name, where, fault.message, fault.hint, unsupported=fault.unsupported)
     attrs |= kind.settings(config, name, host)
     desk.add(Row(("link", name), attrs), path)
     for row in kind.rows(config, name, host):
@@ -235,6 +260,27 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
         desk.add(row, where, implied=True)
     _controller(desk, path, interface)
     _addresses(desk, path, interface)
+
+
+def _config(desk: _Desk, interface: Interface, kind: Kind) -> Any:
+    """Return the section of an interface's type; a veth's peer is also who names it as his."""
+    config = interface.part(kind.section)
+    if not is_given(config):
+        config = kind.config() if kind.config else None
+    peer = desk.peers.get(interface.name)
+    if peer and kind.below == "peer" and not is_given(config.peer):
+        return structs.replace(config, peer=peer)
+    return config
+
+
+def _left(desk: _Desk, interface: Interface) -> None:
+    """Note what a document says that is left to the link itself."""
+    kind = desk.kind_of(interface)
+    for section, words in kind.as_it_is.items() if kind and interface.is_up else ():
+        said = flat(interface.part(section))
+        if found := [word for word in words if word in said]:
+            text = f"warning: left to {interface.name} itself, and not set: {', '.join(found)}"
+            desk.out.notes.append(Note("warn", ("link", interface.name), text, (interface.name,)))
 
 
 def _keeps(desk: _Desk, interface: Interface) -> None:

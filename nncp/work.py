@@ -84,6 +84,7 @@ class Wish:
             errors += unsupported(document.node)
             for subject, fault in compiled.faults:
                 error = document.node.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
+                error.kind = ErrorKind.UNSUPPORTED if fault.unsupported else error.kind
                 if not found.tells_of(error.path):
                     errors.append(error)
         raise_all(by_place(errors))

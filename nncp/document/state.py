@@ -217,7 +217,11 @@ class Interface(Section, frozen=True):
     @property
     def config(self) -> Any:
         """The section of the interface's own type, UNSET when the type has none or it is not written."""
-        return getattr(self, _attribute(self.section), UNSET) if self.section else UNSET
+        return self.part(self.section)
+
+    def part(self, section: str) -> Any:
+        """Return a section, UNSET when the type has none of this name or it is not written."""
+        return getattr(self, _attribute(section), UNSET) if section else UNSET
 
     @property
     def is_up(self) -> bool:
@@ -329,19 +333,29 @@ class Documented(Protocol):
     def config(self) -> type[Struct] | None:
         """The Struct of the section."""
 
+    @property
+    def also(self) -> Mapping[str, type[Struct]]:
+        """Further sections that its interfaces may have, with their Structs."""
+
 
 def form(type_name: str, kind: Documented) -> type[Interface]:
-    """Return the Struct of an interface of one type: the base and the type's own section."""
-    return _form(type_name, kind.section, kind.config) if kind.section and kind.config else Interface
+    """Return the Struct of an interface of one type: the base and the type's own sections."""
+    if not kind.section or not kind.config:
+        return Interface
+    return _form(type_name, ((kind.section, kind.config), *kind.also.items()))
 
 
 @cache
-def _form(type_name: str, section: str, config: type[Struct]) -> type[Interface]:
+def _form(type_name: str, sections: tuple[tuple[str, type[Struct]], ...]) -> type[Interface]:
     words = [word.capitalize() for word in type_name.split("-")]
-    either: Any = Union[config, UnsetType, None]  # noqa: UP007  (a value, not an annotation)
+    section, config = sections[0]
     made = msgspec.defstruct(
         f"{''.join(words)}Interface",
-        [(_attribute(section), either, field(default=UNSET, name=section))],
+        [
+            # A value and not an annotation, which is what UP007 wants to see.
+            (_attribute(name), Union[struct, UnsetType, None], field(default=UNSET, name=name))  # noqa: UP007
+            for name, struct in sections
+        ],
         bases=(Interface,),
         namespace={"section": section, "__doc__": config.__doc__},
         frozen=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from msgspec import UNSET
+from msgspec import UNSET, field
 
 from nncp.document.lax import (
     U8,
@@ -175,7 +175,7 @@ class PortPriority(LaxInt, ge=-(2**31), le=2**31 - 1):
 class BondOptions(Section, frozen=True, rename=None):
     """The options, by the names that the kernel documents (Documentation/networking/bonding.rst)."""
 
-    aliases: ClassVar[Mapping[str, str]] = {"num_unsol_na": "num_grat_arp"}
+    aliases: ClassVar[Mapping[str, str]] = {"num_unsol_na": "num_grat_arp", "balance_slb_": "balance_slb"}
 
     ad_actor_sys_prio: Maybe[U16] = UNSET
     ad_actor_system: Maybe[MacAddress] = UNSET
@@ -187,6 +187,10 @@ class BondOptions(Section, frozen=True, rename=None):
     arp_ip_target: Maybe[str] = UNSET
     arp_missed_max: Maybe[U8] = UNSET
     arp_validate: Maybe[ArpValidate] = UNSET
+    balance_slb: Maybe[LaxBool] = (
+        UNSET  # NetworkManager's, by nft rules of its own: no option of the kernel's
+    )
+    balance_slb_: Maybe[LaxBool] = field(default=UNSET, name="balance-slb")
     downdelay: Maybe[U32] = UNSET
     fail_over_mac: Maybe[FailOverMac] = UNSET
     lacp_active: Maybe[LacpActive] = UNSET
@@ -242,6 +246,7 @@ class BondConfig(Section, frozen=True):
 def _settings(bond: BondConfig, name: str, host: Host) -> Mapping[str, Value]:
     """Return mode and options; a new bond with a mode that needs it watches its links every 100 ms."""
     attrs = flat(bond.options)
+    attrs.pop("balance_slb", None)
     if is_given(bond.mode):
         attrs["mode"] = bond.mode
     if ("link", name) not in host and not {"miimon", "arp_interval"} & attrs.keys():

@@ -1,21 +1,21 @@
-"""Network cards and whatever else was there before us: `type: ethernet` and `type: loopback`.
-
-interfaces:
-- name: eth1
-  type: ethernet
-  mtu: 9000
-"""
+"""Network cards and whatever else was there before us: `type: ethernet` and `type: loopback`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nncp.kinds.card import AS_IT_IS, EthernetConfig
 from nncp.kinds.kind import Fault, Kind
+from nncp.kinds.veth import VethConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from nncp.host import Host
+    from nncp.host import Host, Value
+
+
+def _settings(config: EthernetConfig, name: str, host: Host) -> Mapping[str, Value]:  # noqa: ARG001
+    return {}
 
 
 def _check(config: Any, name: str, host: Host) -> Iterator[Fault]:  # noqa: ARG001  (a Kind's shape)
@@ -24,5 +24,15 @@ def _check(config: Any, name: str, host: Host) -> Iterator[Fault]:  # noqa: ARG0
         yield Fault((), f"there is no interface {name}", f"this host has {found}")
 
 
-ETHERNET = Kind(type="ethernet", link="", check=_check, virtual=False)
+ETHERNET = Kind(
+    type="ethernet",
+    link="",
+    section="ethernet",
+    config=EthernetConfig,
+    also={"veth": VethConfig},
+    as_it_is=AS_IT_IS,
+    settings=_settings,
+    check=_check,
+    virtual=False,
+)
 LOOPBACK = Kind(type="loopback", link="", check=_check, virtual=False)

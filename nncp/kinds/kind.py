@@ -88,11 +88,15 @@ def _nothing(*_: Any) -> tuple[()]:
 
 
 class Fault(Struct, frozen=True):
-    """What is wrong with a section, given the host: where in the section, a sentence and a hint."""
+    """What is wrong with a section, given the host: where in the section, a sentence and a hint.
+
+    `unsupported` says that the document is sound and nncp is what lacks something.
+    """
 
     path: tuple[str | int, ...]
     message: str
     hint: str = ""
+    unsupported: bool = False
 
 
 class Kind(Struct, frozen=True):
@@ -103,6 +107,8 @@ class Kind(Struct, frozen=True):
         link: the kernel's word (IFLA_INFO_KIND), or "" for a device that software cannot make.
         section: the document's section, as in `bridge:`; "" when the type has none.
         config: the Struct of that section; its docstring holds a YAML sample.
+        also: further sections that its interfaces may have, with their Structs.
+        as_it_is: by section, what a document may say of it, and we leave as it is, which a plan tells.
         attrs: the attributes of the link (IFLA_INFO_DATA).
         port_attrs: the attributes that it gives to its ports (IFLA_INFO_SLAVE_DATA).
         port_cost: what attaching costs the port: a bond wants it down.
@@ -124,6 +130,8 @@ class Kind(Struct, frozen=True):
     link: str
     section: str = ""
     config: builtins.type[Struct] | None = None
+    also: Mapping[str, builtins.type[Struct]] = {}
+    as_it_is: Mapping[str, tuple[str, ...]] = {}
     attrs: tuple[Attr, ...] = ()
     port_attrs: tuple[Attr, ...] = ()
     port_cost: Cost = Cost.LIVE

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from nncp.document.lax import Maybe
 from nncp.document.section import Section
 from nncp.host import Host, Row
+from nncp.kinds.card import AS_IT_IS, EthernetConfig
 from nncp.kinds.codec import TEXT
 from nncp.kinds.flat import is_given
 from nncp.kinds.kind import Attr, Fault, Kind, Tie
@@ -56,6 +57,8 @@ VETH = Kind(
     link="veth",
     section="veth",
     config=VethConfig,
+    also={"ethernet": EthernetConfig},
+    as_it_is=AS_IT_IS,
     below="peer",
     # Number 0: packed together, as the nest VETH_INFO_PEER, when the pair is made.
     attrs=(

@@ -59,6 +59,7 @@ class VlanConfig(Section, frozen=True):
 class Toy(Struct, frozen=True):
     section: str = ""
     config: type[Struct] | None = None
+    also: Mapping[str, type[Struct]] = {}
 
 
 KINDS: Mapping[str, Documented] = {

@@ -121,6 +121,7 @@ class SwitchConfig(Section, frozen=True):
 class Switch(Struct, frozen=True):
     section: str = "toy-switch"
     config: type[Struct] | None = SwitchConfig
+    also: Mapping[str, type[Struct]] = {}
 
 
 def test_a_type_is_what_is_handed_in_and_nothing_else(kinds: Mapping[str, Documented]) -> None:

@@ -8,6 +8,7 @@ from nncp.document.source import Node
 from nncp.document.state import Interface, State
 from nncp.document.unsupported import DOCUMENT, INTERFACE, unsupported
 from nncp.errors import ErrorKind
+from nncp.known import KINDS
 
 Parse = Callable[[str], Node]
 
@@ -55,6 +56,7 @@ def test_what_asks_for_nothing_is_no_reason_to_refuse(node: Parse, text: str) ->
 
 def test_the_tables_name_properties_of_the_schema() -> None:
     fields = {*Interface.__struct_encode_fields__, *State.__struct_encode_fields__}
+    fields |= {section for kind in KINDS.by_type.values() for section in (kind.section, *kind.also)}
     assert {name if name == "802.1x" else name.split(".")[0] for name in (*INTERFACE, *DOCUMENT)} <= fields
 
 

@@ -119,7 +119,8 @@ def test_the_sample_in_a_kinds_docstring_is_a_sound_document(kind: Kind) -> None
 def test_every_setting_of_a_section_is_an_attribute(kind: Kind) -> None:
     if kind.config is None:
         return
-    known = {attr.name for attr in kind.attrs} | {"base-iface"}
+    told = {word for words in kind.as_it_is.values() for word in words}
+    known = {attr.name for attr in kind.attrs} | {"base-iface", "sr-iov"} | told
     options = getattr(kind.config, "__annotations__", {})
     fields = [
         field
