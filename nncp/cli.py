@@ -18,7 +18,7 @@ from nncp.terminal import Seconds, read_text, run, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nncp.work import Document
+    from nncp.document.policy import Policy
 
 OUTPUTS = ("table", "yaml", "json")
 FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...")
@@ -170,7 +170,7 @@ def _shown(name: str) -> str:
     return "<stdin>" if name == "-" else name
 
 
-def _documents(files: tuple[str, ...]) -> list[Document]:
+def _documents(files: tuple[str, ...]) -> list[Policy]:
     from nncp import work  # noqa: PLC0415
 
     return work.documents([(_shown(name), text) for name, text in _texts(files)])

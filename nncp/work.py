@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import to_builtins
 
 from nncp import engine
 from nncp.compile import Compiled, Note, compile_state
 from nncp.document.emit import dump
 from nncp.document.policy import Policy, read_policies
-from nncp.document.read import by_place, read_partly, read_state
-from nncp.document.source import Node, load
+from nncp.document.read import by_place, read_together
+from nncp.document.source import load
 from nncp.document.unsupported import unsupported
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.journal import STATE_DIR
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from nncp.document.together import Partly
     from nncp.host import Host, Op, Row
 
 
@@ -34,37 +35,31 @@ WRITTEN = {name: kind for name, kind in KINDS.by_type.items() if name != TAP.typ
 """The types that a document may name: a tap is made for a guest, and goes with it."""
 
 
-class Document(Struct, frozen=True):
-    """One document of one file, with whatever manifest it came in."""
-
-    node: Node
-    policy: Policy
-
-
-def documents(texts: Iterable[tuple[str, str]]) -> list[Document]:
+def documents(texts: Iterable[tuple[str, str]]) -> list[Policy]:
     """Read files; each may hold several documents.
 
     Raises:
         Error: with all errors of all files' syntax.
 
     """
-    found: list[Document] = []
+    found: list[Policy] = []
     errors: list[Error] = []
     for file, text in texts:
         try:
-            found += [Document(policy.state, policy) for policy in read_policies(load(text, file=file))]
+            found += read_policies(load(text, file=file))
         except Error as error:
             errors.append(error)
     raise_all(errors)
     return found
 
 
-class Wish:
+class Desired:
     """What documents ask of a host: compiled anew for each look at it."""
 
-    def __init__(self, found: Sequence[Document]) -> None:
-        self.documents = found
-        self.compiled: list[Compiled] = []
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self.policies = policies
+        self.read: Partly | None = None
+        self.compiled = Compiled({}, {}, [])
 
     def __call__(self, host: Host) -> list[Row]:
         """Return the wanted rows.
@@ -74,69 +69,54 @@ class Wish:
 
         """
         types = {row.name: str(row.attrs["type"]) for row in host.table("link")}
-        errors = list(_twice(self.documents))
-        self.compiled = []
-        for document in self.documents:
-            found = read_partly(document.node, WRITTEN, types=types)
-            compiled = compile_state(found.state, found.interfaces, host, KINDS)
-            self.compiled.append(compiled)
-            errors += found.errors
-            errors += unsupported(document.node)
-            for subject, fault in compiled.faults:
-                error = document.node.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
-                error.kind = ErrorKind.UNSUPPORTED if fault.unsupported else error.kind
-                if not found.tells_of(error.path):
-                    errors.append(error)
+        self.read = found = read_together(self.policies, WRITTEN, types=types)
+        self.compiled = compile_state(found.state, found.interfaces, host, KINDS)
+        errors = [*found.errors, *(error for part in found.parts for error in unsupported(part))]
+        errors += faults(found, self.compiled)
         raise_all(by_place(errors))
-        return list({key: row for compiled in self.compiled for key, row in compiled.rows.items()}.values())
+        return list(self.compiled.rows.values())
 
     def notes(self) -> list[Note]:
         """Return what is said beside the plan of the last look at a host."""
-        return [note for compiled in self.compiled for note in compiled.notes]
+        chosen = [policy.name for policy in self.policies if policy.node_selector]
+        text = "warning: the nodeSelector of {} is not evaluated: this is the host that is meant"
+        notes = [Note("warn", ("policy", name), text.format(name)) for name in chosen]
+        return [*notes, *self.compiled.notes]
 
     def located(self, error: Error) -> Error:
         """Give errors of the kernel or of the planner their places in the documents, where they have one."""
         for other in error.others:
             self.located(other)
-        if error.where is not None:
+        if error.where is not None or self.read is None:
             return error
         keys = [error.op.key] if isinstance(error, Refused) else []
         keys += [("link", error.subject), ("up", error.subject)]
-        for compiled, document in zip(self.compiled, self.documents, strict=False):
-            path = next((compiled.origins[key] for key in keys if key in compiled.origins), None)
-            if path is not None:
-                path = _deeper(document.node, path, error)
-                placed = document.node.error(error.message, *path, subject=error.subject, hint=error.hint)
-                error.where, error.path = placed.where, placed.path
-                return error
+        origins = self.compiled.origins
+        if path := next((origins[key] for key in keys if key in origins), None):
+            path = _deeper(self.read, path, error)
+            placed = self.read.error(error.message, *path, subject=error.subject, hint=error.hint)
+            error.where, error.path = placed.where, placed.path
         return error
 
 
-def _twice(found: Sequence[Document]) -> Iterator[Error]:
-    """Yield interfaces that more than one document is about: nobody knows which would count."""
-    first: dict[object, int] = {}
-    for number, document in enumerate(found):
-        interfaces = document.node.value.get("interfaces") if isinstance(document.node.value, dict) else None
-        for at, interface in enumerate(interfaces if isinstance(interfaces, list) else ()):
-            name = interface.get("name") if isinstance(interface, dict) else None
-            if isinstance(name, str) and first.setdefault(name, number) != number:
-                other = found[first[name]].node
-                yield document.node.error(
-                    f"interface {name} is in another document too, {other.place()}",
-                    *("interfaces", at, "name"),
-                    hint="write all that concerns an interface in one place",
-                )
+def faults(found: Partly, compiled: Compiled) -> Iterator[Error]:
+    """Yield what is wrong with documents given a host, but for what their own errors explain."""
+    for subject, fault in compiled.faults:
+        error = found.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
+        error.kind = ErrorKind.UNSUPPORTED if fault.unsupported else error.kind
+        if not found.tells_of(error):
+            yield error
 
 
-def _deeper(node: Node, path: tuple[str | int, ...], error: Error) -> tuple[str | int, ...]:
+def _deeper(found: Partly, path: tuple[str | int, ...], error: Error) -> tuple[str | int, ...]:
     """Return the path of the one property that a refused operation was about, if it was about one."""
     words = list(error.op.attrs) if isinstance(error, Refused) else []
-    interface = node.at(*path).value
-    if len(words) != 1 or not isinstance(interface, dict):
+    interface = found.interfaces.get(int(path[1])) if path[0] == "interfaces" and len(path) == 2 else None
+    if len(words) != 1 or interface is None:
         return path
-    steps = words[0].split(".")
-    for way in ((), *((key,) for key in interface), *((key, "options") for key in interface)):
-        value: Any = interface
+    said, steps = to_builtins(interface), words[0].split(".")
+    for way in ((), *((key,) for key in said), *((key, "options") for key in said)):
+        value: Any = said
         for step in (*way, *steps):
             value = value.get(step) if isinstance(value, dict) else None
         if value is not None:
@@ -175,31 +155,31 @@ def _table(state: dict[str, Any]) -> str:
 
 
 def plan(
-    found: Sequence[Document], output: str, *, state_dir: Path = STATE_DIR, force: bool = False
+    found: Sequence[Policy], output: str, *, state_dir: Path = STATE_DIR, force: bool = False
 ) -> tuple[str, bool]:
     """Return what an apply would do, as text, and whether it is anything."""
-    wish = Wish(found)
+    desired = Desired(found)
     host = engine.snapshot(state_dir=state_dir)
-    want = wish(host)
+    want = desired(host)
     host = engine.with_sysctls(host, want)
     try:
         ops = engine.foresee(host, want)
         raise_all([] if force else bereft(host, ops))
     except Error as error:
-        raise wish.located(error) from error
-    return _told(ops, output, wish.notes()), bool(ops)
+        raise desired.located(error) from error
+    return _told(ops, output, desired.notes()), bool(ops)
 
 
 def apply(
-    found: Sequence[Document], state_dir: Path, timeout: float | None, output: str, *, force: bool = False
+    found: Sequence[Policy], state_dir: Path, timeout: float | None, output: str, *, force: bool = False
 ) -> str:
     """Apply documents and return what was done; see `nncp.apply_rows`."""
-    wish = Wish(found)
+    desired = Desired(found)
     try:
-        ops = engine.apply_compiled(wish, state_dir=state_dir, deadline=timeout, force=force)
+        ops = engine.apply_compiled(desired, state_dir=state_dir, deadline=timeout, force=force)
     except Error as error:
-        raise wish.located(error) from error
-    return _told(ops, output, wish.notes() if ops else ())
+        raise desired.located(error) from error
+    return _told(ops, output, desired.notes() if ops else ())
 
 
 def rollback(state_dir: Path, output: str) -> str:
@@ -244,10 +224,11 @@ def formatted(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     errors: list[Error] = []
     for _, nodes in files:
         try:
-            for policy in read_policies(nodes):
-                read_state(policy.state, WRITTEN)
+            found = read_together(read_policies(nodes), WRITTEN)
         except Error as error:
             errors.append(error)
-    raise_all(errors)
+        else:
+            errors += [*found.errors, *(error for part in found.parts for error in unsupported(part))]
+    raise_all(by_place(errors))
     for name, nodes in files:
         yield name, "---\n".join(dump(node.value) for node in nodes)

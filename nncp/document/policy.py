@@ -12,14 +12,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from nncp.document.complaints import did_you_mean, shown
+from nncp.document.lax import given, read_lax
+from nncp.document.port_vlan import PortVlan
 from nncp.document.source import Node
 from nncp.errors import Error, ErrorKind, raise_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from nncp.document.state import Interface
 
 KIND = "NodeNetworkConfigurationPolicy"
 VERSIONS = ("nmstate.io/v1", "nmstate.io/v1beta1")
@@ -27,7 +32,9 @@ MANIFEST_KEYS = ("apiVersion", "kind", "metadata", "spec", "status")
 SPEC_KEYS = ("capture", "desiredState", "maxUnavailable", "nodeSelector")
 LONGEST_NAME = 63  # a label's value: kubernetes-nmstate labels its enactments with the policy's name
 
-DEFAULT_PORT_VLAN = {"mode": "trunk", "trunk-tags": [{"id-range": {"min": 2, "max": 4094}}]}
+PORT_VLAN = convert(
+    {"mode": "trunk", "trunk-tags": [{"id-range": {"min": 2, "max": 4094}}]}, PortVlan, dec_hook=read_lax
+)
 """What kubernetes-nmstate gives a bridge port that says nothing of VLANs; VID 1 stays untagged beside it."""
 
 
@@ -88,7 +95,7 @@ def _manifest(node: Node, errors: list[Error]) -> Iterator[Policy]:
     errors += _no_capture(spec)
     state = spec.at("desiredState") if spec.value.get("desiredState") is not None else spec.replaced({})
     name = node.value["metadata"]["name"]
-    yield Policy(_with_port_vlans(state), name=name, node_selector=selector, is_manifest=True)
+    yield Policy(state, name=name, node_selector=selector, is_manifest=True)
 
 
 def _wrong_kind(node: Node) -> Iterator[Error]:
@@ -149,31 +156,10 @@ def _no_capture(node: Node) -> Iterator[Error]:
         yield error
 
 
-def _with_port_vlans(state: Node) -> Node:
-    """Give the ports of bridges that are up the VLANs that a manifest gives them by default."""
-    data = state.value
-    if not isinstance(data, dict) or not isinstance(data.get("interfaces"), list):
-        return state  # read_state tells what is wrong with it
-    return state.replaced({**data, "interfaces": [_filtering(interface) for interface in data["interfaces"]]})
-
-
-def _filtering(interface: Any) -> Any:
-    if not isinstance(interface, dict) or interface.get("type") != "linux-bridge":
+def with_port_vlans(interface: Interface) -> Interface:
+    """Give the ports of a bridge that is up the VLANs that a manifest gives them by default."""
+    bridge: Any = given(interface.config)
+    if interface.form != "linux-bridge" or not interface.is_up or not given(getattr(bridge, "port", None)):
         return interface
-    bridge = interface.get("bridge")
-    if interface.get("state", "up") not in {"up", None} or not isinstance(bridge, dict):
-        return interface
-    ports = {
-        key: [_trunk(port) for port in bridge[key]] for key in ("port", "ports") if _is_list(bridge.get(key))
-    }
-    return {**interface, "bridge": {**bridge, **ports}}
-
-
-def _trunk(port: Any) -> Any:
-    return (
-        {**port, "vlan": DEFAULT_PORT_VLAN} if isinstance(port, dict) and port.get("vlan") is None else port
-    )
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
+    ports = tuple(port if given(port.vlan) else replace(port, vlan=PORT_VLAN) for port in bridge.port)
+    return replace(interface, **{interface.section: replace(bridge, port=ports)})

@@ -12,13 +12,16 @@ from msgspec import Struct
 
 from nncp.document.complaints import Complaint, did_you_mean, shown
 from nncp.document.lax import read_lax
+from nncp.document.part import Left, Part, Path
+from nncp.document.policy import Policy, with_port_vlans
 from nncp.document.rules import rules
 from nncp.document.schema import complaints_of, refusal, struct_schema
 from nncp.document.state import INTERFACE_TYPES, Documented, Interface, State, absent, form
+from nncp.document.together import Partly, together
 from nncp.errors import Error, ErrorKind, raise_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nncp.document.source import Node, Step
 
@@ -47,47 +50,37 @@ def read_state(
     return msgspec.structs.replace(found.state, interfaces=tuple(found.interfaces.values()))
 
 
-class Partly(Struct, frozen=True):
-    """What could be read of a document, and what is wrong with the rest of it.
-
-    Args:
-        state: all but the interfaces.
-        interfaces: those that could be read, by their index in the document.
-        errors: in the order of their places.
-
-    """
-
-    state: State
-    interfaces: dict[int, Interface]
-    errors: list[Error]
-
-    def tells_of(self, path: str) -> bool:
-        """Whether an error below `path` has been found: what is missing there may have been cut out."""
-        return any(error.path.startswith((f"{path}.", f"{path}[")) for error in self.errors)
-
-
 def read_partly(
     node: Node, kinds: Mapping[str, Documented], *, types: Mapping[str, str] | None = None
 ) -> Partly:
     """Return all that can be read of a document, for whoever wants to find more errors; see `read_state`."""
-    if not isinstance(node.value, dict):
-        raise node.error(f"a document must be a mapping, got {shown(node.value)}")
-    errors: list[Error] = []
-    rest = {key: value for key, value in node.value.items() if key != "interfaces"}
-    state = _decoded(node.replaced(rest), State, errors) or State()
-    interfaces = {
-        at: interface
-        for at, part in enumerate(_items(node, errors))
-        if (interface := _interface(part, kinds, types or {}, errors)) is not None
-    }
+    return read_together([Policy(node)], kinds, types=types)
+
+
+def read_together(
+    policies: Sequence[Policy], kinds: Mapping[str, Documented], *, types: Mapping[str, str] | None = None
+) -> Partly:
+    """Return all that can be read of documents that are one desired state; see `read_state`."""
+    found = together([_part(policy, kinds, types or {}) for policy in policies])
     # A rule may miss what was wrong and has been cut out: that has been told.
-    told = [f"{error.path}." for error in errors]
-    errors += [
-        error
-        for error in rules(node, state, interfaces)
-        if not any(path.startswith((f"{error.path}.", f"{error.path}[")) for path in told)
-    ]
-    return Partly(state, interfaces, by_place(errors))
+    errors = [error for error in rules(found) if not found.tells_of(error)]
+    return msgspec.structs.replace(found, errors=by_place([*found.errors, *errors]))
+
+
+def _part(policy: Policy, kinds: Mapping[str, Documented], types: Mapping[str, str]) -> Part:
+    node, errors = policy.state, list[Error]()
+    if not isinstance(node.value, dict):
+        errors.append(node.error(f"a document must be a mapping, got {shown(node.value)}"))
+        return Part(node, State(), {}, errors)
+    left = Left()
+    rest = {key: value for key, value in node.value.items() if key != "interfaces"}
+    state = _decoded(node.replaced(rest), State, errors, left) or State()
+    interfaces = {}
+    for at, part in enumerate(_items(node, errors)):
+        interface = _interface(part, kinds, types, errors, left)
+        if interface is not None:
+            interfaces[at] = with_port_vlans(interface) if policy.is_manifest else interface
+    return Part(node, state, interfaces, errors, left)
 
 
 def by_place(errors: Iterable[Error]) -> list[Error]:
@@ -101,7 +94,8 @@ def by_place(errors: Iterable[Error]) -> list[Error]:
 
 def _items(node: Node, errors: list[Error]) -> Iterator[Node]:
     """Yield the interfaces as they are written."""
-    interfaces = node.value.get("interfaces") or []
+    interfaces = node.value.get("interfaces")
+    interfaces = [] if interfaces is None else interfaces
     if not isinstance(interfaces, list):
         message = f"interfaces must be a list, got {shown(interfaces)}"
         errors.append(node.error(message, "interfaces", hint="start each item with '- '"))
@@ -111,7 +105,7 @@ def _items(node: Node, errors: list[Error]) -> Iterator[Node]:
 
 
 def _interface(
-    node: Node, kinds: Mapping[str, Documented], types: Mapping[str, str], errors: list[Error]
+    node: Node, kinds: Mapping[str, Documented], types: Mapping[str, str], errors: list[Error], left: Left
 ) -> Interface | None:
     if not isinstance(node.value, dict):
         errors.append(node.error(f"an interface must be a mapping, got {shown(node.value)}"))
@@ -126,7 +120,7 @@ def _interface(
     ):
         errors.append(_unknown_type(node, name, kinds))
         return None
-    return _decoded(node, _form(data, kinds, types), errors)
+    return _decoded(node, _form(data, kinds, types), errors, left)
 
 
 def _form(
@@ -150,36 +144,50 @@ def _unknown_type(node: Node, name: str, kinds: Mapping[str, Documented]) -> Err
     return node.error(message, "type", hint=did_you_mean(name, [*kinds, *INTERFACE_TYPES]))
 
 
-def _decoded(node: Node, struct: type[S], errors: list[Error]) -> S | None:
+def _decoded(node: Node, struct: type[S], errors: list[Error], left: Left) -> S | None:
     """Return a node as a Struct, without what is wrong with it; None when nothing sensible remains."""
-    rest = node
+    rest, kept, prefix = node, Left(), () if struct is State else node.path[-2:]
     for _ in range(ROUNDS):
         try:
-            return msgspec.convert(rest.value, struct, dec_hook=read_lax)
+            read = msgspec.convert(rest.value, struct, dec_hook=read_lax)
         except msgspec.ValidationError as error:
             # What is wrong once the errors are cut out is their consequence, and told by them.
             found = complaints_of(node, struct_schema(struct)) if rest is node else []
             found = found or [refusal(rest, error)]
+        else:
+            left |= {(*prefix, *path): items for path, items in kept.items()}
+            return read
         if rest is node:
             errors += [complaint.error for complaint in found]
-        rest = rest.replaced(_without(rest.value, found))
+        value, kept = _without(rest.value, found, kept)
+        rest = rest.replaced(value)
     return None
 
 
-def _without(value: Any, found: Iterable[Complaint]) -> Any:
-    """Return a value without the keys and items that complaints are about, or that lack a key."""
-    wrong = {complaint.steps if _has(value, complaint.steps) else complaint.steps[:-1] for complaint in found}
+def _without(value: Any, found: Iterable[Complaint], left: Left) -> tuple[Any, Left]:
+    """Return a value without the keys and items that complaints are about, or that lack a key.
 
-    def kept(value: Any, steps: tuple[Step, ...]) -> Any:
+    With it comes, by the path of each list, which of the items that were written are left.
+    """
+    wrong = {complaint.steps if _has(value, complaint.steps) else complaint.steps[:-1] for complaint in found}
+    now = Left()
+
+    def kept(value: Any, steps: Path, path: Path) -> Any:
         if isinstance(value, dict):
             return {
-                key: kept(item, (*steps, key)) for key, item in value.items() if (*steps, key) not in wrong
+                key: kept(item, (*steps, key), (*path, key))
+                for key, item in value.items()
+                if (*steps, key) not in wrong
             }
-        if isinstance(value, list):
-            return [kept(item, (*steps, at)) for at, item in enumerate(value) if (*steps, at) not in wrong]
-        return value
+        if not isinstance(value, list):
+            return value
+        stay = [at for at in range(len(value)) if (*steps, at) not in wrong]
+        before = left.get(steps)
+        if before or len(stay) < len(value):
+            now[path] = tuple(before[at] if before else at for at in stay)
+        return [kept(value[at], (*steps, at), (*path, number)) for number, at in enumerate(stay)]
 
-    return kept(value, ())
+    return kept(value, (), ()), now
 
 
 def _has(value: Any, steps: tuple[Step, ...]) -> bool:

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
-from nncp.document.complaints import label
+from nncp.document.complaints import shown
 from nncp.document.lax import given
 from nncp.document.port_vlan import PortVlan
 from nncp.document.source import Step
-from nncp.document.state import USERSPACE_TYPES, Interface, Route, RouteRule, State
+from nncp.document.state import Interface, Route, RouteRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nncp.document.source import Node
+    from nncp.document.together import Partly
     from nncp.errors import Error
 
-Interfaces: TypeAlias = "Mapping[int, Interface]"
-"""The interfaces that could be read, by their index in the document."""
+Steps: TypeAlias = tuple[Step, ...]
+ByName: TypeAlias = "Mapping[str, tuple[int, Interface]]"
+"""Each interface with its number."""
 
 LONGEST_NAME = 15  # IFNAMSIZ less the final zero, in bytes
 LEAST_IPV6_MTU = 1280  # RFC 8200, section 5
@@ -36,57 +37,45 @@ class Claim(Struct, frozen=True):
 
     port: str
     controller: Interface
-    steps: tuple[Step, ...]
+    steps: Steps
 
 
-def rules(node: Node, state: State, interfaces: Interfaces) -> Iterator[Error]:
-    """Yield what a document cannot mean."""
-    yield from _names(node)
-    yield from _ports(node, interfaces)
+def rules(found: Partly) -> Iterator[Error]:
+    """Yield what documents cannot mean."""
+    state, interfaces = found.state, found.interfaces
+    yield from _names(found)
+    yield from _ports(found)
     for at, interface in interfaces.items():
-        yield from _port_vlans(node, at, interface)
-        yield from _mtu(node, at, interface)
+        yield from _port_vlans(found, at, interface)
+        yield from _mtu(found, at, interface)
     routes, rules = given(state.routes), given(state.route_rules)
     for at, route in enumerate((routes and given(routes.config)) or ()):
-        yield from _route(node, ("routes", "config", at), route, interfaces)
+        yield from _route(found, ("routes", "config", at), route)
     for at, rule in enumerate((rules and given(rules.config)) or ()):
-        yield from _rule(node, ("route-rules", "config", at), rule)
+        yield from _rule(found, ("route-rules", "config", at), rule)
 
 
 # --- names
 
 
-def _names(node: Node) -> Iterator[Error]:
-    """Yield names that no link can have, and names that two interfaces have."""
+def _names(found: Partly) -> Iterator[Error]:
+    """Yield names that no link can have, and names that two interfaces of a document have."""
     first: dict[tuple[str, str], int] = {}
-    for at, data in enumerate(_raw(node)):
-        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-            continue
-        name, scope = data["name"], _scope(data)
-        path: tuple[Step, ...] = ("interfaces", at, "name")
-        why = _bad_name(name) if scope == "link" else ""
+    for at, interface in found.interfaces.items():
+        name, path = interface.name, ("interfaces", at, "name")
+        why = bad_name(name) if interface.scope == "link" else ""
         if why:
-            yield node.error(f"name {why}, got '{name}'", *path)
-        known = first.setdefault((scope, name), at)
+            yield found.error(f"name {why}, got {shown(name)}", *path)
+        known = first.setdefault((interface.scope, name), at)
         if known != at:
-            line = node.place("interfaces", known, "name").line
+            line = found.place("interfaces", known, "name").line
             hint = "write all that concerns an interface in one place"
-            yield node.error(
+            yield found.error(
                 f"interface {name} is in the document twice, first on line {line}", *path, hint=hint
             )
 
 
-def _scope(data: Mapping[str, Any]) -> str:
-    """Return what a name is the name of: a link, a profile, or something of its type's own."""
-    if data.get("identifier", "name") not in {"name", None}:
-        return "profile"
-    kind = data.get("type")
-    if kind in USERSPACE_TYPES or data["name"].startswith("sriov:"):
-        return str(kind)
-    return "link"
-
-
-def _bad_name(name: str) -> str:
+def bad_name(name: str) -> str:
     """Return why the kernel refuses a name, or "".
 
     It wants what dev_valid_name() says, makes another name of one with % (net/core/dev.c, dev_alloc_name),
@@ -104,73 +93,70 @@ def _bad_name(name: str) -> str:
     return ""
 
 
-def _raw(node: Node) -> list[Any]:
-    found = node.value.get("interfaces")
-    return found if isinstance(found, list) else []
-
-
 # --- ports and controllers
 
 
-def _ports(node: Node, interfaces: Interfaces) -> Iterator[Error]:
+def _ports(found: Partly) -> Iterator[Error]:
     """Yield ports that two controllers or no controller can have, and ports that cannot be ports."""
     claims: dict[str, Claim] = {}
-    by_name = {interface.name: interface for interface in interfaces.values()}
-    for at, interface in interfaces.items():
-        for claim in _claims(node, at, interface):
-            yield from _claim(node, claim, claims.setdefault(claim.port, claim), by_name.get(claim.port))
-    for at, interface in interfaces.items():
-        yield from _controller(node, at, interface, claims.get(interface.name), by_name)
-        yield from _addresses_of_port(node, at, interface, claims.get(interface.name), by_name)
+    by_name = {interface.name: (at, interface) for at, interface in found.interfaces.items()}
+    for at, interface in found.interfaces.items():
+        for claim in _claims(at, interface):
+            yield from _claim(found, claim, claims.setdefault(claim.port, claim), by_name.get(claim.port))
+    for at, interface in found.interfaces.items():
+        yield from _controller(found, at, interface, claims.get(interface.name), by_name)
+        yield from _addresses_of_port(found, at, interface, claims.get(interface.name), by_name)
 
 
-def _claims(node: Node, at: int, interface: Interface) -> Iterator[Claim]:
-    """Yield the ports that a controller lists, as they are written: what could not be read counts too."""
-    section = _raw(node)[at].get(interface.section)
-    if not isinstance(section, dict) or interface.state in {"absent", "ignore"}:
+def _claims(at: int, interface: Interface) -> Iterator[Claim]:
+    """Yield the ports that a controller lists."""
+    if interface.state in {"absent", "ignore"}:
         return
-    key = "port" if isinstance(section.get("port"), list) else "ports"
-    ports = section.get(key)
-    for number, port in enumerate(ports if isinstance(ports, list) else ()):
-        steps: tuple[Step, ...] = ("interfaces", at, interface.section, key, number)
+    for number, port in enumerate(_port_list(interface) or ()):
+        steps: Steps = ("interfaces", at, interface.section, "port", number)
         if isinstance(port, str):
             yield Claim(port, interface, steps)
-        elif isinstance(port, dict) and isinstance(port.get("name"), str):
-            yield Claim(port["name"], interface, (*steps, "name"))
+        else:
+            yield Claim(port.name, interface, (*steps, "name"))
 
 
-def _claim(node: Node, claim: Claim, first: Claim, port: Interface | None) -> Iterator[Error]:
+def _claim(found: Partly, claim: Claim, first: Claim, port: tuple[int, Interface] | None) -> Iterator[Error]:
     name, controller = claim.port, claim.controller.name
     if name == controller:
-        yield node.error(f"{name} cannot be a port of its own", *claim.steps)
+        yield found.error(f"{name} cannot be a port of its own", *claim.steps)
     elif first.controller is not claim.controller:
-        message = f"{name} is a port of {first.controller.name} already and cannot be one of {controller}"
-        yield node.error(message, *claim.steps, hint="a link has one controller")
+        of = f"{first.controller.name}{found.elsewhere(first.steps, than=claim.steps)}"
+        message = f"{name} is a port of {of} already and cannot be one of {controller}"
+        yield found.error(message, *claim.steps, hint="a link has one controller")
     elif first is not claim:
-        yield node.error(f"port {name} is listed twice in {controller}", *claim.steps)
-    elif port is not None and port.state == "absent":
-        yield node.error(f"{name} cannot be a port of {controller} and {port.state} at once", *claim.steps)
+        yield found.error(f"port {name} is listed twice in {controller}", *claim.steps)
+    elif port is not None and port[1].state == "absent":
+        where = found.elsewhere(("interfaces", port[0], "state"), than=claim.steps)
+        message = f"{name} cannot be a port of {controller} and {port[1].state}{where} at once"
+        yield found.error(message, *claim.steps)
 
 
 def _controller(
-    node: Node, at: int, interface: Interface, claim: Claim | None, by_name: Mapping[str, Interface]
+    found: Partly, at: int, interface: Interface, claim: Claim | None, by_name: ByName
 ) -> Iterator[Error]:
     """Yield a `controller` that the controllers' own lists of ports contradict."""
     wanted, name = given(interface.controller), interface.name
     if wanted is None:
         return
-    path: tuple[Step, ...] = ("interfaces", at, "controller")
-    other = by_name.get(wanted)
+    path: Steps = ("interfaces", at, "controller")
+    number, other = by_name.get(wanted, (0, None))
     if claim is not None and claim.controller.name != wanted:
         what = "leaves its controller by controller: ''" if not wanted else f"has controller: {wanted}"
-        yield node.error(f"{name} {what}, but {claim.controller.name} lists it as a port", *path)
+        where = found.elsewhere(claim.steps, than=path)
+        yield found.error(f"{name} {what}, but {claim.controller.name} lists it as a port{where}", *path)
     elif other is not None and other.state == "absent":
-        yield node.error(f"controller {wanted} of {name} is to be absent", *path)
+        where = found.elsewhere(("interfaces", number, "state"), than=path)
+        yield found.error(f"controller {wanted} of {name} is to be absent{where}", *path)
     elif claim is None and other is not None and _lists_ports(other):
+        where = found.elsewhere(("interfaces", number, other.section, "port"), than=path)
         hint = f"add {name} to the ports of {wanted}, or leave the list out"
-        yield node.error(
-            f"{name} has controller: {wanted}, which does not list it as a port", *path, hint=hint
-        )
+        message = f"{name} has controller: {wanted}, which does not list it as a port{where}"
+        yield found.error(message, *path, hint=hint)
 
 
 def _lists_ports(interface: Interface) -> bool:
@@ -182,11 +168,11 @@ def _port_list(interface: Interface) -> Any:
 
 
 def _addresses_of_port(
-    node: Node, at: int, interface: Interface, claim: Claim | None, by_name: Mapping[str, Interface]
+    found: Partly, at: int, interface: Interface, claim: Claim | None, by_name: ByName
 ) -> Iterator[Error]:
     """Yield addresses of a port: its controller speaks for it, except where that only routes (vrf)."""
     name = claim.controller.name if claim else given(interface.controller)
-    controller = by_name.get(name or "")
+    _, controller = by_name.get(name or "", (0, None))
     if controller is None or controller.type == "vrf" or interface.type == "ovs-interface":
         return
     for family in ("ipv4", "ipv6"):
@@ -194,57 +180,59 @@ def _addresses_of_port(
         if ip is not None and given(ip.enabled):
             message = f"{interface.name} is a port of {name} and cannot have {family} enabled"
             hint = f"give the addresses to {name}"
-            yield node.error(message, "interfaces", at, family, "enabled", hint=hint)
+            yield found.error(message, "interfaces", at, family, "enabled", hint=hint)
 
 
 # --- single interfaces
 
 
-def _port_vlans(node: Node, at: int, interface: Interface) -> Iterator[Error]:
+def _port_vlans(found: Partly, at: int, interface: Interface) -> Iterator[Error]:
     vlans: dict[str, PortVlan] = {}
     for port in _port_list(interface) or ():
         if isinstance(getattr(port, "vlan", None), PortVlan):
             vlans.setdefault(port.name, port.vlan)
-    for claim in _claims(node, at, interface):
+    for claim in _claims(at, interface):
         vlan = vlans.pop(claim.port, None)  # a port that is listed twice is wrong for that alone
         path = (*claim.steps[:-1], "vlan")
         for steps, sentence, hint in vlan.problems() if vlan else ():
-            message = f"{label(*node.path, *path, *steps)} {sentence}"
-            yield node.error(message, *path, *steps, hint=hint)
+            message = f"{found.label(*path, *steps)} {sentence}"
+            yield found.error(message, *path, *steps, hint=hint)
 
 
-def _mtu(node: Node, at: int, interface: Interface) -> Iterator[Error]:
+def _mtu(found: Partly, at: int, interface: Interface) -> Iterator[Error]:
     mtu, ipv6 = given(interface.mtu), given(interface.ipv6)
     if mtu is not None and mtu < LEAST_IPV6_MTU and ipv6 is not None and given(ipv6.enabled):
         message = f"mtu must be at least {LEAST_IPV6_MTU} while ipv6 is enabled, got {mtu}"
-        yield node.error(message, "interfaces", at, "mtu")
+        yield found.error(message, "interfaces", at, "mtu")
 
 
 # --- routes and rules
 
 
-def _route(node: Node, path: tuple[Step, ...], route: Route, interfaces: Interfaces) -> Iterator[Error]:
+def _route(found: Partly, path: Steps, route: Route) -> Iterator[Error]:
     if given(route.state) == "absent":
         return
     name, destination = given(route.next_hop_interface), given(route.destination)
     if destination is None:
-        yield node.error("destination is missing", *path, "destination", key=True)
+        yield found.error("destination is missing", *path, "destination", key=True)
     if given(route.route_type) is not None:
         for key, value, harmless in (
             ("next-hop-interface", name, SHOWN_FOR_NONE[:1]),
             ("next-hop-address", given(route.next_hop_address), SHOWN_FOR_NONE[1:]),
         ):
             if value and value not in harmless:
-                yield node.error(f"{key} is not for a {route.route_type} route", *path, key, key=True)
+                yield found.error(f"{key} is not for a {route.route_type} route", *path, key, key=True)
     elif not name:
-        yield node.error("next-hop-interface is missing", *path, "next-hop-interface", key=True)
-    yield from _route_families(node, path, route)
-    hop = next((interface for interface in interfaces.values() if interface.name == name), None)
-    if hop is not None and hop.state in {"absent", "down"}:
-        yield node.error(f"next-hop-interface {name} is to be {hop.state}", *path, "next-hop-interface")
+        yield found.error("next-hop-interface is missing", *path, "next-hop-interface", key=True)
+    yield from _route_families(found, path, route)
+    for at, hop in found.interfaces.items():
+        if hop.name == name and hop.state in {"absent", "down"}:
+            where = found.elsewhere(("interfaces", at, "state"), than=path)
+            message = f"next-hop-interface {name} is to be {hop.state}{where}"
+            yield found.error(message, *path, "next-hop-interface")
 
 
-def _route_families(node: Node, path: tuple[Step, ...], route: Route) -> Iterator[Error]:
+def _route_families(found: Partly, path: Steps, route: Route) -> Iterator[Error]:
     destination, weight = given(route.destination), given(route.weight)
     if destination is None:
         return
@@ -254,13 +242,13 @@ def _route_families(node: Node, path: tuple[Step, ...], route: Route) -> Iterato
         if not text or (key == "next-hop-address" and network.version == 4):
             continue  # an IPv4 route may have an IPv6 gateway (RFC 5549)
         if ipaddress.ip_address(text).version != network.version:
-            yield node.error(
+            yield found.error(
                 f"{key} must be an IPv{network.version} address as the destination is, got '{text}'",
                 *path,
                 key,
             )
     if network.version == 6 and weight is not None:
-        yield node.error("weight is for IPv4 routes", *path, "weight")
+        yield found.error("weight is for IPv4 routes", *path, "weight")
     if (
         network.version == 4
         and given(route.route_type) is None  # to send such packets nowhere is sound
@@ -268,14 +256,14 @@ def _route_families(node: Node, path: tuple[Step, ...], route: Route) -> Iterato
         and network.network_address in ipaddress.ip_network("0.0.0.0/8")
     ):
         # "This host on this network" is never a destination (RFC 1122, section 3.2.1.3).
-        yield node.error(
+        yield found.error(
             f"destination {destination} is in 0.0.0.0/8, which names no host", *path, "destination"
         )
     if given(route.cwnd) == 0:
-        yield node.error("cwnd must be at least 1, got 0", *path, "cwnd")
+        yield found.error("cwnd must be at least 1, got 0", *path, "cwnd")
 
 
-def _rule(node: Node, path: tuple[Step, ...], rule: RouteRule) -> Iterator[Error]:
+def _rule(found: Partly, path: Steps, rule: RouteRule) -> Iterator[Error]:
     family = given(rule.family)
     networks = {
         key: text for key, text in (("ip-from", given(rule.ip_from)), ("ip-to", given(rule.ip_to))) if text
@@ -283,11 +271,11 @@ def _rule(node: Node, path: tuple[Step, ...], rule: RouteRule) -> Iterator[Error
     versions = {key: f"ipv{ipaddress.ip_network(text).version}" for key, text in networks.items()}
     if given(rule.state) != "absent" and not networks and family is None:
         message = "a rule needs ip-from, ip-to or family"
-        yield node.error(message, *path, hint="family: ipv4 makes a rule for all of IPv4")
+        yield found.error(message, *path, hint="family: ipv4 makes a rule for all of IPv4")
     if len(set(versions.values())) > 1:
-        yield node.error("ip-from and ip-to must be of one IP version", *path, "ip-to")
+        yield found.error("ip-from and ip-to must be of one IP version", *path, "ip-to")
     for key, version in versions.items():
         if family not in {None, version}:
-            yield node.error(f"{key} is of {version}, but family is {family}", *path, key)
+            yield found.error(f"{key} is of {version}, but family is {family}", *path, key)
     if given(rule.fwmask) is not None and given(rule.fwmark) is None:
-        yield node.error("fwmask needs a fwmark", *path, "fwmask", key=True)
+        yield found.error("fwmask needs a fwmark", *path, "fwmask", key=True)

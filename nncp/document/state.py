@@ -31,6 +31,7 @@ from nncp.document.lax import (
     Maybe,
     Mtu,
     Query,
+    given,
 )
 from nncp.document.section import Section
 
@@ -173,6 +174,13 @@ class AltName(Section, frozen=True):
     state: Maybe[Absent] = UNSET
 
 
+class Lldp(Section, frozen=True):
+    """Whether the interface tells its neighbours of itself."""
+
+    enabled: Maybe[LaxBool] = UNSET
+    neighbors: Query = UNSET
+
+
 class Interface(Section, frozen=True):
     """An interface, of whatever type; `form` adds the section of one type.
 
@@ -186,6 +194,7 @@ class Interface(Section, frozen=True):
     """
 
     section: ClassVar[str] = ""
+    form: ClassVar[str] = ""  # the type whose section it has, also where the document does not say it
 
     name: str
     type: Maybe[str] = UNSET
@@ -204,7 +213,7 @@ class Interface(Section, frozen=True):
     ipv6: Maybe[Ipv6] = UNSET
     alt_names: Maybe[tuple[AltName, ...]] = UNSET
     ethtool: Any = UNSET
-    lldp: Any = UNSET
+    lldp: Maybe[Lldp] = UNSET
     ieee_802_1x: Any = field(default=UNSET, name="802.1x")
     mptcp: Any = UNSET
     dispatch: Any = UNSET
@@ -222,6 +231,15 @@ class Interface(Section, frozen=True):
     def part(self, section: str) -> Any:
         """Return a section, UNSET when the type has none of this name or it is not written."""
         return getattr(self, _attribute(section), UNSET) if section else UNSET
+
+    @property
+    def scope(self) -> str:
+        """What its name is the name of: a link, a profile, or something of its type's own."""
+        if given(self.identifier) not in {"name", None}:
+            return "profile"
+        if self.type in USERSPACE_TYPES or self.name.startswith("sriov:"):
+            return str(self.type)
+        return "link"
 
     @property
     def is_up(self) -> bool:
@@ -357,7 +375,7 @@ def _form(type_name: str, sections: tuple[tuple[str, type[Struct]], ...]) -> typ
             for name, struct in sections
         ],
         bases=(Interface,),
-        namespace={"section": section, "__doc__": config.__doc__},
+        namespace={"section": section, "form": type_name, "__doc__": config.__doc__},
         frozen=True,
         kw_only=True,
     )

@@ -8,85 +8,97 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET, Struct
+
 from nncp.errors import ErrorKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nncp.document.source import Node, Step
+    from nncp.document.part import Part
+    from nncp.document.source import Step
     from nncp.errors import Error
 
-NOTHING: tuple[Any, ...] = (None, False, "false", "no", "off", "", [], {})
+NOTHING: tuple[Any, ...] = (UNSET, None, False, "", (), [], {})
 
-# Of an interface, with what may be said all the same, besides NOTHING.
-INTERFACE: Mapping[str, tuple[Any, ...]] = {
-    "identifier": ("name",),
-    "accept-all-mac-addresses": (),
-    "wait-ip": ("any",),
-    "alt-names": (),
-    "ethtool": (),
-    "lldp.enabled": (),
-    "802.1x": (),
-    "mptcp.address-flags": (),
-    "dispatch": (),
-    "ethernet.sr-iov": (),
-    "link-aggregation.options.balance_slb": ("0", "n"),
-    "link-aggregation.options.balance-slb": ("0", "n"),
-    "ovs-db": (),
-    "ipv4.dhcp": (),
-    "ipv4.forwarding": (),
-    "ipv4.prefix-route-metric": (),
-    "ipv6.dhcp": (),
-    "ipv6.autoconf": (),
-    "ipv6.forwarding": (),
-    "ipv6.prefix-route-metric": (),
-    "ipv6.token": ("::",),
-    "ipv6.addr-gen-mode": (),
+NO_CLIENT = "it needs a client, and nncp starts none"
+NO_FILES = "it is kept in files, and nncp writes none"
+NO_ETHTOOL = "it is asked of the driver by ethtool, which nncp does not speak"
+NO_PROGRAM = "it needs a program of its own, and nncp starts none"
+NOT_YET = "nncp reads and writes no such rows yet"
+
+# Of an interface: why it is refused, and what may be said all the same, besides NOTHING.
+INTERFACE: Mapping[str, tuple[str, tuple[Any, ...]]] = {
+    "identifier": ("interfaces are found by their names", ("name",)),
+    "accept-all-mac-addresses": (NOT_YET, ()),
+    "wait-ip": (NO_CLIENT, ("any",)),
+    "alt-names": (NOT_YET, ()),
+    "ethtool": (NO_ETHTOOL, ()),
+    "ethernet.sr-iov": (NO_ETHTOOL, ()),
+    "lldp.enabled": (NO_PROGRAM, ()),
+    "802.1x": (NO_PROGRAM, ()),
+    "mptcp": (NOT_YET, ({"address-flags": []},)),
+    "dispatch": (NO_PROGRAM, ()),
+    "ovs-db": (NO_PROGRAM, ()),
+    "ipv4.dhcp": (NO_CLIENT, ()),
+    "ipv4.forwarding": (NOT_YET, ()),
+    "ipv4.prefix-route-metric": (NOT_YET, ()),
+    "ipv6.dhcp": (NO_CLIENT, ()),
+    "ipv6.autoconf": (NOT_YET, ()),
+    "ipv6.forwarding": (NOT_YET, ()),
+    "ipv6.prefix-route-metric": (NOT_YET, ()),
+    "ipv6.token": (NOT_YET, ("::",)),
+    "ipv6.addr-gen-mode": (NOT_YET, ()),
+    "link-aggregation.options.balance_slb": ("it is no option of the kernel's bonds", ()),
 }
 
 # Of the document itself.
-DOCUMENT: Mapping[str, tuple[Any, ...]] = {
-    "hostname": (),
-    "dns-resolver.config": (),
-    "route-rules.config": (),
-    "ovs-db": (),
-    "ovn": (),
+DOCUMENT: Mapping[str, tuple[str, tuple[Any, ...]]] = {
+    "hostname": (NO_FILES, ()),
+    "dns-resolver.config": (NO_FILES, ()),
+    "route-rules.config": (NOT_YET, ()),
+    "ovs-db": (NO_PROGRAM, ()),
+    "ovn": (NO_PROGRAM, ()),
 }
 
 
 def unsupported(
-    node: Node,
+    part: Part,
     *,
-    interface: Mapping[str, tuple[Any, ...]] = INTERFACE,
-    document: Mapping[str, tuple[Any, ...]] = DOCUMENT,
-) -> list[Error]:
-    """Return an error for each property of a document that asks for what is not supported yet."""
-    if not isinstance(node.value, dict):
-        return []
-    found = list(_asked(node, (), document))
-    first = {_steps(name)[0] for name in interface}
-    interfaces = node.value.get("interfaces")
-    for at, data in enumerate(interfaces if isinstance(interfaces, list) else ()):
-        if not isinstance(data, dict) or data.get("state") in {"absent", "ignore"}:
-            continue
-        if not data.keys().isdisjoint(first):
-            found += _asked(node, ("interfaces", at), interface)
-    return found
+    interface: Mapping[str, tuple[str, tuple[Any, ...]]] = INTERFACE,
+    document: Mapping[str, tuple[str, tuple[Any, ...]]] = DOCUMENT,
+) -> Iterator[Error]:
+    """Yield an error for each property of a document that asks for what is not supported yet."""
+    yield from _asked(part, part.state, (), document)
+    for at, one in part.interfaces.items():
+        if one.state not in {"absent", "ignore"}:
+            yield from _asked(part, one, ("interfaces", at), interface)
 
 
-def _steps(name: str) -> list[str]:
+def steps_of(name: str) -> list[str]:
+    """Return the keys that lead to a property of the tables."""
     return name.split(".") if name != "802.1x" else [name]
 
 
-def _asked(node: Node, path: tuple[Step, ...], table: Mapping[str, tuple[Any, ...]]) -> Iterator[Error]:
-    start = node.at(*path).value
-    for name, harmless in table.items():
-        steps = _steps(name)
-        value = start
+def _asked(
+    part: Part, start: Struct, path: tuple[Step, ...], table: Mapping[str, tuple[str, tuple[Any, ...]]]
+) -> Iterator[Error]:
+    for name, (why, harmless) in table.items():
+        steps, value = steps_of(name), start
         for step in steps:
-            value = value.get(step) if isinstance(value, dict) else None
-        if value in NOTHING or value in harmless:
+            value = _below(value, step)
+        if any(value == other and type(value) is type(other) for other in (*NOTHING, *harmless)):
             continue
-        error = node.error(f"{name} is not supported yet", *path, *steps, key=True)
+        written = part.written(*path, *steps)[len(path) :]
+        message = f"{'.'.join(str(step) for step in written)} is not supported yet"
+        error = part.error(message, *path, *steps, key=True, hint=why)
         error.kind = ErrorKind.UNSUPPORTED
         yield error
+
+
+def _below(value: Any, step: str) -> Any:
+    """Return a property of a Struct by its name in a document."""
+    if not isinstance(value, Struct):
+        return UNSET
+    words = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
+    return getattr(value, words[step], UNSET) if step in words else UNSET

@@ -1,12 +1,16 @@
 """What a file may hold: bare states, manifests, lists, several documents."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import msgspec
 import pytest
 
 from nncp.document.policy import Policy, read_policies
+from nncp.document.read import read_partly, read_together
 from nncp.document.source import Node, load
+from nncp.document.state import Documented
 from nncp.errors import Error, ErrorKind
 
 MANIFEST = """\
@@ -63,41 +67,47 @@ def test_several_documents_a_list_and_json_give_their_policies_in_order() -> Non
     assert found[2].state.error("no", "interfaces", 0).path == "items[1].spec.desiredState.interfaces[0]"
 
 
-def port(policy: Policy) -> object:
-    return policy.state.value["interfaces"][0]["bridge"]["port"][0]
+def ports(text: str, kinds: Mapping[str, Documented], **types: str) -> list[Any]:
+    """Return the ports of the bridge, as the document is read on a host with links of these types."""
+    found = read_together(policies(text), kinds, types=types)
+    assert [error.message for error in found.errors] == []
+    return [plain(port) for port in found.interfaces[0].config.port]
 
 
-def test_in_a_manifest_the_ports_of_a_bridge_that_is_up_carry_all_vlans_but_the_first() -> None:
-    (policy,) = policies(MANIFEST)
-    assert port(policy) == {"name": "bond0", "vlan": TRUNK}
-    # What was not written has the place of the port that it was given to.
-    assert str(policy.state.place("interfaces", 0, "bridge", "port", 0, "vlan", "mode")) == "node1.yaml:16:11"
+def plain(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [
-        ("name: bond0\n", "name: bond0\n          vlan: {}\n"),
-        ("state: up", "state: down"),
-        ("state: up", "state: absent"),
-        ("type: linux-bridge", "type: ovs-bridge"),
-    ],
+    [("", ""), ("      state: up\n", ""), ("port:", "ports:"), ("      type: linux-bridge\n", "")],
 )
-def test_a_port_that_says_its_vlans_and_a_bridge_that_is_not_up_get_no_default(old: str, new: str) -> None:
-    (policy,) = policies(MANIFEST.replace(old, new))
-    assert port(policy) != {"name": "bond0", "vlan": TRUNK}
+def test_in_a_manifest_the_ports_of_a_bridge_that_is_up_carry_all_vlans_but_the_first(
+    kinds: Mapping[str, Documented], old: str, new: str
+) -> None:
+    found = ports(MANIFEST.replace(old, new), kinds, br0="linux-bridge")
+    assert found == [{"name": "bond0", "vlan": TRUNK}]
 
 
-@pytest.mark.parametrize(("old", "new"), [("      state: up\n", ""), ("port:", "ports:")])
-def test_the_default_reaches_ports_however_they_are_written(old: str, new: str) -> None:
-    (policy,) = policies(MANIFEST.replace(old, new))
-    bridge = policy.state.value["interfaces"][0]["bridge"]
-    assert next(iter(bridge.values())) == [{"name": "bond0", "vlan": TRUNK}]
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("name: bond0\n", "name: bond0\n          vlan: {}\n"), ("state: up", "state: down")],
+)
+def test_a_port_that_says_its_vlans_and_a_bridge_that_is_not_up_get_no_default(
+    kinds: Mapping[str, Documented], old: str, new: str
+) -> None:
+    (port,) = ports(MANIFEST.replace(old, new), kinds)
+    assert not port.get("vlan")
 
 
-def test_a_bare_state_gets_no_default(node: Callable[[str], Node]) -> None:
-    (policy,) = read_policies([node(MANIFEST).at("spec", "desiredState")])
-    assert port(policy) == {"name": "bond0"}
+def test_what_a_manifest_gives_a_port_has_the_place_of_the_port(kinds: Mapping[str, Documented]) -> None:
+    found = read_together(policies(MANIFEST), kinds)
+    assert str(found.place("interfaces", 0, "bridge", "port", 0, "vlan", "mode")) == "node1.yaml:16:11"
+
+
+def test_a_bare_state_gets_no_default(node: Callable[[str], Node], kinds: Mapping[str, Documented]) -> None:
+    found = read_partly(node(MANIFEST).at("spec", "desiredState"), kinds)
+    assert plain(found.interfaces[0].config.port) == [{"name": "bond0"}]
 
 
 def test_a_manifest_without_a_state_asks_for_nothing() -> None:
