@@ -41,6 +41,11 @@ def ids_of(vids: Vids) -> set[int]:
     return {vid for vid, _ in _single(vids)}
 
 
+def tagged_of(vids: Vids) -> set[int]:
+    """Return the numbers in VLAN ranges of which the bridge's default one is none."""
+    return {vid for vid, word in _single(vids) if not word}
+
+
 def _single(vids: Vids) -> Iterator[tuple[int, str]]:
     for first, last, word in vids:
         yield from ((vid, word) for vid in range(first, last + 1))
@@ -70,13 +75,17 @@ def _bridges(want: Mapping[Key, Row], links: Mapping[str, Mapping[str, Any]], ho
 
 
 def _own(bridge: str, links: Mapping[str, Mapping[str, Any]], host: Host) -> Vids:
-    row = host.get("vlans", bridge)
-    if row is not None:
-        return tuple(row.attrs["vids"])
-    if ("link", bridge) in host and host.attr("link", bridge, name="type") == LINUX_BRIDGE.type:
-        return ()
     pvid = links[bridge].get("vlan-default-pvid", DEFAULT_PVID)
-    return ((pvid, pvid, "pvid untagged"),) if pvid else ()
+    default = ((pvid, pvid, "pvid untagged"),) if pvid else ()
+    if host.attr("link", bridge, name="type") != LINUX_BRIDGE.type:
+        return default
+    have = tuple(host.attr("vlans", bridge, name="vids", default=()))
+    former = host.attr("link", bridge, name="vlan-default-pvid", default=DEFAULT_PVID)
+    if former == pvid or (former, former, "pvid untagged") not in have:
+        return have
+    # A new default takes the place of the former one (__br_vlan_set_default_pvid).
+    rest = [(vid, vid, word) for vid, word in _single(have) if vid not in {former, pvid}]
+    return merged([*rest, *default])
 
 
 def _is_above(link: Mapping[str, Any], bridge: str, links: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from nncp.carried import ids_of
+from nncp.carried import ids_of, tagged_of
 from nncp.errors import Error
 from nncp.kinds.ports import guests_of
 
@@ -51,7 +51,9 @@ class Listed(Struct, frozen=True):
         for row in want:
             if row.key[0] == "vlans" and ("port", row.name) not in now and row.name not in ports:
                 vids = ids_of(row.attrs["vids"])
-                added = vids - ids_of(now.attr("vlans", row.name, name="vids", default=()))
+                added = tagged_of(row.attrs["vids"]) - ids_of(
+                    now.attr("vlans", row.name, name="vids", default=())
+                )
                 vlans = {(name, vid) for name, vid in vlans if name != row.name or vid in vids}
                 vlans |= {(row.name, vid) for vid in added}
         return Listed(tuple(sorted({*self.ports, *ports})), tuple(sorted(vlans)))

@@ -102,6 +102,16 @@ def test_a_pods_vlan_keeps_a_bridge_filtering(host: Host) -> None:
     assert host.vlans("pod") == [{"vlan": 100, "flags": UNTAGGED}]
 
 
+def test_a_bridge_under_a_vlan_link_keeps_its_default_vlan_and_takes_a_new_one(host: Host) -> None:
+    port = {"name": "eth1", "vlan": trunk({"id": 33})}
+    above = {"name": "br1.33", "type": "vlan", "vlan": {"base-iface": "br1", "id": 33}}
+    host.apply(bridge(port), above)
+    assert host.vlans("br1") == [{"vlan": 1, "flags": UNTAGGED}, {"vlan": 33, "flags": []}]
+    section = {"options": {"vlan-default-pvid": 10}, "port": [port]}
+    host.apply(bridge(bridge=section), {**above, "mtu": 1400})
+    assert host.vlans("br1") == [{"vlan": 10, "flags": UNTAGGED}, {"vlan": 33, "flags": []}]
+
+
 def test_a_trunk_that_lists_the_default_vlan_carries_it_tagged(host: Host) -> None:
     host.apply(bridge({"name": "eth1", "vlan": trunk({"id-range": {"min": 1, "max": 20}})}))
     assert host.vlans("eth1") == [{"vlan": 1, "vlanEnd": 20, "flags": []}]
