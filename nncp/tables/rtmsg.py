@@ -56,10 +56,11 @@ Hop: TypeAlias = tuple[Any, ...]
 
 def unpack(word: str, data: bytes, names: Mapping[int, str]) -> tuple[Key, dict[str, Any]] | None:
     """Return the key and the attributes of a route of a dump, or None for one that is no entry of a table."""
-    _, size, from_size, tos, table, protocol, scope, kind, flags = wire.RTMSG.unpack_from(data)
-    if kind not in TYPES or flags & RTM_F_CLONED:
+    family, size, from_size, tos, table, protocol, scope, kind, flags = wire.RTMSG.unpack_from(data)
+    # A kernel without IPv6 answers with the routes of all families that it has (rtnl_dump_all).
+    if family != FAMILIES[word] or kind not in TYPES or flags & RTM_F_CLONED:
         return None
-    family, given = FAMILIES[word], wire.table(data, wire.RTMSG.size)
+    given = wire.table(data, wire.RTMSG.size)
     if RTA_TABLE in given:
         table = _number(given[RTA_TABLE])
     metric = _number(given[RTA_PRIORITY]) if RTA_PRIORITY in given else 0

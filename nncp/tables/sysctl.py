@@ -1,6 +1,7 @@
 """Sysctls of the network namespace: keys are ("sysctl", path), as in `net/ipv6/conf/br0/disable_ipv6`.
 
-A dump of links holds `disable_ipv6`; all others are read when somebody wants them (nncp.sysctl).
+A dump of links holds `disable_ipv6`, which is on where a link has no IPv6 at all: its MTU is less than 1280,
+or the kernel has none (`ipv6.disable=1`). All others are read when somebody wants them (nncp.sysctl).
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ def sysctl_link(path: str) -> str:
 def _read(dumps: Dumps) -> Iterator[Row]:
     for link in dumps.links:
         conf = link.inet6.get(IFLA_INET6_CONF, b"")
-        if len(conf) > DEVCONF_DISABLE_IPV6 * 4:
-            value = struct.unpack_from("=i", conf, DEVCONF_DISABLE_IPV6 * 4)[0]
-            yield Row(("sysctl", f"net/ipv6/conf/{link.name}/disable_ipv6"), {"value": str(value)})
+        has_ipv6 = len(conf) > DEVCONF_DISABLE_IPV6 * 4
+        value = struct.unpack_from("=i", conf, DEVCONF_DISABLE_IPV6 * 4)[0] if has_ipv6 else 1
+        yield Row(("sysctl", f"net/ipv6/conf/{link.name}/disable_ipv6"), {"value": str(value)})
 
 
 def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001  (a Table's shape)

@@ -16,7 +16,7 @@ from nncp.host import Host, Op, Row
 from nncp.known import KINDS
 from nncp.plan import plan
 from nncp.render import render_plan
-from nncp.tables.route import ROUTE
+from nncp.tables.route import ROUTE, rows_of
 from nncp.tables.rtmsg import (
     HOPLESS,
     RTA_NH_ID,
@@ -79,6 +79,13 @@ def rows(draw: Any) -> Row:
 @given(rows())
 def test_a_route_that_is_written_reads_as_itself(row: Row) -> None:
     assert unpack(row.key[1], pack(row.key, row.attrs, INDEXES), NAMES) == (row.key, row.attrs)
+
+
+def test_a_kernel_without_ipv6_answers_with_routes_that_are_none_of_it() -> None:
+    key = ("route", "ipv4", "254", "198.51.100.0/24", "0")
+    body = pack(key, {"type": "unicast", "nexthops": (("eth0", "192.0.2.1", 1, False),)}, INDEXES)
+    assert [row.key for row in rows_of("ipv4", [body], NAMES)] == [key]
+    assert list(rows_of("ipv6", [body], NAMES)) == []
 
 
 def test_the_id_of_a_nexthop_is_sent_without_the_hops_that_a_dump_tells_beside_it() -> None:
