@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nncp.kinds.kind import Tie
+from nncp.tables.address import is_kernels_own, is_v6
 from nncp.tables.table import references
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 ETHERNET = 1500
 """What a new link has, unless it takes that of the link below it (net/ethernet/eth.c, ether_setup)."""
 BRIDGE = "linux-bridge"
+IPV6_MIN_MTU = 1280
+"""With less a link loses all its IPv6 (RFC 8200, section 5; net/ipv6/addrconf.c, NETDEV_CHANGEMTU)."""
 
 
 class Misfit(Struct, frozen=True):
@@ -44,6 +47,11 @@ def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfi
 
 def _beyond_device(name: str, mtu: int, future: _Future) -> Misfit | None:
     low, high = future.bounds(name)
+    if low <= mtu < IPV6_MIN_MTU and future.has_ipv6(name):
+        hint = f"use {IPV6_MIN_MTU} or more, or take its IPv6 addresses off"
+        return Misfit(
+            name, f"mtu {mtu} is less than IPv6 takes, {IPV6_MIN_MTU}, and {name} has IPv6 addresses", hint
+        )
     if mtu < low:
         return Misfit(name, f"mtu {mtu} is less than {name} takes, {low}", f"use {low} or more")
     if high and mtu > high:
@@ -85,6 +93,13 @@ class _Future:
         kind = self.kinds.by_type.get(str(attrs.get("type")))
         low, high = kind.mtu if kind else (0, 0)
         return attrs.get("min-mtu", low), attrs.get("max-mtu", high)
+
+    def has_ipv6(self, name: str) -> bool:
+        """Return whether a link will have IPv6 addresses that somebody gave it."""
+        keys = [row.key for row in self.host.of("address", name) if not is_kernels_own(row.key, row.attrs)]
+        stay = (key for key in keys if key not in self.want)
+        come = (key for key, row in self.want.items() if key[:2] == ("address", name) and not row.absent)
+        return any(is_v6(key[2]) for key in (*stay, *come))
 
     def base(self, name: str) -> str:
         """Return what a link will rest on, or ""."""

@@ -101,7 +101,7 @@ def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: K
         attrs["elsewhere"] = True
         return attrs
     if IFLA_LINK in link.given:
-        attrs |= _below(link, kind)
+        attrs |= _below(link, told)
     return attrs
 
 
@@ -161,7 +161,9 @@ def _write(op: Op, indexes: Indexes) -> Iterator[Write]:
     elif op.verb == "change":
         kind = indexes.kinds.by_type.get(op.type)
         base, data, late = _sorted(op, indexes)
-        yield set_link(indexes[name], *base, *(_info(kind.link, data) if kind and data else ()), *late)
+        first = [*base, *(_info(kind.link, data) if kind and data else ())]
+        # A link has no IPv6 to set modes of before its MTU is 1280 (inet6_validate_link_af).
+        yield from (set_link(indexes[name], *parts) for parts in (first, late) if parts)
     else:
         yield from _create(op, indexes)
 

@@ -75,8 +75,21 @@ ABOVE = {
     "ipvlan": "link add link eth1.5 name top type ipvlan mode l2",
     "macvtap": "link add link eth1.5 name top type macvtap",
     "vxlan": "link add top type vxlan id 7 dstport 4789 dev eth1.5 remote 192.0.2.9",
-    "gre": "link add top type gre local 192.0.2.1 remote 192.0.2.9 dev eth1.5",
 }
+TUNNELS = {
+    "gre": "link add top type gre local 192.0.2.1 remote 192.0.2.9 dev eth1.5",
+    "ip6tnl": "link add top type ip6tnl local 2001:db8::1 remote 2001:db8::2 dev eth1.5",
+}
+
+
+@pytest.mark.parametrize("kind", TUNNELS)
+def test_a_tunnel_outlives_the_link_that_it_leaves_by(nncp: Command, ns: Namespace, kind: str) -> None:
+    ns.batch("link add link eth1 name eth1.5 type vlan id 5", TUNNELS[kind])
+    before = ns.settled()
+    nncp("apply", {"name": "eth1.5", "type": "vlan", "state": "absent"})
+    assert link(ns, "top")["linkinfo"]["info_kind"] == kind
+    nncp("rollback")
+    assert ns.differs(before) == {}
 
 
 @pytest.mark.parametrize("kind", ABOVE)
@@ -229,6 +242,32 @@ def test_less_than_a_device_takes_is_refused(nncp: Command) -> None:
     assert "mtu 60 is less than eth1 takes, 68" in nncp("plan", {"name": "eth1", "mtu": 60}, code=65)
     told = nncp("plan", {"name": "b", "type": "linux-bridge", "mtu": 60}, code=65)
     assert "mtu 60 is less than b takes, 68" in told
+
+
+def test_less_than_ipv6_takes_is_refused_while_there_are_addresses_of_it(
+    nncp: Command, ns: Namespace
+) -> None:
+    ns.batch("addr add 2001:db8::5/64 dev eth1")
+    before = ns.settled()
+    told = nncp("apply", {"name": "eth1", "mtu": 1200}, code=65)
+    assert "mtu 1200 is less than IPv6 takes, 1280, and eth1 has IPv6 addresses" in told
+    assert ns.view() == before
+    off = {"name": "eth1", "mtu": 1200, "ipv6": {"enabled": False}}
+    nncp("apply", off)
+    assert nncp("apply", off) == "No changes.\n"
+    assert link(ns, "eth1")["mtu"] == 1200
+    nncp("rollback")
+    assert ns.differs(before) == {}
+
+
+def test_a_link_too_small_for_ipv6_has_it_off(nncp: Command, ns: Namespace) -> None:
+    ns.batch("link set eth1 mtu 1200")
+    before = ns.settled()
+    assert nncp("apply", {"name": "eth1", "ipv6": {"enabled": False}}) == "No changes.\n"
+    nncp("apply", {"name": "eth1", "mtu": 1500, "ipv6": {"enabled": False}})
+    assert ns.view()["ipv6"]["eth1"] == "1\n"
+    nncp("rollback")
+    assert ns.differs(before) == {}
 
 
 FITS = {
