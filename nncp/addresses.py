@@ -87,7 +87,8 @@ def _static(name: str, entries: Iterable[Any], version: int, host: Host) -> Iter
     standing = [a for a in _standing(name, version, host) if not _is_link_local(a.partition("/")[0])]
     if name == LOOPBACK and LOOPBACKS[version] in standing and LOOPBACKS[version] not in told:
         wanted.insert(0, LOOPBACKS[version])
-    yield from (Row(("address", name, address), absent=True) for address in standing if address not in wanted)
+    stays = set(wanted)
+    yield from (Row(("address", name, address), absent=True) for address in standing if address not in stays)
     order, moved, first = _order(standing, wanted, version)
     for place, address in enumerate(order):
         attrs: dict[str, Any] = {}

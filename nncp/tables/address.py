@@ -18,7 +18,7 @@ from nncp.tables.link import text
 from nncp.tables.table import SHARED, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from nncp.host import Key, Op
     from nncp.tables.kinds import Kinds
@@ -126,11 +126,13 @@ def _upholds(key: Key) -> Iterator[Key]:
 
 
 def _amid(key: Key, rows: Rows, want: Mapping[Key, Row]) -> Mapping[str, Any]:
-    """Return an address with the one that will be before it: one that goes is no reason to give it anew."""
+    """Return an address with the wanted one before it: no other one is a reason to give it anew."""
     attrs = rows[key]
     before = attrs.get("after")
-    while before and (row := want.get((*key[:2], before))) and row.absent:
-        before = rows.get(row.key, {}).get("after")
+    if want[key].absent:
+        return attrs
+    while before and ((row := want.get((*key[:2], before))) is None or row.absent):
+        before = rows.get((*key[:2], before), {}).get("after")
     return attrs if before == attrs.get("after") else {**attrs, "after": before}
 
 
@@ -151,15 +153,21 @@ def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
     index = indexes[op.key[1]]
     head = wire.IFADDR.pack(family, interface.network.prefixlen, 0, attrs.get("scope", 0), index)
     if op.verb == "remove":
-        yield wire.message(wire.RTM_DELADDR, wire.NLM_F_ACK, head + wire.attr(IFA_LOCAL, interface.packed))
+        # By IFA_LOCAL alone the first of an address's several prefixes would go (inet_rtm_deladdr).
+        ends = b"".join(_ends(interface, attrs))
+        yield wire.message(wire.RTM_DELADDR, wire.NLM_F_ACK, head + ends)
     else:
         yield wire.message(wire.RTM_NEWADDR, PUT, head + b"".join(_parts(interface, attrs)))
 
 
-def _parts(interface: Any, attrs: Mapping[str, Any]) -> Iterable[bytes]:
+def _ends(interface: Any, attrs: Mapping[str, Any]) -> Iterator[bytes]:
     yield wire.attr(IFA_LOCAL, interface.packed)
     remote = attrs.get("peer-address")
     yield wire.attr(IFA_ADDRESS, ipaddress.ip_address(remote).packed if remote else interface.packed)
+
+
+def _parts(interface: Any, attrs: Mapping[str, Any]) -> Iterator[bytes]:
+    yield from _ends(interface, attrs)
     broadcast = attrs.get("broadcast")
     if interface.version == 4 and broadcast is None and interface.network.prefixlen < 31:
         # Nobody said: the subnet's own broadcast address, as every distribution's tools set it.

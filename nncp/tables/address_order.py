@@ -52,7 +52,7 @@ def _left(standing: Sequence[str], wanted: Container[str]) -> list[str]:
 def moved_ipv6(standing: Sequence[str], wanted: Sequence[str]) -> set[str]:
     """Return the same for IPv6, where what is given anew comes before what stays."""
     kept = _head(standing[::-1], wanted[::-1])
-    return {a for a in standing if a in set(wanted)} - set(kept)
+    return (set(standing) & set(wanted)) - set(kept)
 
 
 def _head(standing: Sequence[str], wanted: Sequence[str]) -> list[str]:

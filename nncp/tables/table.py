@@ -156,8 +156,8 @@ class Table(Struct, frozen=True):
         replaced: whether a changed row is removed and made again, unless only attributes in `live` change.
         live: see `replaced`.
         whole: whether a change is written with all attributes of the row, since a message replaces it.
-        amid: the attributes of a row as they are once all is gone that is wanted absent; takes key, rows and
-            the wanted rows.
+        amid: the attributes of a row as they are among the wanted ones alone; takes key, rows and the wanted
+            rows.
         follows: the key of the row behind which one is wanted, and with which it is made anew; None for none.
         spared: whether the kernel may spare a row when another of its table goes that it needs: it is then
             removed by itself, and first, where it is to go.

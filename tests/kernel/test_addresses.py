@@ -100,6 +100,33 @@ def test_a_route_by_an_address_that_moves_in_the_list_stays(
     assert listed(ns, "eth1")[0] == "192.0.2.3"
 
 
+def test_of_an_addresss_prefixes_only_the_one_goes_that_is_not_listed(
+    ns: Namespace,
+    run: Callable[..., str],  # noqa: F811
+) -> None:
+    ns.batch(*(f"addr add 192.0.2.5/{size} dev eth1" for size in (24, 25)), "route add default via 192.0.2.1")
+    watch = ns.popen("ip", "monitor", "address")
+    run("apply", {"name": "eth1", "ipv4": ipv4("192.0.2.5/24")})
+    watch.terminate()
+    gone = [line.split()[3] for line in watch.communicate()[0].splitlines() if line.startswith("Deleted")]
+    assert gone == ["192.0.2.5/25"]
+    assert listed(ns, "eth1") == ["192.0.2.5"]
+
+
+def test_an_address_that_somebody_adds_meanwhile_is_no_reason_to_give_others_anew(
+    ns: Namespace,
+    run: Callable[..., str],  # noqa: F811
+) -> None:
+    ns.batch(
+        "addr add 192.0.2.5/24 dev eth1", "addr add 192.0.2.6/24 dev eth1", "addr add 2001:db8::5/64 dev eth1"
+    )
+    run("apply", {"name": "eth1", "mtu": 1400})
+    ns.batch("addr add 203.0.113.7/24 dev eth1", "addr add 2001:db8::7/64 dev eth1")
+    assert "address" not in run("rollback")
+    assert listed(ns, "eth1") == ["192.0.2.5", "203.0.113.7", "*192.0.2.6"]
+    assert listed(ns, "eth1", "inet6") == ["2001:db8::7", "2001:db8::5"]
+
+
 def test_the_loopback_keeps_its_own_addresses(ns: Namespace, run: Callable[..., str]) -> None:  # noqa: F811
     before = ns.settled()
     six = ipv4("2001:db8::7/128")

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
+from itertools import pairwise
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nncp.host import Host, Row
+from nncp.known import KINDS
+from nncp.plan import plan
 from nncp.tables.address_order import listed, moved_ipv4, moved_ipv6
 
 IPV4 = [f"192.0.2.{n}/{size}" for n in (1, 2, 3, 4) for size in (24, 25)]
@@ -75,6 +81,43 @@ def test_ipv6_addresses_end_in_the_documents_order(standing: list[str], wanted: 
         if address not in left:
             left = [address, *left]
     assert left == wanted
+
+
+class Hashed(str):
+    """An address that counts how often it is looked up."""
+
+    __slots__ = ()
+    times = 0
+
+    def __hash__(self) -> int:
+        Hashed.times += 1
+        return super().__hash__()
+
+
+def test_a_thousand_ipv6_addresses_are_ordered_in_one_pass() -> None:
+    wanted = [Hashed(f"2001:db8::{n:x}/64") for n in range(1000)]
+    assert moved_ipv6(wanted, wanted) == set()
+    assert Hashed.times < 10 * len(wanted)
+
+
+def test_a_thousand_addresses_that_go_are_planned_in_one_pass() -> None:
+    addresses = [f"2001:db8::{n:x}/64" for n in range(1000)]
+    host = Host(
+        Row(("address", "eth1", address), {"after": before}) for before, address in pairwise(["", *addresses])
+    )
+    calls = 0
+
+    def counted(_frame: Any, event: str, _arg: Any) -> None:
+        nonlocal calls
+        calls += event.endswith("call")
+
+    sys.setprofile(counted)
+    try:
+        ops = plan(host, [Row(row.key, absent=True) for row in host], KINDS)
+    finally:
+        sys.setprofile(None)
+    assert len(ops) == len(addresses)
+    assert calls < 200 * len(addresses)
 
 
 @given(lists4, lists6)
