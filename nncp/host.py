@@ -48,6 +48,7 @@ class Row(Struct, frozen=True):
     """One thing that a kernel holds, or that it should hold (or, `absent`, should not).
 
     A wanted row carries only the attributes that somebody asked for; what it does not carry stays as it is.
+    One with attributes that is to be absent means only the row that has them.
     `was` is the name under which the wanted link may still stand: it is then renamed. `final` says of an
     absent row that nobody wants it back: it may go although it could not be made again.
     """

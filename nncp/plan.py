@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from nncp.difference import TELLING, difference, groups, matched
 from nncp.errors import Error, raise_all
 from nncp.host import Cost, Host, Key, Op, Row
 from nncp.kinds.kind import Attr, Tie
 from nncp.needs import closure, companions, lives_on, needs, rests_on, upheld
 from nncp.remake import irreplaceable
+from nncp.renaming import renamed
 from nncp.tables.kinds import Kinds
 from nncp.tables.table import references
 
@@ -24,19 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nncp.tables.table import Rows
-
-TELLING = frozenset({"elsewhere", "carrier", "queues", "persistent", "min-mtu", "max-mtu", "secondary-to"})
-"""Attributes that inform, and that nobody can write."""
-UNCOMPARED = TELLING | {"borrowed", "index", "type", "peer-index", "valid", "preferred", "expires"}
-"""Attributes that identify or inform, and are no wish of their own: another `type` is another link."""
-
-
-class _Renaming(Struct, frozen=True):
-    """Rows under their new names, the operations that got them there, and the rows these took away."""
-
-    rows: dict[Key, Mapping[str, Any]]
-    ops: list[Op] = []
-    taken: frozenset[Key] = frozenset()
 
 
 class _Book(Struct, frozen=True):
@@ -46,6 +35,7 @@ class _Book(Struct, frozen=True):
     want: dict[Key, Row]
     kinds: Kinds
     shared: dict[Key, list[Key]]
+    alike: dict[Key, list[Key]]
 
 
 def plan(now: Host, want: Iterable[Row], kinds: Kinds, *, undoing: bool = False) -> list[Op]:
@@ -64,11 +54,12 @@ def plan(now: Host, want: Iterable[Row], kinds: Kinds, *, undoing: bool = False)
 
     """
     wanted = {row.key: row for row in want}
-    renaming = _renamed(now, wanted.values(), kinds)
-    for key in wanted.keys() & renaming.rows.keys():
+    renaming = renamed(now, wanted.values(), kinds)
+    rows = matched(renaming.rows, wanted, kinds)
+    for key in wanted.keys() & rows.keys():
         if amid := kinds.tables[key[0]].amid:
-            renaming.rows[key] = amid(key, renaming.rows, wanted)
-    book = _Book(renaming.rows, wanted, kinds, upheld({**renaming.rows, **wanted}, kinds))
+            rows[key] = amid(key, rows, wanted)
+    book = _Book(rows, wanted, kinds, upheld({**rows, **wanted}, kinds), groups(rows, kinds))
     roots = _with_followers([*_roots(book), *renaming.taken], book)
     gone = closure(roots, book.now, kinds)
     if not undoing:
@@ -76,61 +67,6 @@ def plan(now: Host, want: Iterable[Row], kinds: Kinds, *, undoing: bool = False)
     target = _target(book, gone)
     removals = _removals(book, gone, target, renaming.taken, set(roots))
     return [*renaming.ops, *removals, *_writes(book, gone, target)]
-
-
-def difference(have: Mapping[str, Any], row: Row) -> dict[str, Any]:
-    """Return the attributes that `row` asks for and `have` does not have: the only comparison there is."""
-    return {
-        name: value
-        for name, value in row.attrs.items()
-        if name not in UNCOMPARED
-        and value is not None
-        and have.get(name) != value
-        and name not in have.get("borrowed", ())
-    }
-
-
-def _renamed(now: Host, want: Iterable[Row], kinds: Kinds) -> _Renaming:
-    """Give links that stand under their former name the wanted one, together with all their rows."""
-    rows = {row.key: row.attrs for row in now}
-    names = {row.was: row.name for row in want if row.was and _is_rename(row, rows)}
-    if not names:
-        return _Renaming(rows)
-    ops = []
-    for old, new in names.items():
-        if ("link", new) in rows:
-            ops.append(Op("remove", ("link", new), old=rows["link", new], type=rows["link", new]["type"]))
-            rows = _less(rows, ("link", new), kinds)
-        if ("up", old) in rows:
-            # dev_change_name() refuses a link that is up in kernels before 6.2 (net/core/dev.c).
-            ops.append(Op("remove", ("up", old), back=True))
-        ops.append(Op("rename", ("link", new), {"name": new}, {"name": old}))
-    taken = closure((("up", old) for old in names), rows, kinds)
-    moved = dict(_with_name(key, rows[key], names, kinds) for key in rows)
-    return _Renaming(moved, ops, frozenset(_with_name(key, rows[key], names, kinds)[0] for key in taken))
-
-
-def _is_rename(row: Row, rows: Rows) -> bool:
-    old, new = rows.get(("link", row.was)), rows.get(row.key)
-    if old is None or row.absent or old.get("type") != row.attrs.get("type", old.get("type")):
-        return False
-    return new is None or new.get("type") != old.get("type")
-
-
-def _less(rows: Rows, root: Key, kinds: Kinds) -> dict[Key, Mapping[str, Any]]:
-    gone = closure([root], rows, kinds)
-    return {key: attrs for key, attrs in rows.items() if key not in gone}
-
-
-def _with_name(
-    key: Key, attrs: Mapping[str, Any], names: Mapping[str, str], kinds: Kinds
-) -> tuple[Key, Mapping[str, Any]]:
-    table = kinds.tables[key[0]]
-    if table.renamed:
-        return table.renamed(key, attrs, names)
-    told = {attr.name: names[name] for attr, name in references(key, attrs, kinds) if name in names}
-    key = (key[0], names.get(key[1], key[1]), *key[2:]) if table.about else key
-    return key, {**attrs, **told} if told else attrs
 
 
 def _roots(book: _Book) -> Iterator[Key]:
@@ -141,7 +77,8 @@ def _roots(book: _Book) -> Iterator[Key]:
             if key[0] == "port" and not row.absent:
                 yield from _down_for_port(row, book)
         elif row.absent:
-            yield key
+            if not difference(have, row):
+                yield key
         elif key[0] == "link":
             yield from _in_the_way(row, have, book)
         elif _is_replaced(row, have, book.kinds):
@@ -212,7 +149,7 @@ def _target(book: _Book, gone: set[Key]) -> dict[Key, Mapping[str, Any]]:
     target = {key: _merged(book.now.get(key, {}), row) for key, row in book.want.items() if not row.absent}
     for key, attrs in book.now.items():
         row = book.want.get(key)
-        if row is None:
+        if row is None or (row.absent and difference(attrs, row)):
             target[key] = attrs
     _forget_lost(target, book, gone)
     return target
@@ -432,6 +369,9 @@ def _creation(row: Row, target: Rows, book: _Book, *, asked: bool) -> Iterator[O
         attrs["peer-index"] = pair["index"]
     guards = {attr.without for name, attr in table.items() if name in attrs and attr.without in attrs}
     first = {name: value for name, value in attrs.items() if name not in guards}
+    stem = book.kinds.tables[row.key[0]].stem(row.key)
+    if stem and any(other != row.key for other in book.alike.get(stem, ())):
+        first["beside"] = True
     old = book.now.get(row.key, {}) if book.kinds.tables[row.key[0]].whole else _given(row, target)
     yield Op("create", row.key, first, type=kind, back=not asked, old=old)
     if guards:

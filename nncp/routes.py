@@ -101,7 +101,7 @@ def _opened(host: Host, leaving: Leaving) -> _Book:
 def _row(book: _Book, key: Key) -> Row:
     hops = sorted(book.hops.get(key, ()))
     if not hops and key not in book.attrs:
-        return Row(key, absent=True)
+        return Row(key, {"nexthops": book.host.attr(*key, name="nexthops", default=())}, absent=True)
     if len(hops) == 1:
         hops = [(*hops[0][:2], 1, *hops[0][3:])]  # a weight among one is none, and the kernel drops it
     had = book.host.attr(*key, name="nexthops", default=())

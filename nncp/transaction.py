@@ -16,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nncp import sysctl
+from nncp.difference import groups
 from nncp.errors import Error, ErrorKind
 from nncp.host import Cost, Host, Op, Row
 from nncp.kinds.kind import Tie
@@ -165,6 +166,7 @@ def before(now: Host, ops: Iterable[Op], kinds: Kinds) -> list[Row]:
     names = {name for op in ops for name in _names(op, state, kinds)}
     links: list[Key] = [("link", name) for name in names]
     touched = closure(links, state, kinds) | {op.key for op in ops if op.key in state}
+    touched.update(*(keys for keys in groups(state, kinds).values() if not touched.isdisjoint(keys)))
     former = {op.key: op.old["name"] for op in ops if op.verb == "rename"}
     kept = [_as_it_was(key, state[key], former, kinds) for key in state if key in touched]
     made = {op.key for op in ops if op.verb != "remove"} - state.keys()

@@ -78,6 +78,11 @@ def _is_further(key: Key) -> bool:
     return len(key) > 5 and not key[-1].startswith(("tos ", "from "))
 
 
+def _stem(key: Key) -> Key:
+    """Return the key that the first route of this destination, metric, tos and source prefix has."""
+    return key[:-1] if _is_further(key) else key
+
+
 def _read(dumps: Dumps) -> Iterator[Row]:
     for word, family in FAMILIES.items():
         found: list[bytes] = []
@@ -164,6 +169,8 @@ def _write(op: Op, indexes: Indexes) -> Iterator[Write]:
         if op.verb == "change":
             yield wire.message(wire.RTM_DELROUTE, wire.NLM_F_ACK, pack(op.key, op.old, indexes))
         yield wire.message(wire.RTM_NEWROUTE, PUT | wire.NLM_F_APPEND, body)
+    elif op.attrs.get("beside"):
+        yield wire.message(wire.RTM_NEWROUTE, PUT, body)  # before the others, of which it was the first
     elif op.verb == "create" and not op.old:
         # Whoever has put one there meanwhile keeps it: a routing daemon, say, whose routes were not read.
         yield wire.message(wire.RTM_NEWROUTE, PUT | wire.NLM_F_EXCL, body)
@@ -269,6 +276,7 @@ ROUTE = Table(
     links=lambda _, attrs: (hop[0] for hop in attrs.get("nexthops", ())),
     about=False,
     whole=True,
+    stem=_stem,
     # A route to the link comes before what is behind a gateway on it.
     turn=lambda _, attrs, number: (any(hop[1] for hop in attrs.get("nexthops", ())), number),
     sentence=lambda op: f"{op.verb} {_named(op.key)}",

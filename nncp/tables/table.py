@@ -159,6 +159,7 @@ class Table(Struct, frozen=True):
         amid: the attributes of a row as they are among the wanted ones alone; takes key, rows and the wanted
             rows.
         follows: the key of the row behind which one is wanted, and with which it is made anew; None for none.
+        stem: what the keys of rows have in common that only their place in a dump tells apart; () for none.
         spared: whether the kernel may spare a row when another of its table goes that it needs: it is then
             removed by itself, and first, where it is to go.
         turn: where among the rows of its table one is written that could be written now; takes key,
@@ -192,6 +193,7 @@ class Table(Struct, frozen=True):
     whole: bool = False
     amid: Callable[[Key, Rows, Mapping[Key, Row]], Mapping[str, Any]] | None = None
     follows: Callable[[Row], Key | None] = _nowhere
+    stem: Callable[[Key], Key] = _nothing
     spared: bool = False
     turn: Callable[[Key, Mapping[str, Any], int], tuple[Any, ...]] = _as_written
     about: bool = True

@@ -18,6 +18,7 @@ ONCE = frozenset(
         "scope",
         "protocol",
         "borrowed",
+        "beside",
     }
 )
 """Attributes that a line of a plan says otherwise, or that nobody asked for."""

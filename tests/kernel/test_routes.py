@@ -231,6 +231,28 @@ def test_a_route_that_a_daemon_has_put_there_is_not_replaced(ns: Namespace, run:
     assert routes(ns) == before
 
 
+def test_routes_of_one_destination_and_metric_are_taken_and_brought_back_each_by_itself(
+    ns: Namespace, run: Callable[..., str]
+) -> None:
+    ns.batch("link add link eth1 name eth1.5 type vlan id 5", "link set eth1.5 up")
+    ns.batch("addr add 192.0.2.5/24 dev eth1.5", "addr add 198.51.100.5/24 dev eth2")
+    ns.batch("addr add 2001:db8::5/64 dev eth1.5")
+    ns.batch("route add 10.0.0.0/8 via 192.0.2.1", "route append 10.0.0.0/8 via 198.51.100.1")
+    ns.batch("-6 route add 2001:db8:9::/48 dev eth2", "-6 route append 2001:db8:9::/48 via 2001:db8::1")
+    before = ns.settled()
+    in_order = ns.run("ip", "-4", "route", "show", "10.0.0.0/8").stdout
+    for card, left in (("eth1.5", "eth2"), ("eth2", "eth1.5")):
+        run("apply", routes=[{"state": "absent", "destination": "10.0.0.0/8", "next-hop-interface": card}])
+        assert [line.split()[4] for line in routes(ns, "10.0.0.0/8")] == [left]
+        run("rollback")
+        assert ns.run("ip", "-4", "route", "show", "10.0.0.0/8").stdout == in_order
+    run("apply", {"name": "eth1.5", "type": "vlan", "vlan": {"id": 6}})
+    assert ns.run("ip", "-4", "route", "show", "10.0.0.0/8").stdout == in_order
+    assert len(routes(ns, "2001:db8:9::/48", family="-6")) == 2
+    run("rollback")
+    assert ns.differs(before) == {}
+
+
 def test_what_dhcp_put_there_becomes_static_when_it_is_asked_for(
     ns: Namespace, run: Callable[..., str]
 ) -> None:

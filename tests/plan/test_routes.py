@@ -135,6 +135,23 @@ def test_a_changed_route_is_written_whole() -> None:
     assert len(op.attrs["nexthops"]) == 2
 
 
+def test_a_route_that_gets_the_key_of_one_that_went_is_another() -> None:
+    one, two = (
+        {"type": "unicast", "protocol": 3, "nexthops": (("eth0", f"192.0.2.{n}", 1, False),)} for n in (1, 2)
+    )
+    first = ("route", "ipv4", "254", "10.0.0.0/8", "0")
+    second = (*first, "via 192.0.2.2 dev eth0")
+    both, left = [Row(first, one), Row(second, two)], Host([*_host(), Row(first, two)])
+    asked = wanted(
+        "routes: {config: [{state: absent, destination: 10.0.0.0/8, next-hop-address: 192.0.2.1}]}",
+        Host([*_host(), *both]),
+    )
+    assert plan(left, asked, KINDS) == []
+    (op,) = plan(left, both, KINDS)
+    assert (op.verb, op.key, op.attrs["beside"]) == ("create", first, True)
+    assert plan(left, [Row(first, two)], KINDS) == []
+
+
 def test_a_route_is_told_as_ip_words_it() -> None:
     host = _host()
     text = """
@@ -165,8 +182,11 @@ def test_routes_of_daemons_that_go_along_are_counted() -> None:
 
 def test_a_creation_replaces_nothing_and_what_was_there_is_made_again_in_place() -> None:
     key, attrs = ("route", "ipv4", "254", "10.0.0.0/24", "0"), {"type": "blackhole"}
-    for old, flag in (({}, wire.NLM_F_EXCL), (attrs, wire.NLM_F_REPLACE)):
-        (message,) = ROUTE.write(Op("create", key, attrs, old), INDEXES)
+    beside = {**attrs, "beside": True}
+    for asked, old, flag in (
+        (attrs, {}, wire.NLM_F_EXCL), (attrs, attrs, wire.NLM_F_REPLACE), (beside, {}, 0), (beside, attrs, 0),
+    ):  # fmt: skip
+        (message,) = ROUTE.write(Op("create", key, asked, old), INDEXES)
         assert isinstance(message, bytearray)
         flags = wire.HEADER.unpack_from(message)[2]
         assert flags & (wire.NLM_F_EXCL | wire.NLM_F_REPLACE) == flag
