@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Rows
 
-TELLING = frozenset({"elsewhere", "carrier", "queues", "persistent", "min-mtu", "max-mtu", "secondary-to"})
+TELLING = frozenset(
+    {"elsewhere", "carrier", "queues", "persistent", "min-mtu", "max-mtu", "secondary-to", "unknown"}
+)
 """Attributes that inform, and that nobody can write."""
 UNCOMPARED = TELLING | {"borrowed", "index", "type", "peer-index", "valid", "preferred", "expires"}
 """Attributes that identify or inform, and are no wish of their own: another `type` is another link."""

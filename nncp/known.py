@@ -9,15 +9,18 @@ from nncp.kinds.tap import TAP
 from nncp.kinds.veth import VETH
 from nncp.kinds.vlan import VLAN
 from nncp.tables.address import ADDRESS
+from nncp.tables.altname import ALTNAME
 from nncp.tables.kinds import Kinds
 from nncp.tables.link import LINK
+from nncp.tables.neighbour import NEIGHBOUR
+from nncp.tables.nexthop import NEXTHOP
 from nncp.tables.port import PORT
 from nncp.tables.route import ROUTE
 from nncp.tables.sysctl import SYSCTL
 from nncp.tables.up import UP
 from nncp.tables.vlans import VLANS
 
-TABLES = (LINK, PORT, VLANS, SYSCTL, UP, ADDRESS, ROUTE)
+TABLES = (LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE)
 """Among rows that could be written now, the earlier table goes first: no link speaks before its sysctls."""
 
 KINDS = Kinds.of((ETHERNET, LOOPBACK, VETH, DUMMY, BOND, LINUX_BRIDGE, VLAN, MAC_VLAN, TAP), TABLES)

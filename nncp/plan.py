@@ -16,6 +16,7 @@ from nncp.difference import TELLING, difference, groups, matched
 from nncp.errors import Error, raise_all
 from nncp.host import Cost, Host, Key, Op, Row
 from nncp.kinds.kind import Attr, Tie
+from nncp.kinds.link import SENT_BACK
 from nncp.needs import closure, companions, lives_on, needs, rests_on, upheld
 from nncp.remake import irreplaceable
 from nncp.renaming import renamed
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nncp.tables.table import Rows
+
+
+AS_READ = tuple(attr.name for attr in SENT_BACK)
 
 
 class _Book(Struct, frozen=True):
@@ -362,11 +366,13 @@ def _creation(row: Row, target: Rows, book: _Book, *, asked: bool) -> Iterator[O
     attrs = {
         name: value
         for name, value in _known_in_mode(attrs, table, _mode(row, target)).items()
-        if name in asked_for or name not in table or not table[name].volatile
+        if name not in table or _is_made_with(table[name], attrs, asked=name in asked_for)
     }
     pair = target.get((row.key[0], _pair(row.key, {**attrs, "type": kind}, book.kinds)))
     if pair and "index" in pair:
         attrs["peer-index"] = pair["index"]
+    if kept := {name: pair[name] for name in AS_READ if name in pair} if pair else {}:
+        attrs["peer-kept"] = kept
     guards = {attr.without for name, attr in table.items() if name in attrs and attr.without in attrs}
     first = {name: value for name, value in attrs.items() if name not in guards}
     stem = book.kinds.tables[row.key[0]].stem(row.key)
@@ -376,6 +382,11 @@ def _creation(row: Row, target: Rows, book: _Book, *, asked: bool) -> Iterator[O
     yield Op("create", row.key, first, type=kind, back=not asked, old=old)
     if guards:
         yield Op("change", row.key, {name: attrs[name] for name in sorted(guards)}, type=kind, back=not asked)
+
+
+def _is_made_with(attr: Attr, attrs: Mapping[str, Any], *, asked: bool) -> bool:
+    """Whether a new row is given an attribute: neither what moves by itself, nor a 0 that is refused."""
+    return (asked or not attr.volatile) and bool(attrs[attr.name] or not attr.under or attrs.get(attr.under))
 
 
 def _given(row: Row, target: Rows) -> dict[str, Any]:

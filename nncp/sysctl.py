@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import stat
 from pathlib import Path
 
 from nncp.errors import Error, ErrorKind
@@ -28,6 +30,17 @@ def read(path: str) -> str | None:
         return " ".join(_file(path).read_text(errors="backslashreplace").split())
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def values(folder: str) -> dict[str, str]:
+    """Return the values of the sysctls in a folder that may be written, by name and sorted by it."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for file in sorted(_file(folder).iterdir()):
+            with contextlib.suppress(OSError):  # one that cannot be read has not been set (stable_secret)
+                if file.stat().st_mode & stat.S_IWUSR:
+                    found[file.name] = " ".join(file.read_text(errors="backslashreplace").split())
+    return found
 
 
 def write(path: str, value: str) -> None:

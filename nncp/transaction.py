@@ -25,6 +25,7 @@ from nncp.netlink.carry import Carrier, Refused, sentence
 from nncp.netlink.channel import Channel, Events
 from nncp.netlink.others import losing, mentioned, with_others
 from nncp.netlink.snapshot import indexes, snapshot
+from nncp.netlink.taken import with_mentioned, with_taken
 from nncp.pace import Limit
 from nncp.plan import plan
 from nncp.tables.address import is_kernels_own
@@ -57,6 +58,7 @@ class Session:
         """Return the rows of the namespace, with the sysctls and the others' routes that `want` mentions."""
         want = list(want)
         host = self.with_sysctls(snapshot(self.channel, self.kinds), want)
+        host = with_mentioned(self.channel, host, want, self.kinds)
         return with_others(self.channel, host, mentioned(want))
 
     @staticmethod
@@ -75,6 +77,7 @@ class Session:
         """Return `now` with the others' routes that a plan would take along, and the plan to `want`."""
         ops = plan(now, want, self.kinds, undoing=undoing)
         whole = with_others(self.channel, now, losing(now, ops))
+        whole = with_taken(self.channel, whole, ops, self.kinds)
         return whole, ops if whole is now else plan(whole, want, self.kinds, undoing=undoing)
 
     def carry_out(self, ops: Sequence[Op]) -> None:

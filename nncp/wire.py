@@ -23,7 +23,11 @@ NLA_TYPE_MASK = 0x3FFF
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
+RTM_GETQDISC = 38
+RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
+RTM_NEWLINKPROP, RTM_DELLINKPROP = 108, 109
 
 HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
 ATTR = struct.Struct("=HH")  # struct nlattr: length, type
@@ -32,6 +36,9 @@ IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, fla
 RTMSG = struct.Struct(
     "=BBBBBBBBI"
 )  # struct rtmsg: family, dst, src, tos, table, protocol, scope, type, flags
+NDMSG = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, index, state, flags, type
+NHMSG = struct.Struct("=BBBxI")  # struct nhmsg: family, scope, protocol, flags
+TCMSG = struct.Struct("=BxxxiIII")  # struct tcmsg: family, index, handle, parent, info
 
 
 def attr(number: int, data: bytes) -> bytes:

@@ -22,7 +22,7 @@ from nncp.host import Attrs, Cost, Host, Row, Value
 from nncp.kinds import codec
 from nncp.kinds.codec import BOOL8, LINK, MAC, S32, address_list, enum
 from nncp.kinds.flat import flat, is_given, nested
-from nncp.kinds.kind import Attr, Fault, Kind, Tie
+from nncp.kinds.kind import Attr, Fault, Kind, Tie, as_read
 from nncp.kinds.ports import port_rows, ports_of
 
 MODES = {
@@ -58,11 +58,12 @@ WITH_PRIMARY = frozenset({"active-backup", "balance-tlb", "balance-alb"})
 DYNAMIC = frozenset({"balance-tlb", "balance-alb"})
 
 # `cost` is the option's own flags in bond_opts[]: IFDOWN is DOWN, NOSLAVES is EMPTY; `only` its unsuppmodes.
+# Delays want MII monitoring, even none (_bond_option_delay_set).
 ATTRS = (
     Attr("mode", 1, enum(MODES), cost=Cost.EMPTY),
     Attr("miimon", 3, codec.U32),
-    Attr("updelay", 4, codec.U32),
-    Attr("downdelay", 5, codec.U32),
+    Attr("updelay", 4, codec.U32, under="miimon"),
+    Attr("downdelay", 5, codec.U32, under="miimon"),
     Attr("use_carrier", 6, BOOL8),
     Attr("arp_interval", 7, codec.U32, only=ARP_MONITOR),
     Attr("arp_ip_target", 8, address_list(4), unset=""),
@@ -97,7 +98,7 @@ ATTRS = (
     Attr("ad_user_port_key", 25, codec.U16, cost=Cost.DOWN, only=LACP),
     Attr("ad_actor_system", 26, MAC, only=LACP),
     Attr("tlb_dynamic_lb", 27, BOOL8, cost=Cost.DOWN, only=DYNAMIC),
-    Attr("peer_notif_delay", 28, codec.U32),
+    Attr("peer_notif_delay", 28, codec.U32, under="miimon"),
     Attr("lacp_active", 29, enum(LACP_ACTIVE), cost=Cost.DOWN, only=LACP),
     Attr("arp_missed_max", 30, codec.U8, only=ARP_MONITOR),
 )
@@ -105,6 +106,7 @@ ATTRS = (
 PORT_ATTRS = (
     Attr("queue-id", 5, codec.U16),
     Attr("priority", 9, S32, only=WITH_PRIMARY),
+    Attr("actor-port-priority", 10, codec.U16, only=LACP),
 )
 
 
@@ -325,7 +327,12 @@ BOND = Kind(
     section="link-aggregation",
     config=BondConfig,
     attrs=ATTRS,
+    # ns-ip6-target; coupled-control, broadcast-neigh, lacp-strict (bond_opts[], their unsuppmodes)
+    sent_back=(*as_read(31, of="bond", only=ARP_MONITOR), *as_read(32, 33, 34, of="bond", only=LACP)),
+    read_only=frozenset({2, 23}),  # active-slave, ad-info
     port_attrs=PORT_ATTRS,
+    # state, mii-status, link-failure-count, perm-hwaddr, ad-aggregator-id, both port states
+    port_read_only=frozenset({1, 2, 3, 4, 6, 7, 8}),
     port_cost=Cost.DOWN,
     settings=_settings,
     rows=_rows,

@@ -49,6 +49,8 @@ TEXT = Codec(
 # The one text that ends without a zero byte: a length of 0 takes it away (net/core/rtnetlink.c, ifla_policy).
 ALIAS = Codec(pack=lambda value: str(value).encode(), unpack=TEXT.unpack)
 MAC = Codec(pack=lambda value: bytes.fromhex(value.replace(":", "")), unpack=lambda data: data.hex(":"))
+RAW = Codec(pack=bytes.fromhex, unpack=lambda data: data.hex())
+"""Bytes that are nobody's business here, in hexadecimal."""
 BOOL8 = Codec(pack=lambda value: bytes([bool(value)]), unpack=lambda data: data[0] != 0)
 BOOL32 = Codec(
     pack=lambda value: struct.pack("=I", bool(value)),

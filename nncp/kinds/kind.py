@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from nncp.host import Cost, Host, Row, Value
-from nncp.kinds.codec import Codec
+from nncp.kinds.codec import RAW, Codec
 from nncp.kinds.flat import flat
 
 ANY: frozenset[str] = frozenset()
@@ -47,6 +47,7 @@ class Attr(Struct, frozen=True):
         late: not taken at creation, so set right after it.
         follows: the kernel moves it along with others, so an undo writes it last, if it still must.
         volatile: the kernel moves it by itself, so an undo does not restore it.
+        under: the attribute without which the kernel refuses even a 0.
         unset: the value that stands for its absence: the kernel leaves it out of a dump then.
         tie: the value is another link's name (its index in messages), and this is what that means.
 
@@ -63,12 +64,21 @@ class Attr(Struct, frozen=True):
     late: bool = False
     follows: bool = False
     volatile: bool = False
+    under: str = ""
     unset: Value = None
     tie: Tie | None = None
 
     def cost_of(self, old: Value, new: Value) -> Cost:
         """Return what changing this attribute from `old` to `new` costs."""
         return self.cost(old, new) if callable(self.cost) else self.cost
+
+
+def as_read(*numbers: int, of: str = "", only: frozenset[str] = ANY) -> tuple[Attr, ...]:
+    """Return attributes of these numbers that are sent back as they were read, and never compared."""
+    where = f" of {of}" if of else ""
+    return tuple(
+        Attr(f"attribute {number}{where}", number, RAW, create=True, only=only) for number in numbers
+    )
 
 
 def _flat_settings(config: Any, name: str, host: Host) -> Mapping[str, Value]:  # noqa: ARG001
@@ -110,7 +120,10 @@ class Kind(Struct, frozen=True):
         also: further sections that its interfaces may have, with their Structs.
         as_it_is: by section, what a document may say of it, and we leave as it is, which a plan tells.
         attrs: the attributes of the link (IFLA_INFO_DATA).
+        sent_back: those that we do not model, and that a link made again takes as they were read.
+        read_only: the numbers of those that only tell.
         port_attrs: the attributes that it gives to its ports (IFLA_INFO_SLAVE_DATA).
+        port_read_only: the numbers of those that only tell of a port.
         port_cost: what attaching costs the port: a bond wants it down.
         settings: the attributes that a section asks for, given the host.
         rows: further rows that a section implies: ports, VLANs, sysctls.
@@ -133,7 +146,10 @@ class Kind(Struct, frozen=True):
     also: Mapping[str, builtins.type[Struct]] = {}
     as_it_is: Mapping[str, tuple[str, ...]] = {}
     attrs: tuple[Attr, ...] = ()
+    sent_back: tuple[Attr, ...] = ()
+    read_only: frozenset[int] = frozenset()
     port_attrs: tuple[Attr, ...] = ()
+    port_read_only: frozenset[int] = frozenset()
     port_cost: Cost = Cost.LIVE
     settings: Callable[[Any, str, Host], Mapping[str, Value]] = _flat_settings
     rows: Callable[[Any, str, Host], Iterable[Row]] = _nothing

@@ -14,7 +14,7 @@ from nncp.document.section import Section
 from nncp.host import Attrs, Host, Row, Value
 from nncp.kinds.codec import BE16, BOOL8, BOOL32, MAC, U8, U16, U32, U64, Codec, enum, scaled
 from nncp.kinds.flat import flat, is_given, nested
-from nncp.kinds.kind import Attr, Fault, Kind
+from nncp.kinds.kind import Attr, Fault, Kind, as_read
 from nncp.kinds.ports import guests_of, port_rows, ports_of
 
 ETH_P = {"802.1q": 0x8100, "802.1ad": 0x88A8}
@@ -79,7 +79,12 @@ PORT_ATTRS = (
     Attr("group-forward-mask", 31, U16),
     Attr("neigh-suppress", 32, BOOL8),
     Attr("isolated", 33, BOOL8),
+    Attr("multicast-eht-hosts-limit", 37, U32),
     Attr("locked", 39, BOOL8),
+    Attr("mac-authentication-bypass", 40, BOOL8),
+    Attr("multicast-max-groups", 42, U32),
+    Attr("neigh-vlan-suppress", 43, BOOL8),
+    Attr("backup-nexthop", 44, U32),
 )
 
 DEFAULT_PVID = 1
@@ -354,7 +359,16 @@ LINUX_BRIDGE = Kind(
     config=BridgeConfig,
     borrowed=_borrowed,
     attrs=ATTRS,
+    # nf-call-iptables, -ip6tables and -arptables, vlan-stats-enabled, mcast-stats-enabled,
+    # mcast-igmp-version, mcast-mld-version, vlan-stats-per-port, multi-boolopt, fdb-max-learned, stp-mode
+    sent_back=as_read(36, 37, 38, 41, 42, 43, 44, 45, 46, 49, 50, of="bridge"),
+    # root-id, bridge-id, root-port, root-path-cost, both topology-change, four timers, fdb-flush,
+    # mcast-hash-elasticity, pad, mcast-querier-state, fdb-n-learned
+    read_only=frozenset({*range(10, 20), 21, 26, 40, 47, 48}),
     port_attrs=PORT_ATTRS,
+    # learning-sync, root-id to hold-timer, flush, pad, mrp-ring-open, mrp-in-open, mcast-eht-hosts-cnt,
+    # mcast-n-groups
+    port_read_only=frozenset({11, *range(13, 25), 26, 35, 36, 38, 41}),
     settings=_settings,
     rows=_rows,
     check=_check,

@@ -12,7 +12,7 @@ from nncp.document.section import Section
 from nncp.host import Cost, Host, Value
 from nncp.kinds.codec import U32, bit16, enum
 from nncp.kinds.flat import is_given, nested
-from nncp.kinds.kind import Attr, Fault, Kind
+from nncp.kinds.kind import Attr, Fault, Kind, as_read
 
 MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8, "source": 16}
 NO_PROMISC = 1
@@ -82,6 +82,8 @@ MAC_VLAN = Kind(
     section="mac-vlan",
     config=MacVlanConfig,
     attrs=ATTRS,
+    sent_back=as_read(7, 9, of="mac-vlan"),  # bc-queue-len, bc-cutoff
+    read_only=frozenset({6, 8}),  # macaddr-count, bc-queue-len-used
     check=_check,
     show=_show,
 )

@@ -31,6 +31,7 @@ TAP = Kind(
         Attr("multi-queue", 7, BOOL8, create=True),
         Attr("queues", 8, U32, create=True),
     ),
+    read_only=frozenset({9}),  # num-disabled-queues
     mtu=(68, 65521),
     cannot_be_made=_cannot_be_made,
 )

@@ -11,7 +11,7 @@ from nncp.document.section import Section
 from nncp.host import Cost, Host, Row
 from nncp.kinds.codec import BE16, U16, bits, enum
 from nncp.kinds.flat import is_given, nested
-from nncp.kinds.kind import Attr, Fault, Kind
+from nncp.kinds.kind import Attr, Fault, Kind, as_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,6 +96,7 @@ VLAN = Kind(
     section="vlan",
     config=VlanConfig,
     attrs=ATTRS,
+    sent_back=as_read(3, 4, of="vlan"),  # egress-qos, ingress-qos
     rows=_rows,
     check=_check,
     show=_show,

@@ -50,6 +50,7 @@ class Channel:
         self.batch = batch
         self.sequence = 0
         self.dumps = 0
+        self.asked = 0
         self.writes = 0
         self._configure()
 
@@ -83,6 +84,25 @@ class Channel:
             kind=ErrorKind.FAILED,
             hint="something is changing links or routes in a tight loop; stop it and try again",
         )
+
+    def ask(self, kind: int, body: bytes) -> bytes:
+        """Return the body that answers a question about one thing.
+
+        Raises:
+            Refusal: there is no such thing.
+
+        """
+        self.asked += 1
+        request = wire.message(kind, 0, body)
+        sequence = self._next(request)
+        self.socket.send(request)
+        while True:
+            for answer, flags, number, data in wire.messages(self.socket.recv(RECEIVE_BUFFER)):
+                if number != sequence:
+                    continue
+                if answer == wire.NLMSG_ERROR:
+                    raise _refusal(flags, data, 0)
+                return data
 
     def _dump_once(self, kind: int, body: bytes) -> list[bytes] | None:
         self.dumps += 1

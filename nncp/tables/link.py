@@ -14,9 +14,20 @@ from nncp.errors import Error, ErrorKind
 from nncp.host import Row
 from nncp.kinds.codec import LINK as LINK_CODEC
 from nncp.kinds.kind import Tie
-from nncp.kinds.link import AF_INET6, BASE_ATTRS, IFLA_AF_SPEC, STATE_ATTRS
+from nncp.kinds.link import (
+    AF_INET6,
+    BASE_ATTRS,
+    ELSEWHERE,
+    FLAGS,
+    IDLE,
+    IFLA_AF_SPEC,
+    INET6_IDLE,
+    READ_ONLY,
+    SENT_BACK,
+    STATE_ATTRS,
+)
 from nncp.kinds.tap import TAP
-from nncp.tables.table import Table, Tap, references
+from nncp.tables.table import Table, Tap, not_sent_back, references
 from nncp.tables.words import in_brackets
 
 if TYPE_CHECKING:
@@ -25,36 +36,40 @@ if TYPE_CHECKING:
     from nncp.host import Key, Op
     from nncp.kinds.kind import Attr, Kind
     from nncp.tables.kinds import Kinds
-    from nncp.tables.table import Dumps, Indexes, Rows, Write
+    from nncp.tables.table import Dumps, Indexes, Look, Rows, Taken, Write
 
 ARPHRD_LOOPBACK = 772
 IFF_UP = 1
+HEARS_ALL = 0x300  # IFF_PROMISC, IFF_ALLMULTI
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 3, 5, 10, 18, 29, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 RTEXT_FILTER_SKIP_STATS = 8
 VETH_INFO_PEER = 1
 IFLA_NET_NS_FD = 28
+TCA_KIND = 1
 ACK = wire.NLM_F_ACK
 NEW = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_EXCL
 
-DUMP = wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attr(IFLA_EXT_MASK, struct.pack("=I", RTEXT_FILTER_SKIP_STATS))
+EXTENT = wire.attr(IFLA_EXT_MASK, struct.pack("=I", RTEXT_FILTER_SKIP_STATS))
+DUMP = wire.IFINFO.pack(0, 0, 0, 0, 0) + EXTENT
 
 
 class LinkMessage:
     """One link as the kernel dumps it, decoded as far as every table needs it."""
 
-    __slots__ = ("attrs", "given", "index", "inet6", "name", "port_data", "port_word", "up")
+    __slots__ = ("attrs", "flags", "given", "index", "inet6", "info", "name", "port_data", "port_word", "up")
 
     def __init__(self, data: bytes, kinds: Kinds) -> None:
         _, hardware, self.index, flags, _ = wire.IFINFO.unpack_from(data)
         self.given = wire.table(data, wire.IFINFO.size)
         self.name = text(self.given[IFLA_IFNAME])
+        self.flags = flags
         self.up = bool(flags & IFF_UP)
         self.inet6 = wire.table(wire.table(self.given.get(IFLA_AF_SPEC, b"")).get(AF_INET6, b""))
-        info = wire.table(self.given.get(IFLA_LINKINFO, b""))
-        self.port_word = text(info.get(IFLA_INFO_SLAVE_KIND, b""))
-        self.port_data = info.get(IFLA_INFO_SLAVE_DATA, b"")
-        self.attrs = _attrs(self, hardware, info, kinds)
+        self.info = wire.table(self.given.get(IFLA_LINKINFO, b""))
+        self.port_word = text(self.info.get(IFLA_INFO_SLAVE_KIND, b""))
+        self.port_data = self.info.get(IFLA_INFO_SLAVE_DATA, b"")
+        self.attrs = _attrs(self, hardware, self.info, kinds)
 
     @property
     def controller(self) -> int:
@@ -130,7 +145,57 @@ def _read(dumps: Dumps) -> Iterator[Row]:
 
 
 def _kind_attrs(kind: Kind | None) -> Iterable[Attr]:
-    return (*BASE_ATTRS, *(kind.attrs if kind else ()))
+    return (*BASE_ATTRS, *SENT_BACK, *((*kind.attrs, *kind.sent_back) if kind else ()))
+
+
+MODELLED = ELSEWHERE.union(attr.number for attr in FLAT)
+
+
+def _taken(look: Look, taken: Taken) -> Iterator[Row]:
+    """Yield links that go with what they have beside what is modelled."""
+    queueing = _queueing(look) if taken.links else {}
+    for name in sorted(taken.links):
+        row, link = look.host.get("link", name), look.link(name)
+        if row is None or link is None:
+            continue
+        kind = look.kinds.by_type.get(row.attrs["type"])
+        attrs = {**row.attrs, "flags": link.flags & FLAGS}
+        decode(link.given, SENT_BACK, attrs)
+        data = wire.table(link.info.get(IFLA_INFO_DATA, b""))
+        decode(data, kind.sent_back if kind else (), attrs)
+        unknown = [*queueing.get(link.index, ()), *(f"attribute {number}" for number in _unknown(link))]
+        if kind:
+            left = unmodelled(data, (*kind.attrs, *kind.sent_back), kind.read_only)
+            unknown += [f"attribute {number} of {kind.type}" for number in left]
+        yield Row(row.key, {**attrs, "unknown": tuple(unknown)} if unknown else attrs)
+
+
+def _queueing(look: Look) -> dict[int, list[str]]:
+    """Return the queueing disciplines that somebody gave, by index: the kernel's own have no handle."""
+    found: dict[int, list[str]] = {}
+    for data in look.dump(wire.RTM_GETQDISC, wire.TCMSG.pack(0, 0, 0, 0, 0)):
+        _, index, handle, _, _ = wire.TCMSG.unpack_from(data)
+        if handle:
+            kind = text(wire.table(data, wire.TCMSG.size)[TCA_KIND])
+            found.setdefault(index, []).append(f"queueing discipline {kind} (tc)")
+    return found
+
+
+def _unknown(link: LinkMessage) -> Iterator[str]:
+    known = MODELLED | READ_ONLY
+    yield from (
+        str(number)
+        for number in unmodelled(link.given, SENT_BACK, known)
+        if link.given[number] != IDLE.get(number)
+    )
+    yield from (
+        f"{number} of IPv6" for number, idle in INET6_IDLE.items() if link.inet6.get(number, idle) != idle
+    )
+
+
+def unmodelled(given: Iterable[int], attrs: Iterable[Attr], read_only: frozenset[int]) -> list[int]:
+    """Return the numbers of `given` that are neither among `attrs` nor only tell something."""
+    return sorted(set(given) - {attr.number for attr in attrs} - read_only)
 
 
 def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:
@@ -148,7 +213,7 @@ def _cannot_be_made(attrs: Mapping[str, Any], kinds: Kinds) -> str:
     if attrs.get("elsewhere"):
         other = "other end" if kind.below == "peer" else "interface below it"
         return f"its {other} is in another network namespace"
-    return kind.cannot_be_made(attrs)
+    return kind.cannot_be_made(attrs) or not_sent_back(attrs)
 
 
 def _write(op: Op, indexes: Indexes) -> Iterator[Write]:
@@ -157,6 +222,10 @@ def _write(op: Op, indexes: Indexes) -> Iterator[Write]:
         yield set_link(indexes[op.old["name"]], wire.attr(IFLA_IFNAME, name.encode() + b"\0"))
         indexes.rename(op.old["name"], name)
     elif op.verb == "remove":
+        if op.old.get("flags", 0) & HEARS_ALL:
+            # A VLAN that is deleted leaves its base promiscuous (net/8021q/vlan_dev.c, change_rx_flags).
+            head = wire.IFINFO.pack(0, 0, indexes[name], 0, HEARS_ALL)
+            yield wire.message(wire.RTM_NEWLINK, ACK, head)
         yield wire.message(wire.RTM_DELLINK, ACK, wire.IFINFO.pack(0, 0, indexes.forget(name), 0, 0))
     elif op.verb == "change":
         kind = indexes.kinds.by_type.get(op.type)
@@ -177,14 +246,19 @@ def _create(op: Op, indexes: Indexes) -> Iterator[Write]:
     index = indexes.new(name, op.attrs.get("index"))
     if kind is TAP:
         yield Tap(name, index, op.attrs)
-        late = [*base, *late]
+        yield wire.message(wire.RTM_NEWLINK, ACK, _head(index, op.attrs) + b"".join(base))
     else:
         if kind.below == "peer":
             data.append(_pair(op, indexes))
-        head = wire.IFINFO.pack(0, 0, index, 0, 0) + wire.attr(IFLA_IFNAME, name.encode() + b"\0")
+        head = _head(index, op.attrs) + wire.attr(IFLA_IFNAME, name.encode() + b"\0")
         yield wire.message(wire.RTM_NEWLINK, NEW, head + b"".join([*base, *_info(kind.link, data)]))
     if late:
         yield set_link(index, *late)
+
+
+def _head(index: int, attrs: Mapping[str, Any]) -> bytes:
+    flags = attrs.get("flags")
+    return wire.IFINFO.pack(0, 0, index, *((0, 0) if flags is None else (flags, FLAGS)))
 
 
 def _sorted(op: Op, indexes: Indexes) -> tuple[list[bytes], list[bytes], list[bytes]]:
@@ -193,7 +267,8 @@ def _sorted(op: Op, indexes: Indexes) -> tuple[list[bytes], list[bytes], list[by
     late: list[bytes] = []
     table = indexes.kinds.attrs("link", op.type)
     kind = indexes.kinds.by_type.get(op.type)
-    own = {attr.name for attr in kind.attrs} if kind else set()  # a tap's `group` is not every link's
+    # A tap's `group` is not every link's.
+    own = {attr.name for attr in (*kind.attrs, *kind.sent_back)} if kind else set()
     data: dict[int, bytes] = {}
     for name, value in op.attrs.items():
         attr = table.get(name)
@@ -244,7 +319,13 @@ def _pair(op: Op, indexes: Indexes) -> bytes:
         parts.append(wire.attr(1, bytes.fromhex(mac.replace(":", ""))))
     if mtu := op.attrs.get("peer-mtu"):
         parts.append(wire.attr(4, struct.pack("=I", mtu)))
-    return wire.nest(VETH_INFO_PEER, wire.IFINFO.pack(0, 0, index, 0, 0), *parts)
+    kept = op.attrs.get("peer-kept") or {}
+    parts += [
+        wire.attr(attr.number, attr.codec.pack(kept[attr.name]))
+        for attr in SENT_BACK[1:]
+        if attr.name in kept
+    ]
+    return wire.nest(VETH_INFO_PEER, _head(index, kept), *parts)
 
 
 def set_link(index: int, *parts: bytes) -> bytearray:
@@ -268,6 +349,7 @@ def _what(key: Key, attrs: Mapping[str, Any]) -> str:  # noqa: ARG001  (a Table'
 LINK = Table(
     name="link",
     read=_read,
+    taken=_taken,
     write=_write,
     attrs=_kind_attrs,
     needs=_needs,

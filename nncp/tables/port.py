@@ -19,8 +19,9 @@ from nncp.tables.link import (
     decode,
     pack,
     set_link,
+    unmodelled,
 )
-from nncp.tables.table import Table, references
+from nncp.tables.table import Table, not_sent_back, references
 from nncp.tables.words import in_brackets
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from nncp.kinds.kind import Attr, Kind
     from nncp.tables.kinds import Kinds
     from nncp.tables.link import LinkMessage
-    from nncp.tables.table import Dumps, Indexes, Rows
+    from nncp.tables.table import Dumps, Indexes, Look, Rows, Taken
 
 
 def _read(dumps: Dumps) -> Iterator[Row]:
@@ -48,6 +49,19 @@ def _attrs(link: LinkMessage, dumps: Dumps) -> dict[str, Any]:
     if kind:
         decode(wire.table(link.port_data), kind.port_attrs, attrs)
     return attrs
+
+
+def _taken(look: Look, taken: Taken) -> Iterator[Row]:
+    """Yield ports that leave their controller and that have what is not modelled."""
+    for name in sorted(taken.ports):
+        row, link = look.host.get("port", name), look.link(name)
+        kind = look.kinds.by_type.get(row.attrs["type"]) if row else None
+        if row is None or link is None or kind is None:
+            continue
+        left = unmodelled(wire.table(link.port_data), kind.port_attrs, kind.port_read_only)
+        if left:
+            unknown = tuple(f"attribute {number} of a port of {kind.type}" for number in left)
+            yield Row(row.key, {**row.attrs, "unknown": unknown})
 
 
 def _kind_attrs(kind: Kind | None) -> Iterable[Attr]:
@@ -97,9 +111,11 @@ def _sentence(op: Op) -> str:
 PORT = Table(
     name="port",
     read=_read,
+    taken=_taken,
     write=_write,
     attrs=_kind_attrs,
     needs=_needs,
+    cannot_be_made=lambda attrs, _: not_sent_back(attrs),
     sentence=_sentence,
     what=lambda _, attrs: f"port of {attrs.get('controller')}{in_brackets(attrs)}",
 )

@@ -95,6 +95,9 @@ def _read(dumps: Dumps) -> Iterator[Row]:
 
 
 def _needs(key: Key, rows: Rows, kinds: Any) -> Iterator[Key]:  # noqa: ARG001  (a Table's shape)
+    nexthop = ("nexthop", str(rows[key].get("nexthop-id")))
+    if nexthop in rows:
+        yield nexthop
     for hop in rows[key].get("nexthops", ()):
         yield ("link", hop[0])
         yield ("up", hop[0])

@@ -17,18 +17,21 @@ if TYPE_CHECKING:
 
     from nncp.host import Key, Op
     from nncp.tables.kinds import Kinds
-    from nncp.tables.table import Dumps, Indexes, Rows
+    from nncp.tables.table import Dumps, Indexes, Look, Rows, Taken
 
 CONF = "net/ipv{}/conf/"
+FOLDERS = ("net/ipv4/conf", "net/ipv6/conf", "net/ipv4/neigh", "net/ipv6/neigh", "net/mpls/conf")
+"""Where each link has sysctls of its own."""
+BY_OTHERS = frozenset({"net/ipv6/conf/addr_gen_mode", "net/ipv6/conf/disable_ipv6"})
+"""What other rows hold."""
 IFLA_INET6_CONF, DEVCONF_DISABLE_IPV6 = 2, 26
 
 
 def sysctl_link(path: str) -> str:
     """Return the link whose own sysctl this is, or "" (`net/ipv6/conf/br0/disable_ipv6` is br0's)."""
-    for family in (4, 6):
-        prefix = CONF.format(family)
-        if path.startswith(prefix):
-            name = path[len(prefix) :].rpartition("/")[0]
+    for folder in FOLDERS:
+        if path.startswith(f"{folder}/"):
+            name = path[len(folder) + 1 :].rpartition("/")[0]
             return "" if name in {"all", "default"} else name
     return ""
 
@@ -39,6 +42,20 @@ def _read(dumps: Dumps) -> Iterator[Row]:
         has_ipv6 = len(conf) > DEVCONF_DISABLE_IPV6 * 4
         value = struct.unpack_from("=i", conf, DEVCONF_DISABLE_IPV6 * 4)[0] if has_ipv6 else 1
         yield Row(("sysctl", f"net/ipv6/conf/{link.name}/disable_ipv6"), {"value": str(value)})
+
+
+def _taken(look: Look, taken: Taken) -> Iterator[Row]:
+    """Yield the sysctls of links that go which a link made again would not have by itself."""
+    for folder in FOLDERS if taken.links else ():
+        # Neighbours' defaults are shown in the first namespace alone; the loopback has them as well.
+        default = look.settings(f"{folder}/default") or look.settings(f"{folder}/lo")
+        for name in sorted(taken.links):
+            for leaf, value in look.settings(f"{folder}/{name}").items():
+                given = (
+                    default.get(leaf, "0") if leaf != "mtu" else str(look.host.attr("link", name, name="mtu"))
+                )
+                if value != given and f"{folder}/{leaf}" not in BY_OTHERS:
+                    yield Row(("sysctl", f"{folder}/{name}/{leaf}"), {"value": value})
 
 
 def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001  (a Table's shape)
@@ -69,6 +86,7 @@ def _told(path: str, value: str, old: str | None = None) -> str:
 SYSCTL = Table(
     name="sysctl",
     read=_read,
+    taken=_taken,
     write=_write,
     needs=_needs,
     about=False,

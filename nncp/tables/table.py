@@ -46,6 +46,49 @@ class Dumps(Protocol):
         """Return the bodies of the messages that answer a dump."""
 
 
+class Taken(Struct, frozen=True):
+    """What a plan takes from a host that stands again afterwards, or would after a rollback.
+
+    Args:
+        links: links that are deleted, for good or to be made again.
+        ports: links that leave their controller.
+        down: links that go down, those that are deleted included.
+
+    """
+
+    links: frozenset[str] = frozenset()
+    ports: frozenset[str] = frozenset()
+    down: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.links or self.ports or self.down)
+
+
+class Look(Protocol):
+    """A narrow look at what a plan takes, beside the snapshot on which it was planned."""
+
+    @property
+    def kinds(self) -> Kinds:
+        """The interface types and tables."""
+
+    @property
+    def host(self) -> Host:
+        """The snapshot."""
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """The name of each link by its index."""
+
+    def dump(self, kind: int, body: bytes) -> Iterable[bytes]:
+        """Return the bodies of the messages that answer a dump; nothing where the kernel knows no such."""
+
+    def link(self, name: str) -> LinkMessage | None:
+        """Return one link as it is now, or None where it has gone."""
+
+    def settings(self, folder: str) -> Mapping[str, str]:
+        """Return the sysctls of a folder that may be read and written, by their last part."""
+
+
 class Indexes(Protocol):
     """The index of each link, those that the present plan makes included, and its open namespaces."""
 
@@ -143,6 +186,8 @@ class Table(Struct, frozen=True):
     Args:
         name: the first part of its rows' keys.
         read: the rows that the kernel's dumps hold.
+        taken: what of its rows is read only where a plan takes it, since it is only sent back: rows that no
+            snapshot holds, and rows of one with further attributes.
         write: the messages that carry out an operation on a row, in order.
         attrs: what its rows may hold, by what is written to the kernel; for a link or port of a kind.
         needs: the keys without which a row cannot be, and with which the kernel takes it; takes key, rows
@@ -164,6 +209,7 @@ class Table(Struct, frozen=True):
             removed by itself, and first, where it is to go.
         turn: where among the rows of its table one is written that could be written now; takes key,
             attributes and the place at which it was wanted.
+        apart: whether no snapshot holds its rows: they are read by `taken` alone.
         about: whether the second part of a key is the name of a link.
         sentence: an operation in plain words, as in `the kernel refused to ...`.
         what: a row in a plan, after its link's name.
@@ -179,6 +225,7 @@ class Table(Struct, frozen=True):
 
     name: str
     read: Callable[[Dumps], Iterable[Row]] = _nothing
+    taken: Callable[[Look, Taken], Iterable[Row]] = _nothing
     write: Callable[[Op, Indexes], Iterable[Write]] = _nothing
     attrs: Callable[[Kind | None], Iterable[Attr]] = _nothing
     needs: Callable[[Key, Rows, Any], Iterable[Key]] = _nothing
@@ -196,6 +243,7 @@ class Table(Struct, frozen=True):
     stem: Callable[[Key], Key] = _nothing
     spared: bool = False
     turn: Callable[[Key, Mapping[str, Any], int], tuple[Any, ...]] = _as_written
+    apart: bool = False
     about: bool = True
     sentence: Callable[[Op], str] = _sentence
     what: Callable[[Key, Mapping[str, Any]], str] = _what
@@ -208,6 +256,12 @@ class Table(Struct, frozen=True):
         None
     )
     show: Callable[[Host, set[str]], Mapping[str, Any]] = _shown
+
+
+def not_sent_back(attrs: Mapping[str, Any]) -> str:
+    """Return that a row has what we cannot send back, if it has: `unknown` are the attributes' numbers."""
+    unknown = attrs.get("unknown")
+    return f"it has what nncp cannot send back: {', '.join(unknown)}" if unknown else ""
 
 
 def references(key: Key, attrs: Mapping[str, Any], kinds: Kinds) -> Iterator[tuple[Attr, str]]:

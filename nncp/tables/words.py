@@ -19,6 +19,9 @@ ONCE = frozenset(
         "protocol",
         "borrowed",
         "beside",
+        "flags",
+        "peer-kept",
+        "unknown",
     }
 )
 """Attributes that a line of a plan says otherwise, or that nobody asked for."""
@@ -36,7 +39,7 @@ def in_brackets(attrs: Mapping[str, Any]) -> str:
     said = [
         f"{name}: {value(given)}"
         for name, given in attrs.items()
-        if name not in ONCE and given is not None and given != ""
+        if name not in ONCE and not name.startswith("attribute ") and given is not None and given != ""
     ]
     return f" ({', '.join(said)})" if said else ""
 

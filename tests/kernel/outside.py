@@ -97,7 +97,7 @@ class Namespace:
             limit.sees(now)
             time.sleep(0.05)
         tables = [table for table in before if before[table] != now[table]]
-        return {table: _difference(before[table], now[table]) for table in tables}
+        return {table: difference(before[table], now[table]) for table in tables}
 
 
 def _batch(program: list[str], *questions: str) -> list[Any]:
@@ -120,11 +120,12 @@ def _switch(name: str) -> str:
         return ""
 
 
-def _difference(before: Any, now: Any) -> Any:
+def difference(before: Any, now: Any) -> Any:
+    """Return what differs between two answers."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(set(before) | set(now), key=str)
         return {
-            key: _difference(before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)
+            key: difference(before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)
         }
     if isinstance(before, list) and isinstance(now, list):
         return {
