@@ -18,6 +18,7 @@ from nncp.kinds.flat import flat, is_given
 from nncp.kinds.kind import Fault, Kind
 from nncp.kinds.ports import guests_of
 from nncp.listed import kept_on
+from nncp.macs import of_new_bridges, permanent
 from nncp.mtu import misfits
 from nncp.routes import route_rows
 from nncp.tables.kinds import Kinds
@@ -137,6 +138,8 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     for i, interface in interfaces.items():
         _interface(desk, i, interface)
     _links_together(desk)
+    for row in list(of_new_bridges(desk.out.rows, host)):
+        desk.add(row, desk.out.origins[row.key], implied=True)
     for row in list(carried(desk.out.rows, host)):
         desk.add(row, desk.out.origins.get(("link", row.name), ()))
     for interface in interfaces.values():
@@ -248,6 +251,10 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
     if is_given(interface.copy_mac_from):
         attrs["mac"] = _copied_mac(desk, path, interface)
     config = _config(desk, interface, kind)
+    can_be = kind.macs(config, name, host)
+    if is_given(interface.mac_address) and can_be is not None and interface.mac_address not in can_be:
+        message = f"no port of {name} has {interface.mac_address}, which has its active port's MAC address"
+        desk.fault(name, (*path, "mac-address"), message, "leave it out, or use another fail_over_mac")
     for fault in kind.check(config, name, host):
         where = (*path, kind.section, *fault.path) if fault.path else path
         desk.fault(name, where, fault.message, fault.hint, unsupported=fault.unsupported)
@@ -301,7 +308,7 @@ def _type(host: Host, name: str, kind: Kind) -> str:
 
 def _copied_mac(desk: _Desk, path: Path, interface: Interface) -> str | None:
     source = str(interface.copy_mac_from)
-    mac = desk.host.attr("link", source, name="mac")
+    mac = permanent(source, desk.host)
     if mac is None:
         desk.fault(
             interface.name,

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from nncp.tables.table import Rows
 
 TELLING = frozenset(
-    {"elsewhere", "carrier", "queues", "persistent", "min-mtu", "max-mtu", "secondary-to", "unknown"}
-)
+    {
+        "elsewhere", "carrier", "queues", "persistent", "min-mtu", "max-mtu", "permanent-mac", "secondary-to",
+        "unknown",
+    }
+)  # fmt: skip
 """Attributes that inform, and that nobody can write."""
 UNCOMPARED = TELLING | {"borrowed", "index", "type", "peer-index", "valid", "preferred", "expires"}
 """Attributes that identify or inform, and are no wish of their own: another `type` is another link."""

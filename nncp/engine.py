@@ -13,6 +13,7 @@ from nncp.errors import Error, ErrorKind, raise_all
 from nncp.journal import STATE_DIR, Journal
 from nncp.known import KINDS
 from nncp.listed import Listed, bereft
+from nncp.macs import pinned
 from nncp.netlink.channel import Channel
 from nncp.plan import plan
 
@@ -93,7 +94,7 @@ def apply_compiled(
     def checked(now: Host, ops: Sequence[Op]) -> None:
         raise_all([] if force else bereft(now, ops))
 
-    return _apply(compiled, Listed.after, state_dir, deadline, kinds, checked)
+    return _apply(compiled, Listed.after, state_dir, deadline, kinds, checked, pinned)
 
 
 def _apply(
@@ -103,6 +104,7 @@ def _apply(
     deadline: float | None,
     kinds: Kinds,
     checked: Callable[[Host, Sequence[Op]], None] = lambda _now, _ops: None,
+    pins: Callable[[Sequence[Op]], Sequence[str]] = lambda _ops: (),
 ) -> list[Op]:
     journal = Journal(state_dir)
     with Channel() as channel:
@@ -117,7 +119,8 @@ def _apply(
                 checked(now, ops)
                 listed = noted(journal.listed(), now, want)
                 if ops:
-                    transaction.run(session, now, ops, want, journal, listed, deadline=deadline)
+                    pin = pins(ops)
+                    transaction.run(session, now, ops, want, journal, listed, deadline=deadline, pin=pin)
                 journal.note(listed)
                 return ops
         except Error as error:

@@ -265,7 +265,10 @@ def _type(key: Key, attrs: Mapping[str, Any], state: Rows) -> str:
 def _writes(book: _Book, gone: set[Key], target: Rows) -> Iterator[Op]:
     """Yield creations and changes, each after everything that it needs."""
     made: set[Key] = set()
-    for key in _ordered(_touched(book, gone, target), target, book):
+    touched = _touched(book, gone, target)
+    held = _holders(book, gone) if touched else {}
+    for key in _ordered(touched, target, book):
+        yield from _made_free(key, held, book, target)
         exists = key in book.now and key not in gone
         row = Row(key, target[key])
         if exists:
@@ -275,6 +278,38 @@ def _writes(book: _Book, gone: set[Key], target: Rows) -> Iterator[Op]:
         else:
             yield from _creation(row, target, book, asked=key in book.want)
             made.update(companions(key, target, book.kinds))
+
+
+def _holders(book: _Book, gone: set[Key]) -> dict[tuple[str, str, Any], Key]:
+    """Return which port has what no two ports of a controller may have alike."""
+    return {
+        (attrs["controller"], attr.name, attrs.get(attr.name)): key
+        for key, attrs in book.now.items()
+        if key[0] == "port" and key not in gone
+        for attr in _unique(key, attrs, book)
+    }
+
+
+def _made_free(key: Key, held: dict[tuple[str, str, Any], Key], book: _Book, target: Rows) -> Iterator[Op]:
+    """Yield the change by which another port gives up, for a moment, what this one is to get."""
+    for attr in _unique(key, target[key], book):
+        controller, value = target[key]["controller"], target[key].get(attr.name)
+        holder = held.get((controller, attr.name, value), key)
+        if holder != key and value != attr.shared and target.get(holder, {}).get(attr.name) != value:
+            attrs = book.now[holder]
+            yield Op("change", holder, {attr.name: attr.shared}, {attr.name: value}, type=attrs["type"])
+            book.now[holder] = {**attrs, attr.name: attr.shared}
+        former = (controller, attr.name, book.now.get(key, {}).get(attr.name))
+        if held.get(former) == key:
+            del held[former]
+        held[controller, attr.name, value] = key
+
+
+def _unique(key: Key, attrs: Mapping[str, Any], book: _Book) -> Iterator[Attr]:
+    """Yield the attributes that no two ports of a controller may have alike."""
+    if key[0] == "port":
+        table = book.kinds.attrs("port", _controller_type(attrs, book))
+        yield from (attr for attr in table.values() if attr.shared is not None)
 
 
 def _touched(book: _Book, gone: set[Key], target: Rows) -> list[Key]:

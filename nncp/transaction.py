@@ -80,6 +80,14 @@ class Session:
         whole = with_taken(self.channel, whole, ops, self.kinds)
         return whole, ops if whole is now else plan(whole, want, self.kinds, undoing=undoing)
 
+    def pin(self, bridges: Sequence[str]) -> None:
+        """Set the MAC address that each bridge has, so that no port that comes or goes changes it."""
+        now = snapshot(self.channel, self.kinds) if bridges else Host()
+        rows = [row for name in bridges if (row := now.get("link", name))]
+        ops = [Op("change", row.key, {"mac": row.attrs["mac"]}, type=row.attrs["type"]) for row in rows]
+        if ops:
+            Carrier(self.channel, self.kinds, indexes(now)).carry_out(ops)
+
     def carry_out(self, ops: Sequence[Op]) -> None:
         """Carry out `ops`.
 
@@ -99,6 +107,7 @@ def run(
     listed: Listed,
     *,
     deadline: float | None,
+    pin: Sequence[str] = (),
 ) -> None:
     """Carry out `ops`, which `plan` found between `now` and `want`, and see that they hold.
 
@@ -110,6 +119,7 @@ def run(
         journal: locked by the caller.
         listed: what documents have listed once `want` holds.
         deadline: seconds to wait until `want` holds; when None, as long as this machine needs.
+        pin: the bridges that are to keep the MAC address which they have then.
 
     Raises:
         Error: it did not hold and was rolled back (`FAILED`), or could not be (`ROLLBACK_FAILED`).
@@ -119,6 +129,7 @@ def run(
     supervisor = Supervisor.start(session, journal)
     try:
         _carry_and_verify(session, now, ops, want, deadline)
+        session.pin(pin)
         journal.note(listed)
     except BaseException as error:
         supervisor.abandon(error)

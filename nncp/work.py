@@ -19,6 +19,7 @@ from nncp.journal import STATE_DIR
 from nncp.kinds.tap import TAP
 from nncp.known import KINDS
 from nncp.listed import bereft
+from nncp.macs import pinned
 from nncp.netlink.carry import Refused
 from nncp.render import render_plan
 from nncp.show import show_state
@@ -187,7 +188,9 @@ def rollback(state_dir: Path, output: str) -> str:
     ops = engine.rollback(state_dir=state_dir)
     if output == "json":
         return _json([_op(op) for op in ops])
-    return "\n".join(render_plan(ops, KINDS)) + "\n"
+    kept = [f"  {name} keeps its MAC address: it was pinned when its ports changed" for name in pinned(ops)]
+    lines = render_plan(ops, KINDS)
+    return "\n".join([*lines[:-1], *kept, lines[-1]]) + "\n"
 
 
 def _told(ops: Sequence[Op], output: str, notes: Sequence[Note] = ()) -> str:

@@ -51,6 +51,7 @@ ALL_SLAVES_ACTIVE = {"dropped": 0, "delivered": 1}
 LACP_RATE = {"slow": 0, "fast": 1}
 AD_SELECT = {"stable": 0, "bandwidth": 1, "count": 2}
 LACP_ACTIVE = {"off": 0, "on": 1}
+IFLA_BOND_MODE, IFLA_BOND_FAIL_OVER_MAC = 1, 13
 LACP = frozenset({"802.3ad"})
 NO_ARP_MONITOR = frozenset({"802.3ad", "balance-tlb", "balance-alb"})
 ARP_MONITOR = frozenset(MODES) - NO_ARP_MONITOR
@@ -103,8 +104,20 @@ ATTRS = (
     Attr("arp_missed_max", 30, codec.U8, only=ARP_MONITOR),
 )
 
+DEFAULTS = {
+    "miimon": 100, "updelay": 0, "downdelay": 0, "use_carrier": True, "arp_interval": 0, "arp_ip_target": "",
+    "arp_validate": "none", "arp_all_targets": "any", "primary": "", "primary_reselect": "always",
+    "fail_over_mac": "none", "xmit_hash_policy": "layer2", "resend_igmp": 1, "num_grat_arp": 1,
+    "all_slaves_active": "dropped", "min_links": 0, "lp_interval": 1, "packets_per_slave": 1,
+    "lacp_rate": "slow", "ad_select": "stable", "ad_actor_sys_prio": 65535, "ad_user_port_key": 0,
+    "ad_actor_system": "00:00:00:00:00:00", "tlb_dynamic_lb": True, "peer_notif_delay": 0,
+    "lacp_active": "on", "arp_missed_max": 2,
+}  # fmt: skip
+"""What a bond has without options (bond_main.c, bond_check_params), and the miimon that we give it."""
+
 PORT_ATTRS = (
-    Attr("queue-id", 5, codec.U16),
+    Attr("permanent-mac", 4, MAC),
+    Attr("queue-id", 5, codec.U16, shared=0),
     Attr("priority", 9, S32, only=WITH_PRIMARY),
     Attr("actor-port-priority", 10, codec.U16, only=LACP),
 )
@@ -245,12 +258,22 @@ class BondConfig(Section, frozen=True):
     ports_config: Maybe[tuple[BondPort, ...]] = UNSET
 
 
+def _is_known(word: str, mode: str) -> bool:
+    return any(attr.name == word and (not attr.only or mode in attr.only) for attr in ATTRS)
+
+
 def _settings(bond: BondConfig, name: str, host: Host) -> Mapping[str, Value]:
-    """Return mode and options; a new bond with a mode that needs it watches its links every 100 ms."""
+    """Return mode and options; a new bond with a mode that needs it watches its links every 100 ms.
+
+    An empty `options` gives an existing bond those of a new one, as in nmstate.
+    """
     attrs = flat(bond.options)
     attrs.pop("balance_slb", None)
     if is_given(bond.mode):
         attrs["mode"] = bond.mode
+    if bond.options == BondOptions() and ("link", name) in host:
+        mode = str(attrs.get("mode", host.attr("link", name, name="mode")))
+        return {**{word: value for word, value in DEFAULTS.items() if _is_known(word, mode)}, **attrs}
     if ("link", name) not in host and not {"miimon", "arp_interval"} & attrs.keys():
         attrs["miimon"] = (
             100  # what the kernel falls back to for these modes (bond_main.c, bond_check_params)
@@ -295,6 +318,24 @@ def _check(bond: BondConfig, name: str, host: Host) -> Iterator[Fault]:
     yield from _check_ports(bond)
 
 
+def _macs(bond: BondConfig, name: str, host: Host) -> frozenset[str] | None:
+    """Return the MAC addresses that a bond can have: its ports', while the active one lends it its own."""
+    mode = bond.mode if is_given(bond.mode) else host.attr("link", name, name="mode")
+    policy = flat(bond.options).get("fail_over_mac", host.attr("link", name, name="fail_over_mac"))
+    if (mode, policy) != ("active-backup", "active"):
+        return None
+    listed = bond.port if isinstance(bond.port, tuple) else ports_of(name, host)
+    found = {
+        mac
+        for port in listed
+        for row in (host.get("link", port), host.get("port", port))
+        if row is not None
+        for mac in (row.attrs.get("mac"), row.attrs.get("permanent-mac"))
+        if mac
+    }
+    return frozenset(found)
+
+
 def _check_ports(bond: BondConfig) -> Iterator[Fault]:
     if not is_given(bond.ports_config):
         return
@@ -304,6 +345,13 @@ def _check_ports(bond: BondConfig) -> Iterator[Fault]:
     queues = [port.queue_id for port in bond.ports_config or () if is_given(port.queue_id) and port.queue_id]
     if len(set(queues)) < len(queues):
         yield Fault(("ports-config",), "two ports have the same queue-id")
+
+
+def _borrowed(given: Mapping[int, bytes]) -> Iterator[str]:
+    """Yield what is a port's own: with fail_over_mac active a bond has its active port's MAC address."""
+    mode, mac = (given.get(number, b"")[:1] for number in (IFLA_BOND_MODE, IFLA_BOND_FAIL_OVER_MAC))
+    if (mode, mac) == (bytes([MODES["active-backup"]]), bytes([FAIL_OVER_MAC["active"]])):
+        yield "mac"
 
 
 def _show(host: Host, name: str) -> Mapping[str, Any]:
@@ -337,5 +385,7 @@ BOND = Kind(
     settings=_settings,
     rows=_rows,
     check=_check,
+    macs=_macs,
+    borrowed=_borrowed,
     show=_show,
 )

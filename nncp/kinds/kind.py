@@ -47,6 +47,7 @@ class Attr(Struct, frozen=True):
         late: not taken at creation, so set right after it.
         follows: the kernel moves it along with others, so an undo writes it last, if it still must.
         volatile: the kernel moves it by itself, so an undo does not restore it.
+        shared: no two ports of a controller have the same value but this one.
         under: the attribute without which the kernel refuses even a 0.
         unset: the value that stands for its absence: the kernel leaves it out of a dump then.
         tie: the value is another link's name (its index in messages), and this is what that means.
@@ -64,6 +65,7 @@ class Attr(Struct, frozen=True):
     late: bool = False
     follows: bool = False
     volatile: bool = False
+    shared: Value = None
     under: str = ""
     unset: Value = None
     tie: Tie | None = None
@@ -91,6 +93,10 @@ def _makeable(attrs: Mapping[str, Value]) -> str:  # noqa: ARG001
 
 def _never(attrs: Mapping[str, Value]) -> bool:  # noqa: ARG001
     return False
+
+
+def _any(*_: Any) -> None:
+    return None
 
 
 def _nothing(*_: Any) -> tuple[()]:
@@ -128,9 +134,10 @@ class Kind(Struct, frozen=True):
         settings: the attributes that a section asks for, given the host.
         rows: further rows that a section implies: ports, VLANs, sysctls.
         show: the section that describes a link, as plain data.
+        macs: the MAC addresses that such a link can have, given section, name and host; None is any.
         check: what is wrong with a section, given the host.
         borrowed: the attributes whose values in force are another's, by what the kernel tells of the link:
-            they are neither compared nor recorded.
+            they are not compared, and those of `attrs` not recorded.
         virtual: whether `state: absent` deletes the link.
         below: the attribute that IFLA_LINK of such a link means.
         up_with_base: whether it can be up only while the link that it rests on is.
@@ -154,6 +161,7 @@ class Kind(Struct, frozen=True):
     settings: Callable[[Any, str, Host], Mapping[str, Value]] = _flat_settings
     rows: Callable[[Any, str, Host], Iterable[Row]] = _nothing
     show: Callable[[Host, str], Mapping[str, Any]] | None = None
+    macs: Callable[[Any, str, Host], frozenset[str] | None] = _any
     check: Callable[[Any, str, Host], Iterable[Fault]] = _nothing
     borrowed: Callable[[Mapping[int, bytes]], Iterable[str]] = _nothing
     virtual: bool = True

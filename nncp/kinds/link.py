@@ -32,6 +32,7 @@ STATE_ATTRS = (
     Attr("carrier", 33, BOOL8),
     Attr("min-mtu", 50, U32),
     Attr("max-mtu", 51, U32),
+    Attr("permanent-mac", 54, MAC),
 )
 """What a link tells of itself and nobody can ask for."""
 

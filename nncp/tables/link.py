@@ -109,7 +109,7 @@ def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: K
         data = wire.table(info.get(IFLA_INFO_DATA, b""))
         decode(data, told.attrs, attrs)
         if borrowed := tuple(told.borrowed(data)):
-            for name in borrowed:
+            for name in {attr.name for attr in told.attrs}.intersection(borrowed):
                 attrs.pop(name, None)
             attrs["borrowed"] = borrowed
     if IFLA_LINK_NETNSID in link.given:

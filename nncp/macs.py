@@ -1,0 +1,70 @@
+"""MAC addresses that a document means without naming them: a copied one, and a bridge's own.
+
+A bridge has the lowest MAC address of its ports, whoever plugs them, until somebody sets its own
+(net/bridge/br_stp_if.c, br_stp_recalculate_bridge_id): a Pod that comes or goes would change it, and peers
+lose the bridge for as long as they remember the other one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nncp.host import Row
+from nncp.kinds.bond import BOND
+from nncp.kinds.linux_bridge import LINUX_BRIDGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from nncp.host import Host, Key, Op
+
+
+def permanent(name: str, host: Host) -> str | None:
+    """Return the permanent MAC address of a link, a bond's port included, or else the one that it has."""
+    told = (("link", "permanent-mac"), ("port", "permanent-mac"), ("link", "mac"))
+    found = (host.attr(table, name, name=word) for table, word in told)
+    return next((str(mac) for mac in found if mac), None)
+
+
+def of_new_bridges(want: Mapping[Key, Row], host: Host) -> Iterator[Row]:
+    """Yield the MAC address of each bridge that is to be made and is given none: its first listed port's."""
+    ports: dict[str, list[str]] = {}
+    for row in want.values():
+        if row.key[0] == "port" and not row.absent:
+            ports.setdefault(row.attrs["controller"], []).append(row.name)
+    for row in want.values():
+        made = row.key[0] == "link" and not row.absent and row.attrs.get("type") == LINUX_BRIDGE.type
+        if not made or row.attrs.get("mac") or host.attr(*row.key, name="type") == LINUX_BRIDGE.type:
+            continue
+        if (listed := ports.get(row.name)) and (mac := _future(listed[0], want, ports, host, ())):
+            yield Row(row.key, {"mac": mac})
+
+
+def _future(
+    name: str, want: Mapping[Key, Row], ports: Mapping[str, list[str]], host: Host, seen: tuple[str, ...]
+) -> str | None:
+    """Return the MAC address that a link will have, as far as is known; `seen` are those that have it too."""
+    row = want.get(("link", name))
+    attrs = row.attrs if row else {}
+    if mac := attrs.get("mac"):
+        return str(mac)
+    have = host.attr("link", name, name="type")
+    if have and attrs.get("type", have) == have:
+        return permanent(name, host)
+    below = ports.get(name, [])[:1] if attrs.get("type") == BOND.type else [attrs.get("base-iface")]
+    known = (
+        _future(other, want, ports, host, (*seen, name)) for other in below if other and other not in seen
+    )
+    return next(known, None)
+
+
+def pinned(ops: Iterable[Op]) -> list[str]:
+    """Return the bridges that stand before and after `ops`, which change their ports."""
+    ops = list(ops)
+    moved = {op.key for op in ops if op.key[0] == "link" and op.verb in {"create", "remove"}}
+    found = {
+        str(op.attrs.get("controller") or op.old.get("controller"))
+        for op in ops
+        if op.key[0] == "port" and op.verb in {"create", "remove"} and op.type == LINUX_BRIDGE.type
+    }
+    return sorted(name for name in found if ("link", name) not in moved)

@@ -1,0 +1,88 @@
+"""MAC addresses that a document means without naming them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from model import host_of, told, wanted
+
+from nncp.host import Host, Op
+from nncp.known import KINDS
+from nncp.macs import pinned
+from nncp.plan import plan
+
+ONE, TWO, OWN = "52:54:00:00:01:01", "52:54:00:00:02:01", "02:00:00:00:00:07"
+
+
+def host(**more: Any) -> Host:
+    return host_of({
+        "link eth1": {"type": "ethernet", "mac": ONE}, "up eth1": {},
+        "link eth2": {"type": "ethernet", "mac": OWN, "permanent-mac": TWO}, "up eth2": {}, **more,
+    })  # fmt: skip
+
+
+BOND = "{name: bond0, type: bond, link-aggregation: {mode: 802.3ad, port: [eth2]}}"
+
+
+@pytest.mark.parametrize(
+    ("port", "others", "mac"),
+    [
+        ("eth1", [], ONE),
+        ("eth2", [], TWO),
+        ("eth2", [f"{{name: eth2, mac-address: '{OWN}'}}"], OWN),
+        ("bond0", [BOND], TWO),
+        ("v", [BOND, "{name: v, type: vlan, vlan: {base-iface: bond0, id: 5}}"], TWO),
+        ("d", ["{name: d, type: dummy}"], None),
+    ],
+)
+def test_a_new_bridge_has_its_first_listed_ports_mac(port: str, others: list[str], mac: str | None) -> None:
+    bridge = f"{{name: br1, type: linux-bridge, bridge: {{port: [{{name: {port}}}]}}}}"
+    rows = wanted(f"interfaces: [{', '.join([bridge, *others])}]", host())
+    assert next(row.attrs.get("mac") for row in rows if row.key == ("link", "br1")) == mac
+
+
+@pytest.mark.parametrize("said", [f"mac-address: '{OWN}'", "copy-mac-from: eth1"])
+def test_what_a_document_says_of_a_mac_comes_first(said: str) -> None:
+    text = f"interfaces: [{{name: br1, type: linux-bridge, {said}, bridge: {{port: [{{name: eth2}}]}}}}]"
+    (bridge,) = [row for row in wanted(text, host()) if row.key == ("link", "br1")]
+    assert bridge.attrs["mac"] == (ONE if "eth1" in said else OWN)
+
+
+def test_only_a_bridge_that_stays_is_pinned() -> None:
+    def port(verb: Any, name: str, bridge: str, kind: str = "linux-bridge") -> Op:
+        return Op(verb, ("port", name), {"controller": bridge}, type=kind)
+
+    ops = [
+        port("create", "eth1", "br1"), port("remove", "eth2", "br2"), port("create", "eth3", "bond0", "bond"),
+        Op("create", ("link", "br3")), port("create", "eth4", "br3"), port("change", "eth5", "br5"),
+    ]  # fmt: skip
+    assert pinned(ops) == ["br1", "br2"]
+
+
+def test_a_bonds_mac_is_not_compared_while_it_is_a_ports() -> None:
+    lent = {
+        "type": "bond",
+        "mode": "active-backup",
+        "fail_over_mac": "active",
+        "mac": TWO,
+        "borrowed": ["mac"],
+    }
+    now = host(**{"link bond0": lent, "up bond0": {}, "port eth1": {"controller": "bond0", "type": "bond"}})
+    assert (
+        plan(now, wanted(f"interfaces: [{{name: bond0, type: bond, mac-address: '{ONE}'}}]", now), KINDS)
+        == []
+    )
+
+
+def test_ports_that_swap_queues_give_them_up_first() -> None:
+    ports = {f"port eth{n}": {"controller": "bond0", "type": "bond", "queue-id": n} for n in (1, 2)}
+    now = host(**{"link bond0": {"type": "bond", "mode": "balance-rr"}, "up bond0": {}, **ports})
+    own = "[{name: eth1, queue-id: 2}, {name: eth2, queue-id: 1}]"
+    text = f"interfaces: [{{name: bond0, type: bond, link-aggregation: {{ports-config: {own}}}}}]"
+    ops = plan(now, wanted(text, now), KINDS)
+    assert [(told(op), dict(op.attrs)) for op in ops] == [
+        ("change port eth2", {"queue-id": 0}),
+        ("change port eth1", {"queue-id": 2}),
+        ("change port eth2", {"queue-id": 1}),
+    ]
