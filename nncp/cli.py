@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,17 +118,21 @@ def apply(files: tuple[str, ...], state_dir: Path, timeout: float | None, force:
     """Make this host what the documents say, verified; or leave it as it was."""
     from nncp import work  # noqa: PLC0415
 
+    _stop_as_by_ctrl_c()
     say(work.apply(_documents(files), state_dir, timeout, output, force=force), nl=False)
 
 
 @cli.command()
 @STATE_DIR
+@click.option(
+    "--forget", is_flag=True, help="Drop the way back instead of going it; the host stays as it is."
+)
 @output("table", "json")
-def rollback(state_dir: Path, output: str) -> None:
+def rollback(state_dir: Path, forget: bool, output: str) -> None:
     """Undo the last apply, or finish what a killed one left."""
     from nncp import work  # noqa: PLC0415
 
-    say(work.rollback(state_dir, output), nl=False)
+    say((work.forget if forget else work.rollback)(state_dir, output), nl=False)
 
 
 @cli.command()
@@ -151,6 +157,16 @@ def _rewrite(file: Path, text: str) -> None:
     except OSError as error:
         message = f"{file} cannot be written: {error.strerror}"
         raise Error(message, kind=ErrorKind.UNSUPPORTED) from None
+
+
+def _stop_as_by_ctrl_c() -> None:
+    """Let SIGTERM and SIGHUP, which would end this process, raise what Ctrl-C does."""
+
+    def stop(number: int, _: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
 
 
 def _texts(files: tuple[str, ...]) -> list[tuple[str, str]]:

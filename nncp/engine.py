@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from nncp import transaction
 from nncp.errors import Error, ErrorKind, raise_all
-from nncp.journal import STATE_DIR, Journal
+from nncp.journal import STATE_DIR, Journal, Record
 from nncp.known import KINDS
 from nncp.listed import Listed, bereft
 from nncp.macs import pinned
+from nncp.namespace import Namespace
 from nncp.netlink.channel import Channel
 from nncp.plan import plan
+from nncp.way_back import undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,13 +36,13 @@ def snapshot(want: Iterable[Row] = (), *, state_dir: Path | None = None, kinds: 
     With a `state_dir`, what documents applied here have listed is known too.
     """
     with Channel() as channel:
-        host = transaction.Session(channel, kinds).snapshot(want)
+        host = Namespace(channel, kinds).snapshot(want)
     return Journal(state_dir).listed().known_to(host) if state_dir else host
 
 
 def with_sysctls(host: Host, want: Iterable[Row]) -> Host:
     """Return `host` with the sysctls that `want` mentions, read now."""
-    return transaction.Session.with_sysctls(host, want)
+    return Namespace.with_sysctls(host, want)
 
 
 def plan_rows(now: Host, want: Iterable[Row], *, kinds: Kinds = KINDS) -> list[Op]:
@@ -51,7 +53,7 @@ def plan_rows(now: Host, want: Iterable[Row], *, kinds: Kinds = KINDS) -> list[O
 def foresee(now: Host, want: Iterable[Row], *, kinds: Kinds = KINDS) -> list[Op]:
     """Return the writes between `now` and `want`, and what they take of routes that `now` leaves out."""
     with Channel() as channel:
-        return transaction.Session(channel, kinds).foresee(now, list(want))[1]
+        return Namespace(channel, kinds).foresee(now, list(want))[1]
 
 
 def apply_rows(
@@ -59,22 +61,24 @@ def apply_rows(
     *,
     state_dir: Path = STATE_DIR,
     deadline: float | None = None,
-    kinds: Kinds = KINDS,
+    silence: float = transaction.SILENCE,
 ) -> list[Op]:
     """Lead the current network namespace to `want`, in one transaction; return what was written.
+
+    A child of this process writes: whoever calls it is never ended when the writing has to be.
 
     Args:
         want: the rows.
         state_dir: where the journal is kept.
         deadline: seconds until `want` must hold; when None, as long as this machine needs.
-        kinds: the interface types.
+        silence: seconds of a quiet machine that the writing may stand still.
 
     Raises:
         Error: nothing could be changed, or everything was rolled back, or (`ROLLBACK_FAILED`) it was not.
 
     """
     wanted = list(want)
-    return _apply(lambda _: wanted, Listed.same, state_dir, deadline, kinds)
+    return _apply(lambda _: wanted, Listed.same, state_dir, deadline, silence)
 
 
 def apply_compiled(
@@ -82,8 +86,8 @@ def apply_compiled(
     *,
     state_dir: Path = STATE_DIR,
     deadline: float | None = None,
+    silence: float = transaction.SILENCE,
     force: bool = False,
-    kinds: Kinds = KINDS,
 ) -> list[Op]:
     """Lead the current network namespace to the rows that `compiled` makes of it; see `apply_rows`.
 
@@ -94,7 +98,7 @@ def apply_compiled(
     def checked(now: Host, ops: Sequence[Op]) -> None:
         raise_all([] if force else bereft(now, ops))
 
-    return _apply(compiled, Listed.after, state_dir, deadline, kinds, checked, pinned)
+    return _apply(compiled, Listed.after, state_dir, deadline, silence, checked, pinned)
 
 
 def _apply(
@@ -102,34 +106,35 @@ def _apply(
     noted: Callable[[Listed, Host, Sequence[Row]], Listed],
     state_dir: Path,
     deadline: float | None,
-    kinds: Kinds,
+    silence: float,
     checked: Callable[[Host, Sequence[Op]], None] = lambda _now, _ops: None,
     pins: Callable[[Sequence[Op]], Sequence[str]] = lambda _ops: (),
 ) -> list[Op]:
     journal = Journal(state_dir)
     with Channel() as channel:
-        session = transaction.Session(channel, kinds)
+        namespace = Namespace(channel, KINDS)
         try:
-            with journal.locked(patience=PATIENCE):
+            with journal.locked(patience=PATIENCE) as lock:
                 if journal.is_pending():
-                    transaction.undo(session, journal)
-                now = journal.listed().known_to(session.snapshot())
+                    undo(namespace, journal)
+                now = journal.listed().known_to(namespace.snapshot())
                 want = compiled(now)
-                now, ops = session.foresee(session.with_sysctls(now, want), want)
+                now, ops = namespace.foresee(namespace.with_sysctls(now, want), want)
                 checked(now, ops)
                 listed = noted(journal.listed(), now, want)
                 if ops:
-                    pin = pins(ops)
-                    transaction.run(session, now, ops, want, journal, listed, deadline=deadline, pin=pin)
-                journal.note(listed)
+                    change = transaction.Change(now, ops, want, listed, pins(ops))
+                    transaction.run(change, journal, lock, KINDS, deadline=deadline, silence=silence)
+                    journal.sweep()
+                journal.note_listed(listed)
                 return ops
         except Error as error:
             if error.kind is ErrorKind.PRIVILEGE:
-                compiled(session.snapshot())  # what is wrong with the document is told to everybody
+                compiled(namespace.snapshot())  # what is wrong with the document is told to everybody
             raise
 
 
-def rollback(*, state_dir: Path = STATE_DIR, kinds: Kinds = KINDS) -> list[Op]:
+def rollback(*, state_dir: Path = STATE_DIR) -> list[Op]:
     """Undo the last apply in this network namespace, or what a killed one left; return what was written.
 
     Raises:
@@ -140,4 +145,20 @@ def rollback(*, state_dir: Path = STATE_DIR, kinds: Kinds = KINDS) -> list[Op]:
     if journal.read() is None:
         return []
     with journal.locked(patience=PATIENCE), Channel() as channel:
-        return transaction.undo(transaction.Session(channel, kinds), journal)
+        return undo(Namespace(channel, KINDS), journal, kept=True)
+
+
+def forget(*, state_dir: Path = STATE_DIR) -> Record | None:
+    """Give up the way back that `rollback` would go; return what was recorded, None where nothing was.
+
+    A record that this nncp cannot read is given up too, and told as an empty one.
+    """
+    journal = Journal(state_dir)
+    with journal.locked(patience=PATIENCE):
+        try:
+            record = journal.read()
+        except Error:
+            record = Record(())
+        if record is not None:
+            journal.forget()
+        return record

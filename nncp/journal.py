@@ -1,7 +1,9 @@
 """What a transaction must leave behind so that it can be undone by somebody else, even after `kill -9`.
 
 A journal belongs to one boot and one network namespace, so that namespaces which share a file system never
-meet. Its lock is held by the transaction and its supervisor for as long as either lives.
+meet. Its lock is held by the transaction and its supervisor for as long as either lives. It is one of three
+files: `pending.json` while an apply is going on, `undoing.json` once somebody has begun to undo it,
+`kept.json` when it held. To rename it is to decide: who comes second finds nothing to rename.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,40 +24,61 @@ from nncp.errors import Error, ErrorKind
 from nncp.host import Row
 from nncp.listed import Listed
 from nncp.pace import Limit, cpu_seconds
+from nncp.state_folder import StateFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 STATE_DIR = Path("/var/lib/nncp")
 SO_NETNS_COOKIE = 71  # since Linux 5.14 (net/core/sock.c)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+NAMESPACE = Path("/proc/thread-self/ns/net")
 IN_ALL = 20
 """So many times its patience is a lock waited for at most, though its holder works."""
 LOOK_EVERY = 1.0
+VERSION = 1
+PENDING, UNDOING, KEPT, LISTED = "pending.json", "undoing.json", "kept.json", "listed.json"
+SWEEP_EVERY = 24 * 3600.0
+"""Seconds between two looks for journals whose namespace is gone, and the least age of what is removed."""
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The touched rows as they were, and what documents had listed."""
+    """The touched rows as they were, what documents had listed, and the indexes drawn for each new link."""
 
     before: tuple[Row, ...]
     listed: Listed | None = None
+    made: Mapping[str, tuple[int, ...]] = {}
+    version: int = VERSION
+
+    def noting(self, drawn: Mapping[str, int]) -> Record:
+        """Return this record with the indexes of further links."""
+        made = {**self.made, **{name: (*self.made.get(name, ()), index) for name, index in drawn.items()}}
+        return msgspec.structs.replace(self, made=made)
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    version: int = 0
 
 
 def namespace_key() -> str:
     """Return what this boot and this network namespace are known by."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         cookie = int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
-    return f"{BOOT_ID.read_text().strip()}-{cookie}"
+    return f"{boot_id()}-{cookie}"
+
+
+def boot_id() -> str:
+    """Return what this boot is known by."""
+    return BOOT_ID.read_text(encoding="ascii").strip()
 
 
 class Journal:
     """The journal of the present network namespace under `state_dir`."""
 
     def __init__(self, state_dir: Path = STATE_DIR) -> None:
-        self.folder = state_dir / "journals" / namespace_key()
-        self.pending = self.folder / "pending.json"
-        self.kept = self.folder / "kept.json"
-        self.list = self.folder / "listed.json"
+        self.state_dir = Path(os.path.abspath(state_dir))  # noqa: PTH100  (resolve() would follow links)
+        self.key = namespace_key()
+        self.path = self.state_dir / "journals" / self.key
 
     @contextlib.contextmanager
     def locked(self, *, patience: float) -> Iterator[int]:
@@ -64,77 +89,191 @@ class Journal:
                 folder cannot be written.
 
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise Error(
-                f"{self.folder} cannot be written: {error.strerror}",
-                kind=ErrorKind.PRIVILEGE,
-                hint="run it as root, or name a folder of yours with --state-dir",
-            ) from error
+        with self._folder() as folder:
+            descriptor = folder.open("lock", os.O_RDWR | os.O_CREAT)
         try:
             _lock(descriptor, patience)
+            os.pwrite(descriptor, str(NAMESPACE.readlink()).encode(), 0)
             yield descriptor
         finally:
             os.close(descriptor)
 
     def read(self) -> Record | None:
-        """Return what was recorded: of the transaction that is pending, or else of the last that held."""
-        for path in (self.pending, self.kept):
-            try:
-                record = msgspec.json.decode(path.read_bytes(), type=Record)
-            except FileNotFoundError:
-                continue
-            return Record(tuple(_restored(row) for row in record.before), record.listed)
-        return None
+        """Return what was recorded: of the transaction that is pending, or else of the last that held.
+
+        Raises:
+            Error: it is of another version, or cannot be read.
+
+        """
+        data = self._data(UNDOING, PENDING, KEPT)
+        return None if data is None else _decoded(data, self.path)
 
     def is_pending(self) -> bool:
         """Whether an apply was interrupted and not undone yet (or is going on)."""
-        return self.pending.exists()
+        return self._data(UNDOING, PENDING) is not None
 
-    def write(self, before: Iterable[Row]) -> None:
-        """Record `before` and have it on the disk when this returns."""
-        self._put(self.pending, Record(tuple(before), self.listed()))
+    def write(self, record: Record) -> None:
+        """Record what an apply starts from, and have it on the disk when this returns."""
+        with self._folder() as folder:
+            folder.write(PENDING, msgspec.json.encode(record))
 
     def listed(self) -> Listed:
-        """Return what documents applied here have listed; nothing that may be read is nothing."""
-        try:
-            return msgspec.json.decode(self.list.read_bytes(), type=Listed)
-        except (FileNotFoundError, PermissionError):
-            return Listed()
+        """Return what documents applied here have listed; nothing, to who may not read it.
 
-    def note(self, listed: Listed) -> None:
+        Raises:
+            Error: it cannot be read by anybody.
+
+        """
+        try:
+            data = self._data(LISTED)
+            return Listed() if data is None else msgspec.json.decode(data, type=Listed)
+        except msgspec.MsgspecError as error:
+            raise Error(
+                f"{LISTED} in {self.path} cannot be read: {error}",
+                kind=ErrorKind.FAILED,
+                hint="remove it; ports that documents have listed then count as guests' until they are again",
+            ) from error
+        except Error as error:
+            if error.kind is ErrorKind.PRIVILEGE:
+                return Listed()
+            raise
+
+    def note_listed(self, listed: Listed) -> None:
         """Keep what documents have listed, on the disk when this returns."""
         if listed != self.listed():
-            self._put(self.list, listed)
+            with self._folder() as folder:
+                folder.write(LISTED, msgspec.json.encode(listed))
 
-    def _put(self, path: Path, content: Record | Listed) -> None:
-        draft = path.with_suffix(".new")
-        descriptor = os.open(
-            draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(content))
-            file.flush()
-            os.fsync(file.fileno())
-        self._rename(draft, path)
+    def note_drawn(self, drawn: Mapping[str, int]) -> None:
+        """Record the indexes of links that are about to be made, on the disk when this returns."""
+        record = self.read()
+        if not drawn or record is None:
+            return
+        with self._folder() as folder:
+            folder.write(
+                UNDOING if folder.has(UNDOING) else PENDING, msgspec.json.encode(record.noting(drawn))
+            )
 
-    def keep(self) -> None:
-        """Mark the transaction as held: what was before it stays known, for a later rollback."""
-        self._rename(self.pending, self.kept)
+    def claim(self, *, kept: bool = False) -> Record | None:
+        """Begin to undo: what is pending, or with `kept` the last that held. None when there is nothing."""
+        names = (UNDOING, PENDING, *((KEPT,) if kept else ()))
+        with self._folder() as folder:
+            name = next((name for name in names if folder.has(name)), UNDOING)
+            with contextlib.suppress(FileNotFoundError, Error):  # what cannot be renamed can be undone
+                folder.rename(name, UNDOING)
+        data = self._data(*names)
+        return None if data is None else _decoded(data, self.path)
+
+    def keep(self) -> bool:
+        """Mark the transaction as held: what was before it stays known, for a later rollback.
+
+        Returns whether it is; if not, somebody has begun to undo it.
+        """
+        with self._folder() as folder:
+            try:
+                folder.rename(PENDING, KEPT)
+            except FileNotFoundError:
+                return False
+        return True
 
     def forget(self) -> None:
         """Remove what `read` returned."""
-        (self.pending if self.is_pending() else self.kept).unlink(missing_ok=True)
+        with self._folder() as folder:
+            name = next((name for name in (UNDOING, PENDING) if folder.has(name)), KEPT)
+            folder.remove(name)
 
-    def _rename(self, old: Path, new: Path) -> None:
-        old.replace(new)
-        folder = os.open(self.folder, os.O_RDONLY)
+    def sweep(self, *, every: float = SWEEP_EVERY) -> None:
+        """Remove the journals of namespaces that are gone, once in a while; see `_is_gone`."""
+        with contextlib.suppress(OSError, Error), StateFolder.make(self.state_dir, "journals") as folder:
+            stamp = folder.open("swept", os.O_RDWR | os.O_CREAT)
+            try:
+                if os.fstat(stamp).st_size and time.time() - os.fstat(stamp).st_mtime < every:
+                    return
+                os.pwrite(stamp, b"swept\n", 0)
+                os.utime(stamp)
+            finally:
+                os.close(stamp)
+            in_use = _namespaces()
+            for name in folder.names():
+                if name not in {self.key, "swept"}:
+                    _remove_if_gone(folder, name, in_use, least_age=every)
+
+    def _folder(self) -> StateFolder:
+        return StateFolder.make(self.state_dir, "journals", self.key)
+
+    def _data(self, *names: str) -> bytes | None:
+        """Return what the first file of `names` that is there holds."""
+        folder = StateFolder.find(self.state_dir, "journals", self.key)
+        if folder is None:
+            return None
+        with folder:
+            return next((data for name in names if (data := folder.read(name)) is not None), None)
+
+
+def _decoded(data: bytes, folder: Path) -> Record:
+    hint = "undo it with the nncp that wrote it, or drop it with `nncp rollback --forget`"
+    try:
+        version = msgspec.json.decode(data, type=_Versioned).version
+        if version != VERSION:
+            raise Error(
+                f"the journal in {folder} is of version {version}, and this nncp reads version {VERSION}",
+                kind=ErrorKind.ROLLBACK_FAILED,
+                hint=hint,
+            )
+        record = msgspec.json.decode(data, type=Record)
+    except msgspec.MsgspecError as error:
+        raise Error(
+            f"the journal in {folder} cannot be read: {error}", kind=ErrorKind.ROLLBACK_FAILED, hint=hint
+        ) from error
+    return msgspec.structs.replace(record, before=tuple(_restored(row) for row in record.before))
+
+
+def _remove_if_gone(folder: StateFolder, name: str, in_use: set[str], *, least_age: float) -> None:
+    """Remove one journal whose namespace is gone, and which nobody has locked.
+
+    Gone is the namespace of another boot, and one of this boot that no process, mount or descriptor holds. A
+    pending one of another boot may be of a kernel that shares this file system: its age speaks for it.
+    """
+    with contextlib.suppress(OSError):
+        lock = os.open(f"{name}/lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.descriptor)
         try:
-            os.fsync(folder)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            namespace = os.pread(lock, 200, 0).decode(errors="replace")
+            of_this_boot = name.startswith(boot_id())
+            young = time.time() - os.fstat(lock).st_mtime < least_age
+            if young or (of_this_boot and (not namespace or namespace in in_use)):
+                return
+            shutil.rmtree(name, dir_fd=folder.descriptor)
         finally:
-            os.close(folder)
+            os.close(lock)
+
+
+def _namespaces() -> set[str]:
+    """Return the network namespaces that anybody holds, as `net:[4026531840]` (namespaces(7))."""
+    found: set[str] = set()
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            found.update(_held_by(process))
+    return found
+
+
+def _held_by(process: Path) -> Iterator[str]:
+    links = [process / "ns/net", *(task / "ns/net" for task in _listed(process / "task"))]
+    for link in (*links, *_listed(process / "fd")):
+        with contextlib.suppress(OSError):
+            target = str(link.readlink())
+            if target.startswith("net:["):
+                yield target
+    with contextlib.suppress(OSError):
+        for line in (process / "mountinfo").read_text(errors="replace").splitlines():
+            yield from (word for word in line.split()[3:4] if word.startswith("net:["))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _lock(descriptor: int, patience: float) -> None:

@@ -193,6 +193,19 @@ def rollback(state_dir: Path, output: str) -> str:
     return "\n".join([*lines[:-1], *kept, lines[-1]]) + "\n"
 
 
+def forget(state_dir: Path, output: str) -> str:
+    """Drop the journal and say what is given up with it."""
+    record = engine.forget(state_dir=state_dir)
+    rows = record.before if record else ()
+    names = sorted({row.name for row in rows if row.key[0] == "link"})
+    if output == "json":
+        return _json({"forgotten": record is not None, "rows": len(rows), "interfaces": names})
+    if record is None:
+        return "There is nothing to roll back, and nothing was given up.\n"
+    about = f": {len(rows)} rows of {', '.join(names)} stay as they are now" if rows else ""
+    return f"The way back is given up{about}.\n"
+
+
 def _told(ops: Sequence[Op], output: str, notes: Sequence[Note] = ()) -> str:
     if output == "json":
         return _json([*(_op(op) for op in ops), *(_note(note) for note in notes)])

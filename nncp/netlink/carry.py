@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -14,10 +15,11 @@ from nncp.netlink import tap
 from nncp.netlink.channel import Channel, Refusal
 from nncp.netlink.indexes import Indexes
 from nncp.netlink.usable import until_usable
+from nncp.tables.sysctl import sysctl_link
 from nncp.tables.table import Sysctl, Tap, Usable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nncp.host import Op
     from nncp.tables.kinds import Kinds
@@ -33,14 +35,25 @@ class Refused(Error):
     def __init__(self, op: Op, refusal: Refusal, kinds: Kinds) -> None:
         words = refusal.words or os.strerror(refusal.errno or 0)
         lacking = refusal.errno in UNSUPPORTED and op.verb == "create"
-        super().__init__(
+        self._fill(
             f"the kernel refused to {sentence(op, kinds)}: {words}",
             kind=ErrorKind.UNSUPPORTED if lacking else ErrorKind.FAILED,
-            subject=op.key[1],
             hint=_hint(refusal.errno or 0, op),
+            op=op,
+            code=refusal.errno or 0,
         )
+
+    @classmethod
+    def again(cls, message: str, *, kind: ErrorKind, hint: str, op: Op, code: int) -> Refused:
+        """Return a refusal that another process has met."""
+        refused = cls.__new__(cls)
+        refused._fill(message, kind=kind, hint=hint, op=op, code=code)  # noqa: SLF001
+        return refused
+
+    def _fill(self, message: str, *, kind: ErrorKind, hint: str, op: Op, code: int) -> None:
+        super().__init__(message, kind=kind, subject=op.key[1], hint=hint)
         self.op = op
-        self.errno = refusal.errno or 0
+        self.errno = code
 
 
 def _hint(code: int, op: Op) -> str:
@@ -63,39 +76,62 @@ class Carrier:
         channel: to the network namespace meant.
         kinds: the interface types and tables.
         indexes: the index of each link by name, at the start.
+        drawn: the indexes that new links are to get, where they were recorded before.
+        refused: called with every refusal; what does not depend on it is carried out all the same.
 
     """
 
-    def __init__(self, channel: Channel, kinds: Kinds, indexes: dict[str, int]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        kinds: Kinds,
+        indexes: dict[str, int],
+        *,
+        drawn: Mapping[str, int] | None = None,
+        refused: Callable[[Error], None] | None = None,
+    ) -> None:
         self.channel = channel
         self.kinds = kinds
+        self.refused = refused
         self.namespaces: dict[str, int] = {}
-        self.indexes = Indexes(kinds, indexes, self.namespaces)
+        self.indexes = Indexes(kinds, indexes, self.namespaces, drawn)
         self.usable: set[str] = set()
         self.queue: list[tuple[bytearray, Op]] = []
 
     def carry_out(self, ops: Sequence[Op], written: Callable[[Op], None] = lambda _: None) -> None:
-        """Carry out `ops` in order; stop at the first that is refused.
+        """Carry out `ops` in order; stop at the first that is refused, or else pass over it.
 
         Raises:
             Refused: by the kernel, with its own words.
-            Error: a sysctl or a tap could not be had.
+            Error: a sysctl, a tap or a network namespace could not be had.
 
         """
         try:
             for op in ops:
                 if not op.implied:
-                    self._one(op, written)
+                    self._try(op, written)
             self._flush(written)
         finally:
             for descriptor in self.namespaces.values():
                 os.close(descriptor)
             self.namespaces.clear()
 
+    def _try(self, op: Op, written: Callable[[Op], None]) -> None:
+        if self.refused is None:
+            self._one(op, written)
+            return
+        try:
+            self._one(op, written)
+        except Error as error:
+            self.refused(error)
+        except Exception as error:  # noqa: BLE001  (one operation that cannot even be packed stops no other)
+            what = f"{sentence(op, self.kinds)} could not be written: {error!r}"
+            self.refused(Error(what, kind=ErrorKind.FAILED, subject=op.key[1]))
+
     def _one(self, op: Op, written: Callable[[Op], None]) -> None:
         namespace = op.attrs.get("peer-netns")
         if namespace and namespace not in self.namespaces:
-            self.namespaces[namespace] = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+            self.namespaces[namespace] = _opened(namespace, op)
         if op.verb == "create" and op.attrs.get("index"):
             self._make_again(op, written)
             return
@@ -107,7 +143,7 @@ class Carrier:
                 self._wait(write)
             else:
                 self._flush(written)
-                _write(write)
+                self._write(write)
                 written(op)
 
     def _wait(self, write: Usable) -> None:
@@ -129,10 +165,9 @@ class Carrier:
     def _one_by_one(self, op: Op, written: Callable[[Op], None]) -> None:
         for write in self._writes(op):
             if isinstance(write, bytearray):
-                self.queue.append((write, op))
-                self._flush(written)
+                self._send([(write, op)], written, None)
             elif not isinstance(write, Usable):
-                _write(write)
+                self._write(write)
                 written(op)
 
     def _writes(self, op: Op) -> Iterable[Write]:
@@ -140,14 +175,56 @@ class Carrier:
 
     def _flush(self, written: Callable[[Op], None]) -> None:
         queue, self.queue = self.queue, []
+        self._send(queue, written, self.refused)
+
+    def _send(
+        self,
+        queue: list[tuple[bytearray, Op]],
+        written: Callable[[Op], None],
+        refused: Callable[[Error], None] | None,
+    ) -> None:
+        def pass_over(refusal: Refusal) -> None:
+            assert refused
+            refused(Refused(queue[refusal.index][1], refusal, self.kinds))
+
+        requests = [request for request, _ in queue]
         try:
-            self.channel.send([request for request, _ in queue], lambda index: written(queue[index][1]))
+            self.channel.send(
+                requests, lambda index: written(queue[index][1]), pass_over if refused else None
+            )
         except Refusal as refusal:
             raise Refused(queue[refusal.index][1], refusal, self.kinds) from refusal
 
+    def _write(self, write: Sysctl | Tap) -> None:
+        if isinstance(write, Tap):
+            tap.make(write.name, write.index, write.attrs)
+        else:
+            self._see_whose(write.path)
+            sysctl.write(write.path, write.value)
 
-def _write(write: Sysctl | Tap) -> None:
-    if isinstance(write, Tap):
-        tap.make(write.name, write.index, write.attrs)
-    else:
-        sysctl.write(write.path, write.value)
+    def _see_whose(self, path: str) -> None:
+        """Refuse a sysctl whose link, known to the kernel by its name alone, is not the one that is meant."""
+        name = sysctl_link(path)
+        if not name:
+            return
+        try:
+            if socket.if_nametoindex(name) == self.indexes[name]:
+                return
+        except (OSError, KeyError):
+            pass
+        raise Error(
+            f"sysctl {path} could not be set: {name} is not there, or has become another link",
+            kind=ErrorKind.FAILED,
+            subject=name,
+        )
+
+
+def _opened(namespace: str, op: Op) -> int:
+    try:
+        return os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Error(
+            f"network namespace {namespace} cannot be opened: {error.strerror}",
+            kind=ErrorKind.FAILED,
+            subject=op.key[1],
+        ) from error

@@ -128,7 +128,10 @@ class Channel:
         return self.sequence
 
     def send(
-        self, requests: Sequence[bytearray], acknowledged: Callable[[int], None] = lambda _: None
+        self,
+        requests: Sequence[bytearray],
+        acknowledged: Callable[[int], None] = lambda _: None,
+        refused: Callable[[Refusal], None] | None = None,
     ) -> None:
         """Send requests in batches, each acknowledged by its last; stop at the first batch with a refusal.
 
@@ -138,9 +141,11 @@ class Channel:
         Args:
             requests: packed with NLM_F_ACK; numbered here.
             acknowledged: called with the index of each request once the kernel has carried it out.
+            refused: called with every refusal instead of stopping at it.
 
         Raises:
-            Refusal: the first refused request. Later ones of its batch have been tried all the same.
+            Refusal: the first refused request, unless `refused` takes them. Later ones of its batch have been
+                tried all the same.
 
         """
         for start in range(0, len(requests), self.batch):
@@ -150,9 +155,13 @@ class Channel:
             numbers = {self._next(request): start + i for i, request in enumerate(part)}
             self.socket.send(b"".join(part))
             self.writes += len(part)
-            self._await(numbers, acknowledged)
+            for refusal in self._await(numbers, acknowledged):
+                if refused is None:
+                    raise refusal
+                refused(refusal)
 
-    def _await(self, numbers: dict[int, int], acknowledged: Callable[[int], None]) -> None:
+    def _await(self, numbers: dict[int, int], acknowledged: Callable[[int], None]) -> list[Refusal]:
+        """Return what was refused of a batch, in its order."""
         last = max(numbers)
         refused: dict[int, Refusal] = {}
         heard = False
@@ -166,8 +175,7 @@ class Channel:
         for sequence, index in numbers.items():
             if sequence not in refused:
                 acknowledged(index)
-        if refused:
-            raise refused[min(refused)]
+        return [refused[sequence] for sequence in sorted(refused)]
 
 
 def _refusal(flags: int, data: bytes, index: int) -> Refusal:
@@ -207,12 +215,14 @@ class Events:
 
     def wait(self, seconds: float, *, settle: float = 0.01) -> bool:
         """Wait for an event, then until none came for `settle` seconds; False when time ran out first."""
-        if not select.select([self.socket], [], [], max(0.0, seconds))[0]:
+        poll = select.poll()  # select() takes no descriptor beyond 1023
+        poll.register(self.socket, select.POLLIN)
+        if not poll.poll(max(0.0, seconds) * 1000):
             return False
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._drain()
-            if not select.select([self.socket], [], [], settle)[0]:
+            if not poll.poll(settle * 1000):
                 break
         return True
 

@@ -12,8 +12,9 @@ import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from nncp.host import Op
     from nncp.tables.kinds import Kinds
 
 LOWEST, HIGHEST = 1 << 24, (1 << 31) - 1
@@ -27,12 +28,20 @@ class Indexes:
         kinds: the interface types.
         indexes: the index of each link by name, at the start.
         namespaces: open descriptors of the network namespaces that `peer-netns` names.
+        drawn: the index of each link that a plan makes, from `draw`, where it was recorded before.
 
     """
 
-    def __init__(self, kinds: Kinds, indexes: dict[str, int], namespaces: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        kinds: Kinds,
+        indexes: dict[str, int],
+        namespaces: Mapping[str, int],
+        drawn: Mapping[str, int] | None = None,
+    ) -> None:
         self.kinds = kinds
         self.namespaces = namespaces
+        self._drawn = drawn or {}
         self._indexes = indexes
         self._taken = set(indexes.values())
 
@@ -42,7 +51,7 @@ class Indexes:
 
     def new(self, name: str, former: int | None = None) -> int:
         """Return the index that a new link is to get: its former one, or one that is nobody's."""
-        index = former if former and former not in self._taken else self._draw()
+        index = former if former and former not in self._taken else self._drawn.get(name) or self._draw()
         self._taken.add(index)
         self._indexes[name] = index
         return index
@@ -58,6 +67,23 @@ class Indexes:
         self._indexes[new] = self._indexes.pop(old)
 
     def _draw(self) -> int:
-        while (index := _DRAW.randint(LOWEST, HIGHEST)) in self._taken:
-            pass
-        return index
+        return _unlike(self._taken)
+
+
+def draw(ops: Iterable[Op], indexes: Mapping[str, int]) -> dict[str, int]:
+    """Return an index for every link that `ops` make; `indexes` are taken."""
+    drawn: dict[str, int] = {}
+    taken = set(indexes.values())
+    for op in ops:
+        if op.verb == "create" and op.key[0] == "link" and not op.implied:
+            ends = [op.key[1], *([op.attrs["peer"]] if op.attrs.get("peer") else [])]
+            for name in ends:
+                drawn[name] = _unlike(taken)
+                taken.add(drawn[name])
+    return drawn
+
+
+def _unlike(taken: set[int]) -> int:
+    while (index := _DRAW.randint(LOWEST, HIGHEST)) in taken:
+        pass
+    return index

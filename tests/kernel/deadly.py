@@ -11,6 +11,7 @@ import nncp
 from nncp import netns, sysctl, work
 from nncp.engine import PATIENCE, apply_compiled
 from nncp.errors import Error
+from nncp.guard import Guard
 from nncp.journal import Journal
 from nncp.netlink import tap
 from nncp.netlink.channel import Channel, Refusal
@@ -42,24 +43,58 @@ def in_child(namespace: Namespace, action: Callable[[], Any]) -> int:
 
 
 def dies_after(writes: int, *, supervisor_too: bool) -> None:
-    """Make this process (and what it forks) die by SIGKILL right after that many writes."""
-    own, done = os.getpid(), [0]
+    """Make whoever writes (and whom it writes for) die by SIGKILL right after that many writes."""
+    caller, done = os.getpid(), [0]
+    kill_supervisors = supervisors_known()
 
     def counted() -> None:
         done[0] += 1
-        if done[0] == writes and (supervisor_too or os.getpid() == own):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if done[0] != writes:
+            return
+        if supervisor_too:
+            kill_supervisors()
+        if os.getpid() != caller:
+            os.kill(caller, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
+    on_every_write(counted)
+
+
+def supervisors_known() -> Callable[[], None]:
+    """Return what kills every supervisor that this process starts from now on."""
+    start = Guard.start.__func__  # type: ignore[attr-defined]
+    pids: list[int] = []
+
+    def started(cls: type[Guard], *arguments: Any) -> Guard:
+        guard: Guard = start(cls, *arguments)
+        pids.append(guard.pid)
+        return guard
+
+    def kill() -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    Guard.start = classmethod(started)  # type: ignore[assignment,method-assign]
+    return kill
+
+
+def on_every_write(counted: Callable[[], None]) -> None:
+    """Have every request sent by itself, and `counted` called after each write of this process's and children's."""
     send, write, make = Channel.send, sysctl.write, tap.make
 
-    def send_one_by_one(self: Channel, requests: Any, acknowledged: Any = lambda _: None) -> None:
+    def send_one_by_one(
+        self: Channel, requests: Any, acknowledged: Any = lambda _: None, refused: Any = None
+    ) -> None:
         for index, request in enumerate(requests):
-            try:
-                send(self, [request])
-            except Refusal as refusal:
+            found: list[Refusal] = []
+            send(self, [request], refused=found.append)
+            for refusal in found:
                 refusal.index = index
-                raise
-            acknowledged(index)
+                if refused is None:
+                    raise refusal
+                refused(refusal)
+            if not found:
+                acknowledged(index)
             counted()
 
     def write_counted(path: str, value: str) -> None:
@@ -82,8 +117,8 @@ def applied(
     def action() -> None:
         if killed_after:
             dies_after(killed_after, supervisor_too=supervisor_too)
-        wish = work.Wish(work.documents([("case.yaml", text)]))
-        apply_compiled(wish, state_dir=state_dir)
+        desired = work.Desired(work.documents([("case.yaml", text)]))
+        apply_compiled(desired, state_dir=state_dir)
 
     code = in_child(namespace, action)
     with netns.entered(namespace.path):

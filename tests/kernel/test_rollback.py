@@ -2,7 +2,8 @@
 
 Each case is applied and killed after its first write, its second, and so on; then the supervisor rolls back,
 or is killed too and `rollback` is started, killed after its first write, started again, killed after its
-second ... until it gets through. Before and after are compared by ip, bridge and sysctl.
+second ... until it gets through. Before and after are compared by ip, bridge and sysctl; and that the
+document has come true where nobody was killed is judged by them too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import deadly
+import judge
 import pytest
 
 if TYPE_CHECKING:
@@ -216,6 +218,7 @@ def check(ns: Namespace, lines: list[str], document: dict[str, Any], folder: Pat
             code = deadly.applied(ns, text, state, killed_after=writes, supervisor_too=supervisor_too)
             if code != -signal.SIGKILL:
                 assert code == 0, f"apply ended with {code}"
+                assert judge.untrue(ns, document) == []
                 assert deadly.rolled_back(ns, state) == 0
                 assert ns.differs(before) == {}, "after a whole apply and its rollback"
                 return

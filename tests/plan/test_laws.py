@@ -8,12 +8,12 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from model import after
 
+from nncp.before import before
 from nncp.errors import Error
 from nncp.host import Host, Row
 from nncp.known import KINDS
 from nncp.plan import plan
 from nncp.show import show_state
-from nncp.transaction import before
 
 NAMES = ("eth0", "eth1", "bond0", "br0", "br1", "v5", "d0")
 ADDRESSES = ("192.0.2.1/24", "198.51.100.1/24", "2001:db8::1/64")

@@ -1,0 +1,80 @@
+"""A network namespace, read and written through one netlink channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nncp import sysctl
+from nncp.host import Host, Op, Row
+from nncp.netlink.carry import Carrier
+from nncp.netlink.others import losing, mentioned, with_others
+from nncp.netlink.snapshot import indexes, snapshot
+from nncp.netlink.taken import with_mentioned, with_taken
+from nncp.plan import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from nncp.errors import Error
+    from nncp.netlink.channel import Channel
+    from nncp.tables.kinds import Kinds
+
+
+class Namespace:
+    """One network namespace, for as long as one command works on it."""
+
+    def __init__(self, channel: Channel, kinds: Kinds) -> None:
+        self.channel = channel
+        self.kinds = kinds
+
+    def snapshot(self, want: Iterable[Row] = ()) -> Host:
+        """Return the rows of the namespace, with the sysctls and the others' routes that `want` mentions."""
+        want = list(want)
+        host = self.with_sysctls(snapshot(self.channel, self.kinds), want)
+        host = with_mentioned(self.channel, host, want, self.kinds)
+        return with_others(self.channel, host, mentioned(want))
+
+    @staticmethod
+    def with_sysctls(host: Host, want: Iterable[Row]) -> Host:
+        """Return `host` with the sysctls that `want` mentions and that a dump does not hold."""
+        asked = [row.key for row in want if row.key[0] == "sysctl" and row.key not in host]
+        read = [(key, sysctl.read(key[1])) for key in asked]
+        found = [Row(key, {"value": value}) for key, value in read if value is not None]
+        return host.with_rows(found) if found else host
+
+    def plan(self, want: Sequence[Row]) -> list[Op]:
+        """Return what is still between the namespace and `want`."""
+        return plan(self.snapshot(want), want, self.kinds)
+
+    def foresee(self, now: Host, want: Sequence[Row], *, undoing: bool = False) -> tuple[Host, list[Op]]:
+        """Return `now` with the others' routes that a plan would take along, and the plan to `want`."""
+        ops = plan(now, want, self.kinds, undoing=undoing)
+        whole = with_others(self.channel, now, losing(now, ops))
+        whole = with_taken(self.channel, whole, ops, self.kinds)
+        return whole, ops if whole is now else plan(whole, want, self.kinds, undoing=undoing)
+
+    def pin(self, bridges: Sequence[str]) -> None:
+        """Set the MAC address that each bridge has, so that no port that comes or goes changes it."""
+        now = snapshot(self.channel, self.kinds) if bridges else Host()
+        rows = [row for name in bridges if (row := now.get("link", name))]
+        ops = [Op("change", row.key, {"mac": row.attrs["mac"]}, type=row.attrs["type"]) for row in rows]
+        if ops:
+            self.carry_out(ops, now, {})
+
+    def carry_out(
+        self,
+        ops: Sequence[Op],
+        now: Host,
+        drawn: Mapping[str, int],
+        *,
+        written: Callable[[Op], None] = lambda _: None,
+        refused: Callable[[Error], None] | None = None,
+    ) -> None:
+        """Carry out `ops`, which were planned on `now`; see `nncp.netlink.carry.Carrier`.
+
+        Raises:
+            Error: the first refusal, unless `refused` takes them all.
+
+        """
+        carrier = Carrier(self.channel, self.kinds, indexes(now), drawn=drawn, refused=refused)
+        carrier.carry_out(ops, written)

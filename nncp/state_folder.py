@@ -1,0 +1,167 @@
+"""A folder below the state folder: ours alone, and never reached through somebody's symbolic link.
+
+Its files are opened below its descriptor, so that nothing can be put in its place meanwhile (openat(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, Self
+
+from nncp.errors import Error, ErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class StateFolder:
+    """An open folder of mode 0700, with files of mode 0600.
+
+    Whatever goes wrong with a file is an `Error`, but for what is missing (`FileNotFoundError`).
+    """
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self.descriptor = descriptor
+        self.path = path
+
+    @classmethod
+    def make(cls, state_dir: Path, *names: str) -> Self:
+        """Open the folder `names` below `state_dir`; what is missing of either is made.
+
+        Raises:
+            Error: it cannot be made, or somebody else could have put it there.
+
+        """
+        try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return cls._below(state_dir, names, make=True)
+        except OSError as error:
+            raise _unusable(state_dir, error) from error
+
+    @classmethod
+    def find(cls, state_dir: Path, *names: str) -> Self | None:
+        """Open the folder `names` below `state_dir`; None where there is none.
+
+        Raises:
+            Error: it may not be read, or somebody else could have put it there.
+
+        """
+        try:
+            return cls._below(state_dir, names, make=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unusable(state_dir, error) from error
+
+    @classmethod
+    def _below(cls, state_dir: Path, names: tuple[str, ...], *, make: bool) -> Self:
+        descriptor = _ours(os.open(state_dir, FOLDER), state_dir)
+        for name in names:
+            parent = descriptor
+            try:
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, 0o700, dir_fd=parent)
+                descriptor = _ours(os.open(name, FOLDER, dir_fd=parent), state_dir)
+            finally:
+                os.close(parent)
+            if os.fstat(descriptor).st_mode & 0o077:
+                os.fchmod(descriptor, 0o700)
+        return cls(descriptor, state_dir.joinpath(*names))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def open(self, name: str, flags: int) -> int:
+        """Return a descriptor of a file in it."""
+        with self._told(name):
+            return os.open(name, flags | FILE, 0o600, dir_fd=self.descriptor)
+
+    def has(self, name: str) -> bool:
+        """Whether it holds a file."""
+        try:
+            with self._told(name):
+                os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def names(self) -> list[str]:
+        """Return what is in it."""
+        with os.scandir(self.descriptor) as entries:
+            return [entry.name for entry in entries]
+
+    def read(self, name: str) -> bytes | None:
+        """Return what a file holds; None where there is none."""
+        try:
+            with self._told(name), os.fdopen(self.open(name, os.O_RDONLY), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put `data` into a file, on the disk when this returns; the file is never seen in part."""
+        draft = f"{name}.new"
+        descriptor = self.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with self._told(name), os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        self.rename(draft, name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file, on the disk when this returns."""
+        with self._told(new):
+            os.rename(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            os.fsync(self.descriptor)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError), self._told(name):
+            os.unlink(name, dir_fd=self.descriptor)
+
+    @contextlib.contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+            raise Error(
+                f"{self.path / name} cannot be used: {why}",
+                kind=ErrorKind.PRIVILEGE if error.errno in {errno.EPERM, errno.EACCES} else ErrorKind.FAILED,
+                hint="it belongs to nncp alone; name another folder with --state-dir if it cannot be mended",
+            ) from error
+
+
+def _ours(descriptor: int, state_dir: Path) -> int:
+    if os.fstat(descriptor).st_uid == os.geteuid():
+        return descriptor
+    os.close(descriptor)
+    raise Error(
+        f"{state_dir}, or a folder of ours in it, belongs to somebody else",
+        kind=ErrorKind.PRIVILEGE,
+        hint="run it as the owner, or name a folder of yours with --state-dir",
+    )
+
+
+def _unusable(state_dir: Path, error: OSError) -> Error:
+    linked = state_dir.is_symlink()
+    return Error(
+        f"{state_dir} cannot be used: {'it is a symbolic link' if linked else error.strerror}",
+        kind=ErrorKind.PRIVILEGE,
+        hint=f"name the folder itself with --state-dir: {state_dir.resolve()}"
+        if linked
+        else "run it as root, or name a folder of yours with --state-dir",
+    )

@@ -1,0 +1,168 @@
+"""The program that undoes an apply when the process that writes goes away, or stands still.
+
+    python -I -S supervisor.py STATE_DIR SILENCE PATH...
+
+Run by its path, on the standard library alone until it has to undo. Of whoever started it it holds two
+descriptors: SOCKET, on which it hears of the writer, and LOCK, the journal's lock. It hears messages of one
+byte: the CALLER's and the WRITER's pidfd, each in a message of its own, a PULSE for whatever was written, and
+in the end COMMIT or UNDO. End of file, the caller's end, and silence for longer than SILENCE seconds of a
+quiet machine are UNDO too. Before it undoes it ends the writer, so that nothing is written after it. It says
+READY once it can undo, GO to the writer once it can end it, and when it has undone a report in JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SOCKET, LOCK = 3, 4
+CALLER, WRITER, PULSE, COMMIT, UNDO, READY, GO = b"p", b"w", b".", b"c", b"u", b"r", b"g"
+MOST = 60.0
+"""No silence is stretched further than so many times: see nncp.pace."""
+QUIET_WORK = 0.07
+"""Seconds that the work of `_slowness` takes on a quiet machine."""
+PIECE = 1 << 14
+"""Bytes of a report in one message."""
+
+
+class Watch:
+    """What has been heard."""
+
+    def __init__(self, line: socket.socket, silence: float) -> None:
+        self.line = line
+        self.silence = silence
+        self.pidfds: dict[bytes, int] = {}
+        self.heard = time.monotonic()
+
+    def wait(self) -> str:
+        """Return why it must be undone, or "" when all is well."""
+        while True:
+            ready = self._ready(self.heard + self.silence - time.monotonic())
+            if self.line in ready:
+                word = self._hear()
+                if word != PULSE:
+                    return {COMMIT: "", UNDO: "it was asked for"}.get(
+                        word, "the process that wrote has ended"
+                    )
+            elif ready:
+                return "the process that asked for it has ended"
+            elif self._is_silent():
+                return f"the process that wrote stood still for {time.monotonic() - self.heard:.0f} s"
+
+    def _ready(self, seconds: float) -> list[Any]:
+        """Wait for a word or the caller's end, at most for so long; return what has come of both."""
+        watched: list[Any] = [self.line, *(self.pidfds[who] for who in (CALLER,) if who in self.pidfds)]
+        return select.select(watched, [], [], max(0.0, seconds))[0]
+
+    def _hear(self) -> bytes:
+        """Return COMMIT, UNDO, PULSE for anything else, or b"" for the end of file."""
+        word, descriptors, _, _ = socket.recv_fds(self.line, 16, 1)
+        self.heard = time.monotonic()
+        if descriptors:
+            self.pidfds[word] = descriptors[0]
+        if word == WRITER:
+            self.tell(GO)
+        return word if word in {b"", COMMIT, UNDO} else PULSE
+
+    def _is_silent(self) -> bool:
+        """Whether it has been for too long, for a machine that is as slow as this one is now."""
+        allowed = self.silence * _slowness()
+        return not self._ready(self.heard + allowed - time.monotonic())
+
+    def end_writer(self) -> None:
+        """End the process that writes, and wait until it has."""
+        writer = self.pidfds.get(WRITER)
+        if writer is None:
+            return
+        try:
+            signal.pidfd_send_signal(writer, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        select.select([writer], [], [])
+
+    def tell(self, data: bytes) -> None:
+        """Send it, if somebody still listens."""
+        with contextlib.suppress(OSError):
+            for start in range(0, len(data), PIECE):
+                self.line.send(data[start : start + PIECE])
+
+
+def _slowness() -> float:
+    began = time.monotonic()
+    sum(range(4_000_000))
+    return max(1.0, min(MOST, (time.monotonic() - began) / QUIET_WORK))
+
+
+def _undo(state_dir: str, path: list[str]) -> list[dict[str, str]]:
+    """Undo what is pending; return what could not be."""
+    sys.path[:] = path
+    from pathlib import Path  # noqa: PLC0415
+
+    from nncp.errors import Error  # noqa: PLC0415
+    from nncp.way_back import finish  # noqa: PLC0415
+
+    try:
+        finish(Path(state_dir))
+    except Error as error:
+        return [told(one) for one in error]
+    return []
+
+
+def told(error: Exception) -> dict[str, str]:
+    """Return an error as a report holds it."""
+    words = {name: str(getattr(error, name, "")) for name in ("message", "subject", "hint")}
+    return words if words["message"] else {**words, "message": f"the rollback ended with {error!r}"}
+
+
+def close_all_but(*kept: int) -> None:
+    """Close every descriptor of this process but those."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (nothing is imported before it is wanted)
+        if int(name) not in kept:
+            with contextlib.suppress(OSError):  # the one by which the folder was read
+                os.close(int(name))
+
+
+def _can_undo(path: list[str]) -> bool:
+    """Whether what undoing imports is there, without importing it."""
+    from importlib.machinery import PathFinder  # noqa: PLC0415
+
+    return all(PathFinder.find_spec(name, path) for name in ("nncp", "msgspec"))
+
+
+def main() -> int:
+    """Watch over one apply."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    os.setsid()
+    close_all_but(0, 1, 2, SOCKET, LOCK)
+    os.chdir("/")
+    if not _can_undo(sys.argv[3:]):
+        return 1
+    watch = Watch(socket.socket(fileno=SOCKET), float(sys.argv[2]))
+    watch.tell(READY)
+    why = watch.wait()
+    if not why:
+        return 0
+    watch.end_writer()
+    import json  # noqa: PLC0415
+
+    try:
+        left = _undo(sys.argv[1], sys.argv[3:])
+    except Exception as error:  # noqa: BLE001  (the last line of defence says so; the journal stays)
+        left = [told(error)]
+    watch.tell(json.dumps({"why": why, "left": left}).encode())
+    return int(bool(left))
+
+
+if __name__ == "__main__":
+    os._exit(main())

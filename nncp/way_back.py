@@ -1,0 +1,286 @@
+"""The way back: from the host as it is to the rows as they were.
+
+It is planned and carried out as any other change is, so a rollback that was killed is simply started again.
+It does all it can: what is refused is passed over and told in the end, with everything else that differs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nncp.errors import Error, ErrorKind
+from nncp.host import Cost, Host, Op, Row
+from nncp.journal import Journal
+from nncp.known import KINDS
+from nncp.namespace import Namespace
+from nncp.needs import closure
+from nncp.netlink.carry import Refused, sentence
+from nncp.netlink.channel import Channel
+from nncp.netlink.indexes import draw
+from nncp.netlink.snapshot import indexes
+from nncp.tables.address import is_kernels_own
+from nncp.tables.sysctl import sysctl_link
+from nncp.tables.table import references
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from nncp.host import Key
+    from nncp.journal import Record
+    from nncp.tables.kinds import Kinds
+    from nncp.tables.table import Rows
+
+PASSES = 3
+"""How often a plan may be made anew: the kernel moves MACs and MTUs along when ports come and go."""
+
+
+def undo(namespace: Namespace, journal: Journal, *, kept: bool = False) -> list[Op]:
+    """Roll back what the journal holds, and forget it; return what was written.
+
+    Args:
+        namespace: to which the journal belongs.
+        journal: locked by the caller.
+        kept: whether an apply that held is undone too.
+
+    Raises:
+        Error: it could not be undone in full (`ROLLBACK_FAILED`).
+
+    """
+    record = journal.claim(kept=kept)
+    if record is None:
+        return []
+    ops = Rollback(namespace, record, journal.note_drawn).run()
+    if record.listed is not None:
+        journal.note_listed(record.listed)
+    journal.forget()
+    return ops
+
+
+def finish(state_dir: Path) -> None:
+    """Undo an apply that is pending; whoever called this has the lock.
+
+    Raises:
+        Error: the state before could not be restored.
+
+    """
+    with Channel() as channel:
+        undo(Namespace(channel, KINDS), Journal(state_dir))
+
+
+class Rollback:
+    """One attempt to lead a namespace back to what a record holds.
+
+    Args:
+        namespace: as it is.
+        record: what was before, and which links were made since.
+        note: called with the indexes of links that are about to be made again.
+
+    """
+
+    def __init__(
+        self, namespace: Namespace, record: Record, note: Callable[[Mapping[str, int]], None]
+    ) -> None:
+        self.namespace = namespace
+        self.kinds = namespace.kinds
+        self.record = record
+        self.note = note
+        self.done: list[Op] = []
+        self.refused: dict[Key, Error] = {}
+        self.others: list[Error] = []
+
+    def run(self) -> list[Op]:
+        """Lead it back; return what was written.
+
+        What the kernel moves along by itself (a bridge's MAC follows its ports) is written only if it still
+        differs when everything else is back.
+
+        Raises:
+            Error: with every difference that is left (`ROLLBACK_FAILED`).
+
+        """
+        for settled in (False, True):
+            for _ in range(PASSES):
+                now = self.namespace.snapshot(self.record.before)
+                ops = self._way(now, settled=settled)
+                if not ops:
+                    break
+                self._carry_out(ops, now)
+        self._tell()
+        return self.done
+
+    def _way(self, now: Host, *, settled: bool) -> list[Op]:
+        rows, _ = own(self.record, now, self.kinds)
+        want = [*rows, *_late_comers(rows, now)] if settled else _without_followers(rows, now, self.kinds)
+        return self._all_but_impossible(now, want)
+
+    def _all_but_impossible(self, now: Host, want: Sequence[Row]) -> list[Op]:
+        """Return the plan to as many rows as there is one to; what hinders the others is kept in mind."""
+        self.others = []
+        try:
+            return self._plan(now, want)
+        except Error:
+            return self._plan(now, self._possible(now, want))
+
+    def _plan(self, now: Host, want: Sequence[Row]) -> list[Op]:
+        try:
+            return self.namespace.foresee(now, want, undoing=True)[1]
+        except (Error, OSError):
+            raise
+        except Exception as error:
+            raise Error(f"a way back could not be planned: {error!r}", kind=ErrorKind.BUG) from error
+
+    def _possible(self, now: Host, want: Sequence[Row]) -> list[Row]:
+        """Return the rows of `want` to which a plan leads."""
+        try:
+            self._plan(now, want)
+        except Error as error:
+            names = list(dict.fromkeys(row.name for row in want))
+            if len(names) < 2:
+                self.others.append(error)
+                return []
+            first = set(names[: len(names) // 2])
+            found = self._possible(now, [row for row in want if row.name in first])
+            rest = self._possible(now, [row for row in want if row.name not in first])
+            return self._both(now, found, rest)
+        return list(want)
+
+    def _both(self, now: Host, found: list[Row], rest: list[Row]) -> list[Row]:
+        try:
+            self._plan(now, [*found, *rest])
+        except Error as error:
+            self.others.append(error)
+            return max(found, rest, key=len)
+        return [*found, *rest]
+
+    def _carry_out(self, ops: Sequence[Op], now: Host) -> None:
+        drawn = draw(ops, indexes(now))
+        self.record = self.record.noting(drawn)
+        try:
+            self.note(drawn)
+        except Error as error:
+            self.others.append(error)
+        self.refused = {}
+        try:
+            self.namespace.carry_out(ops, now, drawn, refused=self._pass_over)
+        except OSError as error:  # the socket's; the next pass goes on
+            self.others.append(Error(f"not all could be sent: {error.strerror}", kind=ErrorKind.FAILED))
+        self.done += ops
+
+    def _pass_over(self, error: Error) -> None:
+        key = error.op.key if isinstance(error, Refused) else ("link", error.subject)
+        self.refused.setdefault(key, error)
+
+    def _tell(self) -> None:
+        now = self.namespace.snapshot(self.record.before)
+        rows, lost = own(self.record, now, self.kinds)
+        left = self._all_but_impossible(now, rows)
+        found = [*(_left(op, self.refused.get(op.key), self.kinds) for op in left), *self.others]
+        found += [_displaced(name) for name in lost]
+        if found:
+            raise Error(
+                f"the state before could not be restored in full; {len(found)} differences are left",
+                kind=ErrorKind.ROLLBACK_FAILED,
+                hint="`nncp rollback` tries again, `nncp rollback --forget` gives it up",
+                others=tuple(found),
+            )
+
+
+def _left(op: Op, refused: Error | None, kinds: Kinds) -> Error:
+    return Error(
+        f"left to do: {sentence(op, kinds)}",
+        kind=ErrorKind.ROLLBACK_FAILED,
+        subject=op.key[1],
+        hint=refused.message if refused else "",
+    )
+
+
+def _displaced(name: str) -> Error:
+    return Error(
+        f"{name} could not be restored: another link has its name",
+        kind=ErrorKind.ROLLBACK_FAILED,
+        subject=name,
+        hint="it was made by somebody else since, and stays; rename it and run `nncp rollback`",
+    )
+
+
+def own(record: Record, now: Host, kinds: Kinds) -> tuple[list[Row], list[str]]:
+    """Return the rows of a record that are about its own links, and the links whose names others took.
+
+    A link is known by its index, not by its name: what was made by somebody else since stays as it is, and
+    so does all that would have to stand on it.
+    """
+    strangers = {row.name for row in record.before if row.key[0] == "link" and _is_strange(row, record, now)}
+    strangers |= {name for name in record.made if _is_none_of(record.made[name], name, now)} - {
+        row.name for row in record.before if row.key[0] == "link" and not row.absent
+    }
+    if not strangers:
+        return list(record.before), []
+    rows: Rows = {row.key: row.attrs for row in record.before if not row.absent}
+    links: Rows = {("link", name): {"type": ""} for name in strangers}
+    out = closure(links, {**rows, **links}, kinds)
+    out |= {row.key for row in record.before if _is_about(row, strangers, kinds)}
+    lost = {row.name for row in record.before if row.key in out and row.key[0] == "link" and not row.absent}
+    return [row for row in record.before if row.key not in out], sorted(lost)
+
+
+def _is_strange(row: Row, record: Record, now: Host) -> bool:
+    there = now.get(*row.key) or (now.get("link", row.was) if row.was else None)
+    if there is None:
+        return False
+    known = (*record.made.get(there.name, ()), *record.made.get(row.name, ()), row.attrs.get("index"))
+    if there.attrs["index"] in known:
+        return False
+    # A real card that was plugged in again has another index and is the same card.
+    return row.absent or not (row.attrs["type"] == there.attrs["type"] == "ethernet")
+
+
+def _is_none_of(made: Iterable[int], name: str, now: Host) -> bool:
+    there = now.get("link", name)
+    return there is not None and there.attrs["index"] not in made
+
+
+def _is_about(row: Row, names: set[str], kinds: Kinds) -> bool:
+    table = kinds.tables[row.key[0]]
+    found = {other for _, other in references(row.key, row.attrs, kinds)}
+    found.update(table.links(row.key, row.attrs))
+    found.add(row.name if table.about else sysctl_link(row.name))
+    return not found.isdisjoint(names)
+
+
+def _without_followers(rows: Sequence[Row], now: Host, kinds: Kinds) -> list[Row]:
+    """Return rows that leave alone what the kernel moves along or makes by itself.
+
+    A bridge's, a bond's and a VLAN's MAC and MTU follow what is attached or below, a bond's port has the
+    bond's MAC, and a link that goes up gets its link-local address.
+    """
+    bonded = {
+        row.name for row in rows if row.key[0] == "port" and not row.absent and _imposes_mac(row, kinds)
+    }
+    return [
+        _less_followers(row, now, kinds, bonded=row.name in bonded)
+        for row in rows
+        if row.absent or not is_kernels_own(row.key, row.attrs)
+    ]
+
+
+def _imposes_mac(port: Row, kinds: Kinds) -> bool:
+    kind = kinds.by_type.get(port.attrs.get("type", ""))
+    return kind is not None and kind.port_cost >= Cost.DOWN
+
+
+def _less_followers(row: Row, now: Host, kinds: Kinds, *, bonded: bool) -> Row:
+    kind = kinds.by_type.get(now.attr(*row.key, name="type", default="")) if row.key[0] == "link" else None
+    if kind is None or row.absent or not (kind.port_attrs or "base-iface" in row.attrs or bonded):
+        return row
+    table = kinds.attrs("link", kind.type)
+    attrs = {name: value for name, value in row.attrs.items() if name not in table or not table[name].follows}
+    return Row(row.key, attrs, row.needs, row.absent, row.was)
+
+
+def _late_comers(rows: Iterable[Row], now: Host) -> Iterator[Row]:
+    """Yield, as absent, link-local addresses that touched links have got since."""
+    known = {row.key for row in rows if not row.absent}
+    for row in now.table("address"):
+        if is_kernels_own(row.key, row.attrs) and row.key not in known and ("link", row.name) in known:
+            yield Row(row.key, absent=True)

@@ -1,0 +1,112 @@
+"""A rollback does all it can, whatever stands in its way.
+
+The kernel is a model, since no real one refuses what is asked for here, nor does our planner fail at will.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from model import after, host_of
+
+from nncp.errors import Error, ErrorKind
+from nncp.journal import Record
+from nncp.known import KINDS
+from nncp.plan import plan
+from nncp.way_back import Rollback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nncp.host import Host, Key, Op, Row
+
+LINKS = {f"link eth{n}": {"type": "ethernet", "index": n, "mtu": 1500} for n in range(1, 5)}
+ADDRESSES = {f"address eth{n} 10.0.{n}.{m}/24": {"family": "inet"} for n in range(1, 5) for m in range(1, 6)}
+BEFORE = host_of({**LINKS, **ADDRESSES})
+
+
+class Played:
+    """A namespace whose kernel refuses some rows, and about some links of which planning fails."""
+
+    kinds = KINDS
+
+    def __init__(
+        self, host: Host, *, refused: set[Key] = frozenset(), broken: set[str] = frozenset()
+    ) -> None:  # type: ignore[assignment]
+        self.host = host
+        self.refused = refused
+        self.broken = broken
+
+    def snapshot(self, _want: Any = ()) -> Host:
+        return self.host
+
+    def foresee(self, now: Host, want: Sequence[Row], *, undoing: bool) -> tuple[Host, list[Op]]:
+        if any(row.name in self.broken for row in want):
+            raise KeyError("a fault of the planner")
+        return now, plan(now, want, KINDS, undoing=undoing)
+
+    def carry_out(
+        self, ops: Sequence[Op], _now: Host, _drawn: Any, *, refused: Callable[[Error], None]
+    ) -> None:
+        for op in ops:
+            if op.key in self.refused:
+                refused(Error("no", kind=ErrorKind.FAILED, subject=op.key[1]))
+            else:
+                self.host = after(self.host, [op])
+
+
+def rolled_back(namespace: Played) -> Error | None:
+    record = Record(tuple(BEFORE))
+    try:
+        Rollback(namespace, record, lambda _: None).run()  # type: ignore[arg-type]
+    except Error as error:
+        return error
+    return None
+
+
+def keys(host: Host) -> set[Key]:
+    return {row.key for row in host}
+
+
+@pytest.mark.parametrize("count", [1, 2, 19])
+def test_a_refused_row_stops_no_other_and_each_that_is_left_is_told(count: int) -> None:
+    refused = {row.key for row in list(BEFORE.table("address"))[:count]}
+    namespace = Played(host_of(LINKS), refused=refused)
+    error = rolled_back(namespace)
+    assert keys(namespace.host) == keys(BEFORE) - refused
+    assert error is not None
+    assert error.kind is ErrorKind.ROLLBACK_FAILED
+    assert len(error.others) == count
+    for key in refused:
+        assert any(key[2] in other.message for other in error.others)
+
+
+@pytest.mark.parametrize("broken", [{"eth1"}, {"eth4"}, {"eth2", "eth3"}])
+def test_what_cannot_even_be_planned_stops_nothing_else_and_is_told(broken: set[str]) -> None:
+    namespace = Played(host_of(LINKS), broken=broken)
+    error = rolled_back(namespace)
+    assert keys(namespace.host) == {key for key in keys(BEFORE) if key[0] == "link" or key[1] not in broken}
+    assert error is not None
+    assert len(error.others) == len(broken)
+
+
+def test_a_journal_that_cannot_be_written_stops_no_rollback() -> None:
+    def full(_drawn: Any) -> None:
+        raise Error("no space left", kind=ErrorKind.FAILED)
+
+    namespace = Played(host_of(LINKS))
+    Rollback(namespace, Record(tuple(BEFORE)), full).run()  # type: ignore[arg-type]
+    assert keys(namespace.host) == keys(BEFORE)
+
+
+def test_a_link_that_somebody_else_has_made_since_under_the_same_name_stays_as_it_is() -> None:
+    stranger = {**LINKS, "link eth1": {"type": "dummy", "index": 99, "mtu": 1500}}
+    namespace = Played(host_of(stranger))
+    error = rolled_back(namespace)
+    assert {key for key in keys(namespace.host) if key[1] == "eth1"} == {("link", "eth1")}
+    assert keys(BEFORE) - keys(namespace.host) == {key for key in keys(BEFORE) if key[1] == "eth1"} - {
+        ("link", "eth1")
+    }
+    assert error is not None
+    assert [other.subject for other in error.others] == ["eth1"]
