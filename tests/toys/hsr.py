@@ -1,0 +1,48 @@
+"""A ring of two links (net/hsr/hsr_netlink.c): two attributes whose values are links."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from nncp.document.lax import LaxInt, Maybe
+from nncp.document.section import Section
+from nncp.host import Cost
+from nncp.kinds.codec import LINK, U8
+from nncp.kinds.flat import nested
+from nncp.kinds.kind import Attr, Kind, Tie
+
+WORDS = ("port1", "port2", "multicast-spec")
+
+
+class Spec(LaxInt, ge=0, le=255):
+    """The last byte of the address that supervision frames go to."""
+
+
+class HsrConfig(Section, frozen=True):
+    """A ring.
+
+    interfaces:
+    - name: hsr0
+      type: hsr
+      hsr:
+        port1: eth1
+        port2: eth2
+    """
+
+    port1: Maybe[str] = UNSET
+    port2: Maybe[str] = UNSET
+    multicast_spec: Maybe[Spec] = UNSET
+
+
+HSR = Kind(
+    type="hsr",
+    link="hsr",
+    section="hsr",
+    config=HsrConfig,
+    attrs=(
+        Attr("port1", 1, LINK, cost=Cost.NEW, tie=Tie.RESTS),
+        Attr("port2", 2, LINK, cost=Cost.NEW, tie=Tie.RESTS),
+        Attr("multicast-spec", 3, U8, create=True),
+    ),
+    show=lambda host, name: nested(host.rows["link", name].attrs, WORDS),
+)
