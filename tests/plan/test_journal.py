@@ -93,7 +93,7 @@ def test_a_process_that_ends_while_the_holder_is_looked_for_is_passed_over(
     try:
         with (
             holder(tmp_path, "sys.stdin.read()") as process,
-            (Journal(tmp_path).folder / "lock").open() as lock,
+            next(tmp_path.rglob("lock")).open() as lock,
         ):
             assert list(journal._holders(lock.fileno())) == [process.pid]
             process.communicate()
