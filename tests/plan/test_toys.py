@@ -5,7 +5,7 @@ from __future__ import annotations
 from nncp.compile import compile_state
 from nncp.document.read import read_partly
 from nncp.document.source import load
-from nncp.host import Host, Key, Op, Row
+from nncp.host import Host, Op, Row
 from nncp.plan import plan
 from nncp.render import render_plan
 from nncp.show import show_state
@@ -15,8 +15,8 @@ CARDS = [
     row for name in ("eth1", "eth2") for row in (Row(("link", name), {"type": "dummy"}), Row(("up", name)))
 ]
 RING = Row(("link", "hsr0"), {"type": "hsr", "port1": "eth1", "port2": "eth2"})
-HOP = Row(("nexthop", "7"), {"link": "eth1", "gateway": "192.0.2.1"})
-ALL = Host([*CARDS, RING, Row(("up", "hsr0")), HOP])
+PROXY = Row(("proxy", "eth1", "192.0.2.9"))
+ALL = Host([*CARDS, RING, Row(("up", "hsr0")), PROXY])
 
 
 def told(ops: list[Op]) -> list[str]:
@@ -47,7 +47,7 @@ def test_what_names_a_link_goes_with_it() -> None:
         "* remove up eth1",
         "* remove link hsr0",
         "* remove up hsr0",
-        "* remove nexthop 7",
+        "* remove proxy eth1 192.0.2.9",
     }
 
 
@@ -56,37 +56,36 @@ def test_what_a_change_takes_with_it_comes_back() -> None:
     again = [line for line in told(plan(ALL, [turned], WITH_TOYS)) if not line.startswith("*")]
     assert again == ["remove link hsr0", "create link hsr0", "create up hsr0"]
     down = plan(ALL, [Row(("up", "eth1"), absent=True)], WITH_TOYS)
-    assert "* remove nexthop 7" in told(down)
+    assert "* remove proxy eth1 192.0.2.9" in told(down)
 
 
 def test_a_way_back_is_planned_from_the_rows_that_were() -> None:
     after = Host(CARDS)
     back = told(plan(after, list(ALL), WITH_TOYS, undoing=True))
     assert back.index("create link hsr0") < back.index("create up hsr0")
-    assert "create nexthop 7" in back
-    away = [Row(key, absent=True) for key in (RING.key, HOP.key)]
+    assert "create proxy eth1 192.0.2.9" in back
+    away = [Row(key, absent=True) for key in (RING.key, PROXY.key)]
     assert set(told(plan(ALL, away, WITH_TOYS))) == {
         "remove link hsr0",
         "* remove up hsr0",
-        "remove nexthop 7",
+        "remove proxy eth1 192.0.2.9",
     }
 
 
 def test_links_that_get_another_name_have_it_wherever_they_are_named() -> None:
-    renamed = Row(("link", "lan1"), {"type": "dummy"}, was="eth1")
-    left: set[Key] = {op.key for op in plan(ALL, [renamed], WITH_TOYS)}
-    assert ("nexthop", "7") in left  # it goes while the link is down for its new name, and comes back
-    again = [op for op in plan(ALL, [renamed], WITH_TOYS) if op.verb == "create" and op.key == HOP.key]
-    assert [op.attrs["link"] for op in again] == ["lan1"]
-    assert RING.key not in left
+    renamed = [Row(("link", f"lan{n}"), {"type": "dummy"}, was=f"eth{n}") for n in (1, 2)]
+    ops = plan(ALL, renamed, WITH_TOYS)
+    again = {op.key for op in ops if op.verb == "create" and op.key[0] == "proxy"}
+    assert again == {("proxy", "lan1", "192.0.2.9")}  # it goes while the link is down for its new name
+    assert RING.key not in {op.key for op in ops}
 
 
 def test_a_plan_tells_a_new_table_in_its_own_words() -> None:
-    lines = render_plan(plan(Host(CARDS), [HOP], WITH_TOYS), WITH_TOYS)
-    assert lines == ["+ next hop 7: 192.0.2.1 by eth1", "Plan: 1 to add, 0 to change, 0 to remove."]
+    lines = render_plan(plan(Host(CARDS), [PROXY], WITH_TOYS), WITH_TOYS)
+    assert lines == ["+ eth1            proxy for 192.0.2.9", "Plan: 1 to add, 0 to change, 0 to remove."]
 
 
 def test_a_new_table_shows_itself() -> None:
     shown = show_state(ALL, WITH_TOYS)
-    assert shown["nexthops"] == [{"id": 7, "link": "eth1", "gateway": "192.0.2.1"}]
+    assert shown["proxies"] == [{"address": "192.0.2.9", "link": "eth1"}]
     assert shown["interfaces"][-1]["hsr"] == {"port1": "eth1", "port2": "eth2"}

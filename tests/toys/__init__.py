@@ -3,6 +3,6 @@
 from nncp.known import KINDS
 from nncp.tables.kinds import Kinds
 from tests.toys.hsr import HSR
-from tests.toys.nexthop import NEXTHOP
+from tests.toys.proxy import PROXY
 
-WITH_TOYS = Kinds.of([*KINDS.by_type.values(), HSR], [*KINDS.tables.values(), NEXTHOP])
+WITH_TOYS = Kinds.of([*KINDS.by_type.values(), HSR], [*KINDS.tables.values(), PROXY])

@@ -44,5 +44,6 @@ HSR = Kind(
         Attr("port2", 2, LINK, cost=Cost.NEW, tie=Tie.RESTS),
         Attr("multicast-spec", 3, U8, create=True),
     ),
+    read_only=frozenset({4, 5, 6, 7}),  # what it is addressed by, its count, and version and protocol
     show=lambda host, name: nested(host.rows["link", name].attrs, WORDS),
 )
