@@ -118,6 +118,8 @@ def joined(want: Iterable[Row], host: Host) -> Iterator[tuple[str, str, list[str
     for row in rows.values():
         link = links.get(row.name, {}) if row.key[0] == "port" and not row.absent else {}
         controller = str(row.attrs.get("controller", ""))
-        if link.get("type") == VLAN.type and links.get(controller, {}).get("type") == LINUX_BRIDGE.type:
-            groups.setdefault((controller, link["base-iface"]), []).append(row.name)
+        base = link.get("base-iface")  # none where it is in another network namespace
+        is_bridge = links.get(controller, {}).get("type") == LINUX_BRIDGE.type
+        if base and is_bridge and link["type"] == VLAN.type:
+            groups.setdefault((controller, base), []).append(row.name)
     yield from ((bridge, base, names) for (bridge, base), names in groups.items() if len(names) > 1)

@@ -82,10 +82,17 @@ class _Desk(Struct):
             self.out.origins[row.key] = path
 
     def fault(
-        self, subject: str, path: Path, message: str, hint: str = "", *, unsupported: bool = False
+        self,
+        subject: str,
+        path: Path,
+        message: str,
+        hint: str = "",
+        *,
+        unsupported: bool = False,
+        of_host: bool = True,
     ) -> None:
         """Note what is wrong; compiling goes on, so that all of it is told at once."""
-        self.out.faults.append((subject, Fault(path, message, hint, unsupported)))
+        self.out.faults.append((subject, Fault(path, message, hint, unsupported, of_host)))
 
     def is_ignored(self, row: Row) -> bool:
         """Whether a row is about a link that the document wants left alone."""
@@ -113,6 +120,10 @@ class _Desk(Struct):
                 if is_given(veth := interface.part("veth")) and is_given(veth.peer)
             }
         return self.seen_peers
+
+    def is_absent(self, name: str) -> bool:
+        """Whether the document itself takes a link away."""
+        return name in self.named and self.named[name][1].state == "absent"
 
     def will_be(self, name: str) -> bool:
         """Whether a link of this name will be there."""
@@ -152,6 +163,7 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
                 ("interfaces", desk.named[misfit.name][0], "mtu"),
                 misfit.message,
                 misfit.hint,
+                of_host=not misfit.said,
             )
     for bridge, base, names in joined(desk.out.rows.values(), host):
         text = f"warning: {bridge} joins VLANs of {base} into one network: {', '.join(names)}"
@@ -257,7 +269,7 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
         desk.fault(name, (*path, "mac-address"), message, "leave it out, or use another fail_over_mac")
     for fault in kind.check(config, name, host):
         where = (*path, kind.section, *fault.path) if fault.path else path
-        desk.fault(name, where, fault.message, fault.hint, unsupported=fault.unsupported)
+        desk.out.faults.append((name, structs.replace(fault, path=where)))
     attrs |= kind.settings(config, name, host)
     desk.add(Row(("link", name), attrs), path)
     for row in kind.rows(config, name, host):
@@ -352,7 +364,8 @@ def _links_together(desk: _Desk) -> None:
         elif key[0] == "link" and (base := row.attrs.get("base-iface")) and not desk.will_be(base):
             section = desk.named[row.name][1].section if row.name in desk.named else ""
             where = (*path, section, "base-iface") if section else path
-            desk.fault(row.name, where, f"{row.name} rests on {base}, which is not there", _there(desk))
+            message = f"{row.name} rests on {base}, which is not there"
+            desk.fault(row.name, where, message, _there(desk), of_host=not desk.is_absent(base))
 
 
 def _check_port(desk: _Desk, row: Row, path: Path) -> None:

@@ -28,11 +28,12 @@ IPV6_MIN_MTU = 1280
 
 
 class Misfit(Struct, frozen=True):
-    """An MTU that cannot be: whose, why and what to do."""
+    """An MTU that cannot be: whose, why and what to do, and whether the document alone says so."""
 
     name: str
     message: str
     hint: str
+    said: bool = False
 
 
 def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfit]:
@@ -64,7 +65,9 @@ def _beyond_base(name: str, mtu: int, future: _Future) -> Misfit | None:
     if not base or mtu <= (most := future.mtu(base)):
         return None
     hint = f"give {base} an mtu of {mtu} too, or {name} at most {most}"
-    return Misfit(name, f"mtu {mtu} is more than {base}'s MTU {most}", hint)
+    row = future.want.get(("link", base))
+    said = row is not None and row.attrs.get("mtu") is not None
+    return Misfit(name, f"mtu {mtu} is more than {base}'s MTU {most}", hint, said)
 
 
 class _Future:

@@ -187,6 +187,8 @@ def _add_hop(hops: list[Hop], hop: Hop, *, weighted: bool) -> None:
 
 def _is_sound(route: Route, index: int, will_be: Callable[[str], bool], fault: Fault) -> bool:
     name = str(route.next_hop_interface) if is_given(route.next_hop_interface) else ""
+    if not is_given(route.destination):
+        return False  # the document's own rules tell
     if name and not will_be(name):
         path = ("routes", "config", index, "next-hop-interface")
         fault(name, path, f"the route to {route.destination} leaves by {name}, which is not there", "")

@@ -6,6 +6,8 @@ send, and dumps that decode only what is read.
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -45,6 +47,13 @@ def attr(number: int, data: bytes) -> bytes:
     """Pack one attribute, padded to four bytes."""
     size = 4 + len(data)
     return ATTR.pack(size, number) + data + bytes(-size & 3)
+
+
+def address(family: int, data: bytes) -> str:
+    """Return an address in the spelling that a document's addresses are brought to."""
+    text = socket.inet_ntop(family, data)
+    # The C library writes ::ffff:192.0.2.1 where Python, by its version, writes ::ffff:c000:201.
+    return str(ipaddress.ip_address(text)) if "." in text and ":" in text else text
 
 
 def nest(number: int, *parts: bytes) -> bytes:

@@ -15,6 +15,7 @@ from nncp.document.read import by_place, read_together
 from nncp.document.source import load
 from nncp.document.unsupported import unsupported
 from nncp.errors import Error, ErrorKind, raise_all
+from nncp.host import Host
 from nncp.journal import STATE_DIR
 from nncp.kinds.tap import TAP
 from nncp.known import KINDS
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nncp.document.together import Partly
-    from nncp.host import Host, Op, Row
+    from nncp.host import Op, Row
 
 
 WRITTEN = {name: kind for name, kind in KINDS.by_type.items() if name != TAP.type}
@@ -100,9 +101,11 @@ class Desired:
         return error
 
 
-def faults(found: Partly, compiled: Compiled) -> Iterator[Error]:
+def faults(found: Partly, compiled: Compiled, *, on_any_host: bool = False) -> Iterator[Error]:
     """Yield what is wrong with documents given a host, but for what their own errors explain."""
     for subject, fault in compiled.faults:
+        if on_any_host and fault.of_host:
+            continue
         error = found.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
         error.kind = ErrorKind.UNSUPPORTED if fault.unsupported else error.kind
         if not found.tells_of(error):
@@ -245,6 +248,8 @@ def formatted(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             errors.append(error)
         else:
             errors += [*found.errors, *(error for part in found.parts for error in unsupported(part))]
+            compiled = compile_state(found.state, found.interfaces, Host(), KINDS)
+            errors += faults(found, compiled, on_any_host=True)
     raise_all(by_place(errors))
     for name, nodes in files:
         yield name, "---\n".join(dump(node.value) for node in nodes)

@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, Union
 
 from msgspec import UNSET, UnsetType
 
+LONGEST_NAME = 15  # IFNAMSIZ less the final zero, in bytes
+LONGEST_ALIAS = 255  # IFALIASZ less the final zero, in bytes
+
 T = TypeVar("T")
 Maybe: TypeAlias = Union[T, UnsetType, None]  # noqa: UP007  (a TypeVar cannot be subscribed in `T | None`)
 """A property that may be left out (as it is now) or explicitly null (unset)."""
@@ -251,15 +254,112 @@ def _mac(text: str) -> str:
 
 
 def _network(text: str) -> str:
-    return str(ipaddress.ip_network(text, strict=False))
+    return str(ipaddress.ip_network(_unscoped(text), strict=False))
 
 
 def _address(text: str) -> str:
-    return str(ipaddress.ip_address(text))
+    return str(ipaddress.ip_address(_unscoped(text)))
+
+
+def _unscoped(text: str) -> str:
+    if "%" in text:  # Python takes fe80::1%eth0 for an address, and the kernel has the link apart from it
+        raise ValueError
+    return text
+
+
+def _ethernet(text: str) -> str:
+    if len(text) > len("02:00:00:00:00:01"):
+        raise ValueError
+    return _mac(text)
+
+
+def _ipv4_list(text: str) -> str:
+    """Return addresses separated by commas alone, none of them twice."""
+    found = [str(ipaddress.IPv4Address(word.strip())) for word in text.split(",") if text.strip()]
+    if len(set(found)) < len(found) or not {"0.0.0.0", "255.255.255.255"}.isdisjoint(found):  # noqa: S104
+        raise ValueError
+    return ",".join(found)
+
+
+def _group_address(text: str) -> str:
+    address = _ethernet(text)
+    if address[:-1] != "01:80:c2:00:00:0" or address[-1] in "123":
+        raise ValueError
+    return address
+
+
+def why_no_name(text: str) -> str:
+    """Return why the kernel takes a text for no name of a link, or "" (net/core/dev.c, dev_valid_name)."""
+    size = len(text.encode())
+    if not 0 < size <= LONGEST_NAME:
+        return f"must have 1 to {LONGEST_NAME} bytes, not {size}" if text else "must not be empty"
+    if text in {".", ".."} or any(sign in "/:%\0" or sign.isspace() for sign in text):
+        return "must be free of '/', ':', '%' and white space, and neither '.' nor '..'"
+    if text in {"all", "default"}:  # net/ipv4/devinet.c, sysctl_dev_name_is_allowed
+        return "must be neither all nor default: these are the kernel's words for every interface"
+    return ""
+
+
+def _link_name(text: str) -> str:
+    if why_no_name(text):
+        raise ValueError
+    return text
+
+
+def _alias(text: str) -> str:
+    if "\0" in text or len(text.encode()) > LONGEST_ALIAS:
+        raise ValueError
+    return text
 
 
 class MacAddress(Form, form="mac", means="a MAC address like 02:00:00:12:34:56", read=_mac):
     """A hardware address, in lower case."""
+
+    __slots__ = ()
+
+
+class EthernetAddress(
+    Form, form="ethernet-address", means="a MAC address like 02:00:00:12:34:56", read=_ethernet
+):
+    """A hardware address of six bytes, in lower case."""
+
+    __slots__ = ()
+
+
+class GroupAddress(
+    Form,
+    form="group-address",
+    means="01:80:c2:00:00:00, or one that ends in 4 to f",
+    read=_group_address,
+):
+    """Where BPDUs are sent to: a reserved address that is not another protocol's (br_is_group_addr)."""
+
+    __slots__ = ()
+
+
+class LinkName(
+    Form,
+    form="link-name",
+    means=f"a name of 1 to {LONGEST_NAME} bytes without '/', ':', '%' and white space",
+    read=_link_name,
+):
+    """A name that a link can have."""
+
+    __slots__ = ()
+
+
+class Alias(
+    Form, form="alias", means=f"text of at most {LONGEST_ALIAS} bytes, none of them zero", read=_alias
+):
+    """What an administrator says of a link (`ip link set dev eth1 alias`)."""
+
+    __slots__ = ()
+
+
+class Ipv4List(
+    Form, form="ipv4-list", means="IPv4 addresses of hosts, separated by commas, each once", read=_ipv4_list
+):
+    """Several IPv4 addresses, or none."""
 
     __slots__ = ()
 
@@ -273,7 +373,7 @@ class Ipv4Address(
 
 
 class Ipv6Address(
-    Form, form="ipv6", means="an IPv6 address", read=lambda text: str(ipaddress.IPv6Address(text))
+    Form, form="ipv6", means="an IPv6 address", read=lambda text: str(ipaddress.IPv6Address(_unscoped(text)))
 ):
     """An IPv6 address, in RFC 5952's spelling."""
 
@@ -300,7 +400,10 @@ class IpNetworkOrNone(
     __slots__ = ()
 
 
-FORMS: tuple[type[Form], ...] = (MacAddress, Ipv4Address, Ipv6Address, IpAddress, IpNetwork, IpNetworkOrNone)
+FORMS: tuple[type[Form], ...] = (
+    *(MacAddress, EthernetAddress, GroupAddress, LinkName, Alias, Ipv4List),
+    *(Ipv4Address, Ipv6Address, IpAddress, IpNetwork, IpNetworkOrNone),
+)
 """The forms whose JSON Schema `format` needs a checker."""
 
 
@@ -338,6 +441,10 @@ class U32(LaxInt, ge=0, le=2**32 - 1):
 
 class U64(LaxInt, ge=0, le=2**64 - 1):
     """A number of eight bytes."""
+
+
+class Natural(LaxInt, ge=0, le=2**31 - 1):
+    """A number that the kernel keeps with a sign, and takes from 0 up."""
 
 
 class Positive(LaxInt, ge=1, le=2**31 - 1):

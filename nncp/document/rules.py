@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from msgspec import Struct
 
 from nncp.document.complaints import shown
-from nncp.document.lax import given
+from nncp.document.lax import given, why_no_name
 from nncp.document.port_vlan import PortVlan
 from nncp.document.source import Step
 from nncp.document.state import Interface, Route, RouteRule
@@ -27,7 +27,7 @@ Steps: TypeAlias = tuple[Step, ...]
 ByName: TypeAlias = "Mapping[str, tuple[int, Interface]]"
 """Each interface with its number."""
 
-LONGEST_NAME = 15  # IFNAMSIZ less the final zero, in bytes
+NO_MAC = "00:00:00:00:00:00"
 LEAST_IPV6_MTU = 1280  # RFC 8200, section 5
 SHOWN_FOR_NONE = ("lo", "0.0.0.0", "::")  # noqa: S104  (what nmstate shows as the hop of a blackhole)
 
@@ -48,6 +48,7 @@ def rules(found: Partly) -> Iterator[Error]:
     for at, interface in interfaces.items():
         yield from _port_vlans(found, at, interface)
         yield from _mtu(found, at, interface)
+        yield from _mac(found, at, interface)
     routes, rules = given(state.routes), given(state.route_rules)
     for at, route in enumerate((routes and given(routes.config)) or ()):
         yield from _route(found, ("routes", "config", at), route)
@@ -63,7 +64,7 @@ def _names(found: Partly) -> Iterator[Error]:
     first: dict[tuple[str, str], int] = {}
     for at, interface in found.interfaces.items():
         name, path = interface.name, ("interfaces", at, "name")
-        why = bad_name(name) if interface.scope == "link" else ""
+        why = why_no_name(name) if interface.scope == "link" else ""
         if why:
             yield found.error(f"name {why}, got {shown(name)}", *path)
         known = first.setdefault((interface.scope, name), at)
@@ -73,24 +74,6 @@ def _names(found: Partly) -> Iterator[Error]:
             yield found.error(
                 f"interface {name} is in the document twice, first on line {line}", *path, hint=hint
             )
-
-
-def bad_name(name: str) -> str:
-    """Return why the kernel refuses a name, or "".
-
-    It wants what dev_valid_name() says, makes another name of one with % (net/core/dev.c, dev_alloc_name),
-    and has all and default for its own in net.ipv4.conf (net/ipv4/devinet.c, sysctl_dev_name_is_allowed).
-    """
-    size = len(name.encode())
-    if not 0 < size <= LONGEST_NAME:
-        return f"must have 1 to {LONGEST_NAME} bytes, not {size}" if name else "must not be empty"
-    if name in {".", ".."} or any(sign in "/:" or sign.isspace() for sign in name):
-        return "must be free of '/', ':' and white space, and neither '.' nor '..'"
-    if "%" in name:
-        return "must be free of '%', of which the kernel makes a number"
-    if name in {"all", "default"}:
-        return "must be neither all nor default: these are the kernel's words for every interface"
-    return ""
 
 
 # --- ports and controllers
@@ -204,6 +187,17 @@ def _mtu(found: Partly, at: int, interface: Interface) -> Iterator[Error]:
     if mtu is not None and mtu < LEAST_IPV6_MTU and ipv6 is not None and given(ipv6.enabled):
         message = f"mtu must be at least {LEAST_IPV6_MTU} while ipv6 is enabled, got {mtu}"
         yield found.error(message, "interfaces", at, "mtu")
+
+
+def _mac(found: Partly, at: int, interface: Interface) -> Iterator[Error]:
+    """Yield a MAC address that no link of the type can have (is_valid_ether_addr)."""
+    mac, path = given(interface.mac_address), ("interfaces", at, "mac-address")
+    if mac is None or interface.type in {"loopback", "infiniband"} or interface.state in {"absent", "ignore"}:
+        return
+    if len(mac) > len(NO_MAC):
+        yield found.error(f"mac-address must have 6 bytes, got '{mac}'", *path)
+    elif int(mac[:2], 16) & 1 or mac == NO_MAC:
+        yield found.error(f"mac-address must be that of one card, got '{mac}'", *path)
 
 
 # --- routes and rules

@@ -47,7 +47,8 @@ def schema_of(kinds: Mapping[str, Documented]) -> dict[str, Any]:
         "if": _has("state", "absent"),
         "else": {"allOf": by_type} if by_type else True,
     }
-    del defs["Interface"]
+    if Interface not in forms.values():
+        del defs["Interface"]
     return {"$schema": DIALECT, "title": "nmstate document", **refs[0], "$defs": defs}
 
 

@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from nncp.document.lax import (
     U8,
     U32,
+    Alias,
     IpAddress,
     IpNetwork,
     IpNetworkOrNone,
@@ -199,7 +200,7 @@ class Interface(Section, frozen=True):
     name: str
     type: Maybe[str] = UNSET
     state: Maybe[InterfaceState] = UNSET
-    description: Maybe[str] = UNSET
+    description: Maybe[Alias] = UNSET
     profile_name: Maybe[str] = UNSET  # NetworkManager's; the kernel has no profiles
     identifier: Maybe[Identifier] = UNSET
     mac_address: Maybe[MacAddress] = UNSET

@@ -34,6 +34,9 @@ Event: TypeAlias = Any
 # How many values aliases may stand for in one stream; a document that needs more writes them out.
 ALIASED = 100_000
 
+# How many lists and mappings may stand in each other: the deepest property of a document is the ninth.
+DEEPEST = 64
+
 NO_KEY: Any = object()
 CORE = "tag:yaml.org,2002:"
 INT = re.compile(r"[-+]?[0-9]{1,4000}")  # int() refuses more digits than 4300
@@ -162,6 +165,8 @@ class Reader:
             raise ComposerError(None, None, "a list or a mapping cannot be a key", event.start_mark)
         else:
             top.value[top.key] = value
+        if len(self._open) == DEEPEST:
+            self._find(event, f"more than {DEEPEST} lists and mappings stand in each other")
         self._open.append(top)
         self._top = _Open(value, anchor=event.anchor, before=self._seen - 1)
 

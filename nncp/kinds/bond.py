@@ -10,12 +10,14 @@ from msgspec import UNSET, field
 from nncp.document.lax import (
     U8,
     U16,
-    U32,
+    EthernetAddress,
+    Ipv4List,
     LaxBool,
     LaxEnum,
     LaxInt,
-    MacAddress,
     Maybe,
+    Natural,
+    Positive,
 )
 from nncp.document.section import Section
 from nncp.host import Attrs, Cost, Host, Row, Value
@@ -52,6 +54,8 @@ LACP_RATE = {"slow": 0, "fast": 1}
 AD_SELECT = {"stable": 0, "bandwidth": 1, "count": 2}
 LACP_ACTIVE = {"off": 0, "on": 1}
 IFLA_BOND_MODE, IFLA_BOND_FAIL_OVER_MAC = 1, 13
+MIIMON = 100
+"""Milliseconds: what the kernel falls back to where a mode needs it (bond_main.c, bond_check_params)."""
 LACP = frozenset({"802.3ad"})
 NO_ARP_MONITOR = frozenset({"802.3ad", "balance-tlb", "balance-alb"})
 ARP_MONITOR = frozenset(MODES) - NO_ARP_MONITOR
@@ -187,41 +191,57 @@ class PortPriority(LaxInt, ge=-(2**31), le=2**31 - 1):
     """A port's weight when the active one is chosen; the highest wins."""
 
 
+class SystemPriority(LaxInt, ge=1, le=2**16 - 1):
+    """Which partner decides; the lowest (bond_ad_actor_sys_prio_tbl)."""
+
+
+class PortKey(LaxInt, ge=0, le=1023):
+    """The upper ten bits of a port's key (bond_ad_user_port_key_tbl)."""
+
+
+class MissedMax(LaxInt, ge=1, le=255):
+    """After so many ARP probes without an answer a port is down (bond_missed_max_tbl)."""
+
+
+class NotifyDelay(LaxInt, ge=0, le=300_000):
+    """Milliseconds between two notices to the peers (bond_peer_notif_delay_tbl)."""
+
+
 class BondOptions(Section, frozen=True, rename=None):
     """The options, by the names that the kernel documents (Documentation/networking/bonding.rst)."""
 
     aliases: ClassVar[Mapping[str, str]] = {"num_unsol_na": "num_grat_arp", "balance_slb_": "balance_slb"}
 
-    ad_actor_sys_prio: Maybe[U16] = UNSET
-    ad_actor_system: Maybe[MacAddress] = UNSET
+    ad_actor_sys_prio: Maybe[SystemPriority] = UNSET
+    ad_actor_system: Maybe[EthernetAddress] = UNSET
     ad_select: Maybe[AdSelect] = UNSET
-    ad_user_port_key: Maybe[U16] = UNSET
+    ad_user_port_key: Maybe[PortKey] = UNSET
     all_slaves_active: Maybe[AllPortsActive] = UNSET
     arp_all_targets: Maybe[ArpAllTargets] = UNSET
-    arp_interval: Maybe[U32] = UNSET
-    arp_ip_target: Maybe[str] = UNSET
-    arp_missed_max: Maybe[U8] = UNSET
+    arp_interval: Maybe[Natural] = UNSET
+    arp_ip_target: Maybe[Ipv4List] = UNSET
+    arp_missed_max: Maybe[MissedMax] = UNSET
     arp_validate: Maybe[ArpValidate] = UNSET
     balance_slb: Maybe[LaxBool] = (
         UNSET  # NetworkManager's, by nft rules of its own: no option of the kernel's
     )
     balance_slb_: Maybe[LaxBool] = field(default=UNSET, name="balance-slb")
-    downdelay: Maybe[U32] = UNSET
+    downdelay: Maybe[Natural] = UNSET
     fail_over_mac: Maybe[FailOverMac] = UNSET
     lacp_active: Maybe[LacpActive] = UNSET
     lacp_rate: Maybe[LacpRate] = UNSET
-    lp_interval: Maybe[U32] = UNSET
-    miimon: Maybe[U32] = UNSET
-    min_links: Maybe[U32] = UNSET
+    lp_interval: Maybe[Positive] = UNSET
+    miimon: Maybe[Natural] = UNSET
+    min_links: Maybe[Natural] = UNSET
     num_grat_arp: Maybe[U8] = UNSET
     num_unsol_na: Maybe[U8] = UNSET
-    packets_per_slave: Maybe[U32] = UNSET
-    peer_notif_delay: Maybe[U32] = UNSET
+    packets_per_slave: Maybe[U16] = UNSET
+    peer_notif_delay: Maybe[NotifyDelay] = UNSET
     primary: Maybe[str] = UNSET
     primary_reselect: Maybe[PrimaryReselect] = UNSET
-    resend_igmp: Maybe[U32] = UNSET
+    resend_igmp: Maybe[U8] = UNSET
     tlb_dynamic_lb: Maybe[LaxBool] = UNSET
-    updelay: Maybe[U32] = UNSET
+    updelay: Maybe[Natural] = UNSET
     use_carrier: Maybe[LaxBool] = UNSET
     xmit_hash_policy: Maybe[XmitHashPolicy] = UNSET
 
@@ -275,9 +295,7 @@ def _settings(bond: BondConfig, name: str, host: Host) -> Mapping[str, Value]:
         mode = str(attrs.get("mode", host.attr("link", name, name="mode")))
         return {**{word: value for word, value in DEFAULTS.items() if _is_known(word, mode)}, **attrs}
     if ("link", name) not in host and not {"miimon", "arp_interval"} & attrs.keys():
-        attrs["miimon"] = (
-            100  # what the kernel falls back to for these modes (bond_main.c, bond_check_params)
-        )
+        attrs["miimon"] = MIIMON
     return attrs
 
 
@@ -295,14 +313,15 @@ def _rows(bond: BondConfig, name: str, host: Host) -> Iterator[Row]:
 
 
 def _check(bond: BondConfig, name: str, host: Host) -> Iterator[Fault]:
+    if host.attr("link", name, name="type") != "bond":
+        host = Host()  # what is there is another link, and goes
     mode = bond.mode if is_given(bond.mode) else host.attr("link", name, name="mode")
+    options = flat(bond.options)
     if mode is None:
         hint = f"use one of {', '.join(MODES)}"
-        yield Fault((), f"link-aggregation.mode is missing: {name} does not exist yet", hint)
-        return
-    options = flat(bond.options)
+        yield Fault((), f"link-aggregation.mode is missing: {name} does not exist yet", hint, of_host=True)
     for attr in ATTRS:
-        if attr.name in options and attr.only and mode not in attr.only:
+        if mode is not None and attr.name in options and attr.only and mode not in attr.only:
             known = ", ".join(sorted(attr.only))
             yield Fault(
                 ("options", attr.name),
@@ -313,8 +332,10 @@ def _check(bond: BondConfig, name: str, host: Host) -> Iterator[Fault]:
         yield Fault(
             ("options", "arp_interval"), "miimon and arp_interval exclude each other", "set one of them to 0"
         )
-    if options.get("ad_actor_system", "").startswith("01:00:5e"):
+    if int(options.get("ad_actor_system", "00")[:2], 16) & 1:
         yield Fault(("options", "ad_actor_system"), "ad_actor_system must not be a multicast address")
+    yield from _check_delays(options, name, host)
+    yield from _check_primary(bond, options, name, host)
     yield from _check_ports(bond)
 
 
@@ -334,6 +355,37 @@ def _macs(bond: BondConfig, name: str, host: Host) -> frozenset[str] | None:
         if mac
     }
     return frozenset(found)
+
+
+def _check_delays(options: Mapping[str, Value], name: str, host: Host) -> Iterator[Fault]:
+    """Yield delays that are no multiples of miimon: the kernel rounds them down (_bond_option_delay_set)."""
+    every = options.get("miimon", host.attr("link", name, name="miimon"))
+    if every is None and ("link", name) not in host and not options.get("arp_interval"):
+        every = MIIMON
+    for word in ("updelay", "downdelay", "peer_notif_delay"):
+        delay = options.get(word)
+        if delay and every == 0:
+            message = f"{word} needs miimon, which watches the links"
+            yield Fault(("options", word), message, f"miimon: {MIIMON}", of_host="miimon" not in options)
+        elif delay and every and delay % every:
+            message = f"{word} must be a multiple of miimon, {every}, got {delay}"
+            hint = f"use {delay - delay % every} or {delay - delay % every + every}"
+            yield Fault(("options", word), message, hint, of_host="miimon" not in options)
+
+
+def _check_primary(bond: BondConfig, options: Mapping[str, Value], name: str, host: Host) -> Iterator[Fault]:
+    primary = options.get("primary")
+    listed = _port_names(bond)
+    if primary and primary not in (ports_of(name, host) if listed is None else listed):
+        message = f"primary {primary} is no port of {name}"
+        yield Fault(("options", "primary"), message, "list it under port", of_host=listed is None)
+
+
+def _port_names(bond: BondConfig) -> list[str] | None:
+    """Return the ports that a document lists, None when it lists none."""
+    if isinstance(bond.port, tuple):
+        return list(bond.port)
+    return [port.name for port in bond.ports_config] if isinstance(bond.ports_config, tuple) else None
 
 
 def _check_ports(bond: BondConfig) -> Iterator[Fault]:

@@ -20,17 +20,25 @@ if TYPE_CHECKING:
 class Codec(Struct, frozen=True):
     """`pack` and `unpack` are inverses over the values that the kernel reports.
 
-    `combine`, where there is one, merges two packed values of the same attribute (flag words).
+    `combine`, where there is one, merges two packed values of the same attribute (flag words). `words` are
+    all values of a codec that has few, `bounds` the least and the most of one that has numbers.
     """
 
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Any]
     combine: Callable[[bytes, bytes], bytes] | None = None
+    words: tuple[Any, ...] = ()
+    bounds: tuple[int, int] | None = None
 
 
 def _number(code: str) -> Codec:
     form = struct.Struct(code)
-    return Codec(pack=lambda value: form.pack(int(value)), unpack=lambda data: form.unpack_from(data)[0])
+    bits, least = 8 * form.size, -(2 ** (8 * form.size - 1)) if code[1].islower() else 0
+    return Codec(
+        pack=lambda value: form.pack(int(value)),
+        unpack=lambda data: form.unpack_from(data)[0],
+        bounds=(least, least + 2**bits - 1),
+    )
 
 
 U8 = _number("=B")
@@ -51,10 +59,11 @@ ALIAS = Codec(pack=lambda value: str(value).encode(), unpack=TEXT.unpack)
 MAC = Codec(pack=lambda value: bytes.fromhex(value.replace(":", "")), unpack=lambda data: data.hex(":"))
 RAW = Codec(pack=bytes.fromhex, unpack=lambda data: data.hex())
 """Bytes that are nobody's business here, in hexadecimal."""
-BOOL8 = Codec(pack=lambda value: bytes([bool(value)]), unpack=lambda data: data[0] != 0)
+BOOL8 = Codec(pack=lambda value: bytes([bool(value)]), unpack=lambda data: data[0] != 0, words=(False, True))
 BOOL32 = Codec(
     pack=lambda value: struct.pack("=I", bool(value)),
     unpack=lambda data: struct.unpack_from("=I", data)[0] != 0,
+    words=(False, True),
 )
 
 
@@ -66,13 +75,20 @@ def enum(names: Mapping[str, int], number: Codec = U8) -> Codec:
         value = number.unpack(data)
         return words.get(value, str(value))
 
-    return Codec(pack=lambda name: number.pack(names[name] if name in names else int(name)), unpack=unpack)
+    return Codec(
+        pack=lambda name: number.pack(names[name] if name in names else int(name)),
+        unpack=unpack,
+        words=tuple(names),
+    )
 
 
 def scaled(number: Codec, unit: int) -> Codec:
     """Code a whole number of units, each worth `unit` of the kernel's own (USER_HZ is 100 a second)."""
+    least, most = number.bounds or (0, 0)
     return Codec(
-        pack=lambda value: number.pack(value * unit), unpack=lambda data: number.unpack(data) // unit
+        pack=lambda value: number.pack(value * unit),
+        unpack=lambda data: number.unpack(data) // unit,
+        bounds=(least // unit, most // unit),
     )
 
 
@@ -89,6 +105,7 @@ def bits(names: Mapping[Any, int], mask: int) -> Codec:
         pack=lambda name: pair.pack(names[name], mask),
         unpack=lambda data: words.get(pair.unpack_from(data)[0] & mask),
         combine=combine,
+        words=tuple(names),
     )
 
 
@@ -97,6 +114,7 @@ def bit16(flag: int, *, inverse: bool = False) -> Codec:
     return Codec(
         pack=lambda value: struct.pack("=H", flag if bool(value) != inverse else 0),
         unpack=lambda data: bool(struct.unpack_from("=H", data)[0] & flag) != inverse,
+        words=(False, True),
     )
 
 

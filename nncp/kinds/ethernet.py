@@ -21,7 +21,7 @@ def _settings(config: EthernetConfig, name: str, host: Host) -> Mapping[str, Val
 def _check(config: Any, name: str, host: Host) -> Iterator[Fault]:  # noqa: ARG001  (a Kind's shape)
     if ("link", name) not in host:
         found = ", ".join(sorted(row.name for row in host.table("link") if row.name != "lo")) or "none but lo"
-        yield Fault((), f"there is no interface {name}", f"this host has {found}")
+        yield Fault((), f"there is no interface {name}", f"this host has {found}", of_host=True)
 
 
 ETHERNET = Kind(

@@ -106,13 +106,15 @@ def _nothing(*_: Any) -> tuple[()]:
 class Fault(Struct, frozen=True):
     """What is wrong with a section, given the host: where in the section, a sentence and a hint.
 
-    `unsupported` says that the document is sound and nncp is what lacks something.
+    `unsupported` says that the document is sound and nncp is what lacks something; `of_host` that another
+    host may be fine with it.
     """
 
     path: tuple[str | int, ...]
     message: str
     hint: str = ""
     unsupported: bool = False
+    of_host: bool = False
 
 
 class Kind(Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from msgspec import UNSET
 
 from nncp.document import lax
-from nncp.document.lax import LaxBool, LaxEnum, LaxInt, MacAddress, Maybe, Query, VlanProtocol
+from nncp.document.lax import GroupAddress, LaxBool, LaxEnum, LaxInt, Maybe, Query, VlanProtocol
 from nncp.document.port_vlan import PortVlan
 from nncp.document.section import Section
 from nncp.host import Attrs, Host, Row, Value
@@ -85,6 +85,7 @@ PORT_ATTRS = (
     Attr("multicast-max-groups", 42, U32),
     Attr("neigh-vlan-suppress", 43, BOOL8),
     Attr("backup-nexthop", 44, U32),
+    Attr("neigh-forward-gratuitous", 45, BOOL8),
 )
 
 DEFAULT_PVID = 1
@@ -100,6 +101,18 @@ class MaxAge(LaxInt, ge=6, le=40):
 
 class ForwardDelay(LaxInt, ge=2, le=30, hint="the standard wants 4 to 30 s; Linux takes 2"):
     """Seconds that a port listens, and again learns, before it forwards."""
+
+
+class AgeingTime(LaxInt, ge=0, le=(2**32 - 1) // USER_HZ):
+    """Seconds, which the kernel is told in hundredths, in four bytes."""
+
+
+class Hundredths(LaxInt, ge=0, le=2**32 - 1):
+    """Hundredths of a second, which the kernel can turn into its own ticks and back."""
+
+
+class QueryInterval(LaxInt, ge=USER_HZ, le=86_400 * USER_HZ):
+    """Hundredths of a second, from one second to a day (br_multicast_set_query_intvl)."""
 
 
 class PortPriority(LaxInt, ge=0, le=63):
@@ -138,23 +151,23 @@ class BridgeOptions(Section, frozen=True):
     stp: Maybe[Stp] = UNSET
     gc_timer: Query = UNSET
     hello_timer: Query = UNSET
-    group_addr: Maybe[MacAddress] = UNSET
+    group_addr: Maybe[GroupAddress] = UNSET
     group_forward_mask: Maybe[lax.U16] = UNSET
     group_fwd_mask: Maybe[lax.U16] = UNSET
     hash_max: Maybe[lax.U32] = UNSET
-    mac_ageing_time: Maybe[lax.U32] = UNSET
+    mac_ageing_time: Maybe[AgeingTime] = UNSET
     multicast_last_member_count: Maybe[lax.U32] = UNSET
-    multicast_last_member_interval: Maybe[lax.U64] = UNSET
-    multicast_membership_interval: Maybe[lax.U64] = UNSET
+    multicast_last_member_interval: Maybe[Hundredths] = UNSET
+    multicast_membership_interval: Maybe[Hundredths] = UNSET
     multicast_querier: Maybe[LaxBool] = UNSET
-    multicast_querier_interval: Maybe[lax.U64] = UNSET
-    multicast_query_interval: Maybe[lax.U64] = UNSET
-    multicast_query_response_interval: Maybe[lax.U64] = UNSET
+    multicast_querier_interval: Maybe[Hundredths] = UNSET
+    multicast_query_interval: Maybe[QueryInterval] = UNSET
+    multicast_query_response_interval: Maybe[Hundredths] = UNSET
     multicast_query_use_ifaddr: Maybe[LaxBool] = UNSET
     multicast_router: Maybe[MulticastRouter] = UNSET
     multicast_snooping: Maybe[LaxBool] = UNSET
     multicast_startup_query_count: Maybe[lax.U32] = UNSET
-    multicast_startup_query_interval: Maybe[lax.U64] = UNSET
+    multicast_startup_query_interval: Maybe[QueryInterval] = UNSET
     vlan_protocol: Maybe[VlanProtocol] = UNSET
     vlan_default_pvid: Maybe[Pvid] = UNSET
 
@@ -291,7 +304,7 @@ def _check(bridge: BridgeConfig, name: str, host: Host) -> Iterator[Fault]:
     )
     if pvid not in {None, DEFAULT_PVID} and not filters:
         message = "vlan-default-pvid has no effect while no port has a vlan"
-        yield Fault(("options", "vlan-default-pvid"), message, "give a port its vlan")
+        yield Fault(("options", "vlan-default-pvid"), message, "give a port its vlan", of_host=True)
 
 
 def _show(host: Host, name: str) -> Mapping[str, Any]:

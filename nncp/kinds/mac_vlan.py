@@ -56,20 +56,26 @@ class MacVlanConfig(Section, frozen=True):
 
 
 def _check(section: MacVlanConfig, name: str, host: Host) -> Iterator[Fault]:
-    if ("link", name) not in host:
+    have = host.attr("link", name, name="type") == "mac-vlan"
+    if not have:
         if not is_given(section.base_iface):
             yield Fault(
                 (),
                 f"mac-vlan.base-iface is missing: {name} does not exist yet",
                 "name the interface below it",
+                of_host=True,
             )
         if not is_given(section.mode):
             yield Fault(
-                (), f"mac-vlan.mode is missing: {name} does not exist yet", f"use one of {', '.join(MODES)}"
+                (),
+                f"mac-vlan.mode is missing: {name} does not exist yet",
+                f"use one of {', '.join(MODES)}",
+                of_host=True,
             )
-    mode = section.mode if is_given(section.mode) else host.attr("link", name, name="mode")
+    mode = section.mode if is_given(section.mode) else host.attr("link", name, name="mode") if have else None
     if section.promiscuous is False and mode != "passthru":
-        yield Fault(("promiscuous",), "promiscuous: false is possible in mode passthru only")
+        message = "promiscuous: false is possible in mode passthru only"
+        yield Fault(("promiscuous",), message, of_host=not is_given(section.mode))
 
 
 def _show(host: Host, name: str) -> Mapping[str, Any]:

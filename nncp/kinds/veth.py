@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from nncp.document.lax import Maybe
+from nncp.document.lax import LinkName, Maybe
 from nncp.document.section import Section
 from nncp.host import Host, Row
 from nncp.kinds.card import AS_IT_IS, EthernetConfig
@@ -28,7 +28,7 @@ class VethConfig(Section, frozen=True, forbid_unknown_fields=False):
         peer: veth1.ep
     """
 
-    peer: Maybe[str] = UNSET
+    peer: Maybe[LinkName] = UNSET
 
 
 def _rows(veth: VethConfig, name: str, host: Host) -> Iterator[Row]:
@@ -39,11 +39,12 @@ def _rows(veth: VethConfig, name: str, host: Host) -> Iterator[Row]:
 
 
 def _check(veth: VethConfig, name: str, host: Host) -> Iterator[Fault]:
-    if ("link", name) not in host and not is_given(veth.peer):
+    if host.attr("link", name, name="type") not in {"veth", "ethernet"} and not is_given(veth.peer):
         yield Fault(
             (),
             f"veth.peer is missing: {name} does not exist yet",
             "name the other end, as in `veth: {peer: veth1.ep}`",
+            of_host=True,
         )
 
 

@@ -65,15 +65,21 @@ def _rows(vlan: VlanConfig, name: str, host: Host) -> Iterator[Row]:
 
 
 def _check(vlan: VlanConfig, name: str, host: Host) -> Iterator[Fault]:
-    if ("link", name) in host:
+    if host.attr("link", name, name="type") == "vlan":
         return
     if not is_given(vlan.base_iface):
         yield Fault(
-            (), f"vlan.base-iface is missing: {name} does not exist yet", "name the interface below it"
+            (),
+            f"vlan.base-iface is missing: {name} does not exist yet",
+            "name the interface below it",
+            of_host=True,
         )
     if not is_given(vlan.id):
         yield Fault(
-            (), f"vlan.id is missing: {name} does not exist yet", "give it the VLAN's number, 1 to 4094"
+            (),
+            f"vlan.id is missing: {name} does not exist yet",
+            "give it the VLAN's number, 1 to 4094",
+            of_host=True,
         )
 
 

@@ -179,7 +179,7 @@ def start(
 def _keeper(order: Mapping[str, object], *, folder: Path, keep: list[int]) -> subprocess.Popen[bytes]:
     with (folder / "keeper.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "nncp.lab.keeper", json.dumps(order)],
+            [sys.executable, "-P", "-m", "nncp.lab.keeper", json.dumps(order)],
             env={**os.environ, "PYTHONPATH": _import_path()},
             pass_fds=keep,
             stdin=subprocess.DEVNULL,
@@ -215,7 +215,11 @@ def _new_folder(folder: Path | None, *, name: str) -> Path:
 
 def _import_path() -> str:
     """Return where the keeper finds this package: where it was found here."""
-    return os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]))
+    # Nothing from a folder that depends on where the command was started.
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(
+        [str(Path(__file__).parents[2]), *(path for path in given if Path(path).is_absolute())]
+    )
 
 
 def _answer(said: int, keeper: subprocess.Popen[bytes], folder: Path) -> str:

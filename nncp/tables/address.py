@@ -29,6 +29,7 @@ IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_
 )  # fmt: skip
 IFA_F_SECONDARY, IFA_F_TEMPORARY, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE = 1, 1, 0x100, 0x200
 IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL = 2, 3  # linux/if_addr.h
+SIZES = {socket.AF_INET: 4, socket.AF_INET6: 16}
 LINK_LOCAL = bytes.fromhex("fe80000000000000")
 FOREVER = 0xFFFFFFFF
 PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_REPLACE
@@ -51,10 +52,12 @@ def _read(dumps: Dumps) -> Iterator[Row]:
         family, prefix, flags, scope, index = wire.IFADDR.unpack_from(data)
         given = wire.table(data, wire.IFADDR.size)
         flags = struct.unpack("=I", given[IFA_FLAGS])[0] if IFA_FLAGS in given else flags
-        if index not in dumps.names or _is_advertised(family, given, flags):
+        if family not in SIZES or index not in dumps.names or _is_advertised(family, given, flags):
             continue
+        # inet_fill_ifaddr() leaves an address out that is all zeros: that of a peer, say.
+        given.setdefault(IFA_ADDRESS, bytes(SIZES[family]))
         name, local = dumps.names[index], given.get(IFA_LOCAL) or given[IFA_ADDRESS]
-        address = f"{socket.inet_ntop(family, local)}/{prefix}"
+        address = f"{wire.address(family, local)}/{prefix}"
         attrs = _attrs(family, given, flags, scope, name, dumps)
         if not is_kernels_own(("address", name, address), attrs):
             attrs["after"] = last.get((name, family), "")
@@ -78,9 +81,9 @@ def _attrs(
     attrs: dict[str, Any] = {"scope": scope}
     local, remote = given.get(IFA_LOCAL), given[IFA_ADDRESS]
     if local and local != remote:
-        attrs["peer-address"] = socket.inet_ntop(family, remote)
+        attrs["peer-address"] = wire.address(family, remote)
     if family == socket.AF_INET:
-        attrs["broadcast"] = socket.inet_ntop(family, given[IFA_BROADCAST]) if IFA_BROADCAST in given else ""
+        attrs["broadcast"] = wire.address(family, given[IFA_BROADCAST]) if IFA_BROADCAST in given else ""
         label = text(given.get(IFA_LABEL, b""))
         if label and label != name:
             attrs["label"] = label

@@ -92,7 +92,10 @@ def decode(given: Mapping[int, bytes], attrs: Iterable[Attr], into: dict[str, An
     for attr in attrs:
         data = given.get(attr.number)
         if data:
-            into[attr.name] = attr.codec.unpack(data)
+            try:
+                into[attr.name] = attr.codec.unpack(data)
+            except (struct.error, IndexError):
+                continue  # shorter than what it is named for: another kernel's, or a module's of its own
         elif attr.unset is not None:
             into[attr.name] = attr.unset
 

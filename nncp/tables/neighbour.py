@@ -47,7 +47,7 @@ def _row(data: bytes, look: Look) -> Row | None:
     lasts = state & NUD_PERMANENT or flags & NTF_PROXY
     if family not in FAMILIES or not lasts or NDA_DST not in given or index not in look.names:
         return None
-    address = socket.inet_ntop(family, given[NDA_DST])
+    address = wire.address(family, given[NDA_DST])
     further = ("proxy",) if flags & NTF_PROXY else ()
     sent = tuple((number, value.hex()) for number, value in given.items() if number in SENT_BACK)
     attrs = {"head": (family, state, flags, kind), "sent": sent}

@@ -92,13 +92,13 @@ def _number(data: bytes) -> int:
 
 
 def _network(family: int, data: bytes | None, size: int) -> str:
-    return f"{socket.inet_ntop(family, data or bytes(4 if family == socket.AF_INET else 16))}/{size}"
+    return f"{wire.address(family, data or bytes(4 if family == socket.AF_INET else 16))}/{size}"
 
 
 def _rest(family: int, given: Mapping[int, bytes]) -> dict[str, Any]:
     attrs: dict[str, Any] = {}
     if RTA_PREFSRC in given:
-        attrs["source"] = socket.inet_ntop(family, given[RTA_PREFSRC])
+        attrs["source"] = wire.address(family, given[RTA_PREFSRC])
     attrs |= _metrics(given.get(RTA_METRICS, b""))
     if RTA_NH_ID in given:
         attrs["nexthop-id"] = _number(given[RTA_NH_ID])
@@ -148,10 +148,10 @@ def _hop(
 ) -> Hop:
     via = ""
     if RTA_GATEWAY in given:
-        via = socket.inet_ntop(family, given[RTA_GATEWAY])
+        via = wire.address(family, given[RTA_GATEWAY])
     elif RTA_VIA in given:  # struct rtvia: a gateway of another family
         other = int(struct.unpack_from("=H", given[RTA_VIA])[0])
-        via = socket.inet_ntop(other, given[RTA_VIA][2:])
+        via = wire.address(other, given[RTA_VIA][2:])
     rest = b"".join(_again(number, given[number]) for number in OF_A_HOP if number in given).hex()
     hop = (names.get(index, ""), via, hops + 1, bool(flags & RTNH_F_ONLINK))
     return (*hop, rest) if rest else hop

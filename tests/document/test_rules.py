@@ -24,13 +24,13 @@ def found(read: Read, text: str) -> list[tuple[str, str, int]]:
     [
         ("averyverylongnam", "must have 1 to 15 bytes, not 16"),
         ("grössegrösse12", "must have 1 to 15 bytes, not 16"),
-        ("a/b", "must be free of '/', ':' and white space, and neither '.' nor '..'"),
-        ("a b", "must be free of '/', ':' and white space, and neither '.' nor '..'"),
-        ("a:b", "must be free of '/', ':' and white space, and neither '.' nor '..'"),
-        ("v%d", "must be free of '%', of which the kernel makes a number"),
+        ("a/b", "must be free of '/', ':', '%' and white space, and neither '.' nor '..'"),
+        ("a b", "must be free of '/', ':', '%' and white space, and neither '.' nor '..'"),
+        ("a:b", "must be free of '/', ':', '%' and white space, and neither '.' nor '..'"),
+        ("..", "must be free of '/', ':', '%' and white space, and neither '.' nor '..'"),
+        ("v%d", "must be free of '/', ':', '%' and white space, and neither '.' nor '..'"),
         ("all", "must be neither all nor default: these are the kernel's words for every interface"),
         ("default", "must be neither all nor default: these are the kernel's words for every interface"),
-        ("..", "must be free of '/', ':' and white space, and neither '.' nor '..'"),
         ("", "must not be empty"),
     ],
 )

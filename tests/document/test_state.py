@@ -151,7 +151,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9.]{0,13}", fullmatch=True)
 ADDRESSES = st.ip_addresses(v=6).map(lambda ip: {"ip": str(ip), "prefix-length": 64})
 BASE = {
     "mtu": WHOLE | st.none(),
-    "description": st.text(max_size=9),
+    "description": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9),
     "state": st.sampled_from(["up", "down", "ignore"]),
     "ipv4": st.fixed_dictionaries({}, optional={"enabled": st.just(False), "dhcp": FLAG}),
     "ipv6": st.fixed_dictionaries({}, optional={"dhcp": FLAG, "address": st.lists(ADDRESSES, max_size=2)}),
