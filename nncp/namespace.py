@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nncp import sysctl
 from nncp.host import Host, Op, Row
 from nncp.netlink.carry import Carrier
-from nncp.netlink.others import losing, mentioned, with_others
+from nncp.netlink.others import losing, mentioned, sources, with_others
 from nncp.netlink.snapshot import indexes, snapshot
 from nncp.netlink.taken import with_mentioned, with_taken
 from nncp.plan import plan
@@ -49,7 +49,7 @@ class Namespace:
     def foresee(self, now: Host, want: Sequence[Row], *, undoing: bool = False) -> tuple[Host, list[Op]]:
         """Return `now` with the others' routes that a plan would take along, and the plan to `want`."""
         ops = plan(now, want, self.kinds, undoing=undoing)
-        whole = with_others(self.channel, now, losing(now, ops))
+        whole = with_others(self.channel, now, losing(now, ops), sources(now, ops))
         whole = with_taken(self.channel, whole, ops, self.kinds)
         return whole, ops if whole is now else plan(whole, want, self.kinds, undoing=undoing)
 

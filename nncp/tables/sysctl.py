@@ -90,6 +90,7 @@ SYSCTL = Table(
     write=_write,
     needs=_needs,
     about=False,
+    links=lambda key, _: (link for link in (sysctl_link(key[1]),) if link),
     sentence=lambda op: f"set {op.key[1]} to {op.attrs.get('value')}",
     what=lambda key, attrs: _told(key[1], attrs["value"]),
     changed=lambda op: _told(op.key[1], op.attrs["value"], op.old.get("value")),

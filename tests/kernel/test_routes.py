@@ -217,6 +217,24 @@ def test_routes_of_routing_daemons_come_back_where_all_their_hops_stand(
     assert ns.differs(before) == {}
 
 
+def test_daemons_routes_that_go_with_their_source_or_with_ipv6_come_back(
+    ns: Namespace, run: Callable[..., str]
+) -> None:
+    ns.batch("addr add 192.0.2.5/24 dev eth1", "addr add 203.0.113.6/32 dev lo")
+    ns.batch("route add 10.2.0.0/16 via 192.0.2.1 src 203.0.113.6 proto bgp")
+    ns.batch("-6 route add 2001:db8:7::/48 via fe80::9 dev eth2 proto bird")
+    before = ns.settled()
+    loopback = {"name": "lo", "type": "loopback", "ipv4": ipv4("203.0.113.9/32")}
+    assert "takes 1 route of bgp with it" in run("plan", loopback)
+    run("apply", loopback)
+    assert routes(ns) == []
+    run("rollback")
+    assert ns.differs(before) == {}
+    run("apply", {"name": "eth2", "ipv6": {"enabled": False}})
+    run("rollback")
+    assert ns.differs(before) == {}
+
+
 def test_a_route_that_a_daemon_has_put_there_is_not_replaced(ns: Namespace, run: Callable[..., str]) -> None:
     ns.batch("addr add 192.0.2.5/24 dev eth1")
     ns.batch(
