@@ -23,10 +23,13 @@ Vids = tuple[tuple[int, int, str], ...]
 def carried(want: Mapping[Key, Row], host: Host) -> Iterator[Row]:
     """Yield the VLANs of each bridge itself that wanted rows are about, where they are to change."""
     links = _links(want, host)
+    over: dict[str, list[str]] = {}
+    for name, link in links.items():
+        over.setdefault(str(link.get("base-iface")), []).append(name)
     for bridge in sorted(_bridges(want, links, host)):
         have = _own(bridge, links, host)
         ids = ids_of(have)
-        above = {str(name): link for name, link in links.items() if _is_above(link, bridge, links)}
+        above = {name: links[name] for name in over.get(bridge, ()) if _is_above(links[name], bridge, links)}
         asked = {link["id"] for name, link in above.items() if _counts(name, bridge, want, links, host)}
         needed = {link["id"] for link in above.values()}
         ours = {vid for owner, vid in host.carried if owner == bridge} & ids

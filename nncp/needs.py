@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
+from nncp.host import Key
 from nncp.kinds.kind import Tie
 from nncp.tables.table import references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nncp.host import Key
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Rows
 
@@ -54,22 +56,36 @@ def lives_on(key: Key, rows: Rows, kinds: Kinds) -> Iterable[Key]:
     return kinds.tables[key[0]].lives_on(key, rows[key])
 
 
-def closure(roots: Iterable[Key], rows: Rows, kinds: Kinds) -> set[Key]:
-    """Return `roots` and everything of `rows` that goes with them."""
+class Dependents(Struct, frozen=True):
+    """What needs each row, or what rows uphold together, and which rows uphold that."""
+
+    needed_by: dict[Key, list[Key]]
+    upheld: dict[Key, list[Key]]
+
+    @classmethod
+    def of(cls, rows: Rows, kinds: Kinds) -> Dependents:
+        """Look at each of `rows` once."""
+        needed_by: dict[Key, list[Key]] = {}
+        for key in rows:
+            for need in (*needs(key, rows, kinds), *lives_on(key, rows, kinds)):
+                needed_by.setdefault(need, []).append(key)
+        return cls(needed_by, upheld(rows, kinds))
+
+
+def closure(roots: Iterable[Key], rows: Rows, kinds: Kinds, dependents: Dependents | None = None) -> set[Key]:
+    """Return `roots` and everything of `rows` that goes with them; `dependents` are those of `rows`."""
     gone = {key for key in roots if key in rows}
     if not gone:
         return gone
-    needed_by: dict[Key, list[Key]] = {}
-    for key in rows:
-        for need in (*needs(key, rows, kinds), *lives_on(key, rows, kinds)):
-            needed_by.setdefault(need, []).append(key)
-    left = {shared: len(keys) for shared, keys in upheld(rows, kinds).items()}
+    found_by = dependents or Dependents.of(rows, kinds)
+    needed_by = found_by.needed_by
+    left: dict[Key, int] = {}
     todo = list(gone)
     while todo:
         key = todo.pop()
         found = {*needed_by.get(key, ()), *companions(key, rows, kinds)}
         for shared in kinds.tables[key[0]].upholds(key):
-            left[shared] -= 1
+            left[shared] = left.get(shared, len(found_by.upheld[shared])) - 1
             if not left[shared]:
                 found.update(needed_by.get(shared, ()))
         found -= gone

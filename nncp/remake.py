@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncp.errors import Error, ErrorKind
-from nncp.needs import closure
+from nncp.needs import Dependents, closure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -29,10 +29,11 @@ def irreplaceable(
     if not reasons:
         return
     told: set[Key] = set()
+    dependents = Dependents.of(rows, kinds)
     for root in roots:
         if root in want and want[root].final:
             continue
-        found = (closure([root], rows, kinds) & reasons.keys()) - told
+        found = (closure([root], rows, kinds, dependents) & reasons.keys()) - told
         told |= found
         yield from (_error(key, root, reasons[key], rows, kinds) for key in sorted(found))
 

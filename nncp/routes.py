@@ -71,7 +71,8 @@ def route_rows(
 class _Book(Struct):
     """What becomes of each route: its hops, which entry decided, and what that entry says besides.
 
-    `alike` holds the keys that one destination, table and metric have; `new` those whose hops are all new.
+    `alike` holds the keys that one destination, table and metric have, `known` the host's hops, each with the
+    family, and `rows` its routes by destination.
     """
 
     host: Host
@@ -80,14 +81,18 @@ class _Book(Struct):
     alike: dict[Key, list[Key]]
     origin: dict[Key, int | None]
     attrs: dict[Key, dict[str, Any]]
+    known: set[Hop]
+    rows: dict[str, list[Row]]
 
 
 def _opened(host: Host, leaving: Leaving) -> _Book:
     """Return the book of the host's routes, without the hops through links that lose their addresses."""
-    book = _Book(host, leaving, {}, {}, {}, {})
+    book = _Book(host, leaving, {}, {}, {}, {}, set(), {})
     for row in host.table("route"):
         hops = list(row.attrs.get("nexthops", ()))
         book.alike.setdefault(row.key[:5], []).append(row.key)
+        book.known.update((row.key[1], *hop[:2]) for hop in hops)
+        book.rows.setdefault(row.key[3], []).append(row)
         book.hops[row.key] = hops
         protocol = row.attrs.get("protocol", RTPROT_STATIC)
         if protocol in OF_THE_LINK and (
@@ -119,7 +124,7 @@ def _scope(key: Key, hops: Iterable[Hop]) -> int:
 
 
 def _take_away(book: _Book, route: Route, index: int) -> None:
-    for row in _matching(route, book.host):
+    for row in _matching(route, book):
         book.hops[row.key] = [hop for hop in book.hops[row.key] if not _matches_hop(route, hop)]
         book.origin[row.key] = index
 
@@ -221,12 +226,7 @@ def _check_gateways(
 
 def _stays(book: _Book, family: str, hop: Hop) -> bool:
     """Whether a gateway is one already, and its link keeps what it was reached by."""
-    return not book.leaving.any_of(hop[0], family) and any(
-        known[:2] == hop[:2]
-        for row in book.host.table("route")
-        if row.key[1] == family
-        for known in row.attrs.get("nexthops", ())
-    )
+    return not book.leaving.any_of(hop[0], family) and (family, *hop[:2]) in book.known
 
 
 def _as_it_will_be(book: _Book, wanted: Mapping[Key, Row]) -> Iterator[tuple[Key, Mapping[str, Any]]]:
@@ -257,19 +257,19 @@ def _hop(route: Route) -> Hop:
     return (str(route.next_hop_interface), "" if via in NO_HOP else via, weight, False)
 
 
-def _matching(route: Route, host: Host) -> Iterator[Row]:
+def _matching(route: Route, book: _Book) -> Iterator[Row]:
     """Yield the host's routes that have every property that an absent entry names.
 
     Only what an administrator put there: a routing daemon's or a DHCP client's routes are theirs to remove.
     """
-    for row in host.table("route"):
-        _, _, table, network, metric, *_ = row.key
+    named = is_given(route.destination)
+    for row in book.rows.get(str(route.destination), ()) if named else book.host.table("route"):
+        _, _, table, _, metric, *_ = row.key
         hops = row.attrs.get("nexthops", ())
         kind = row.attrs.get("type", "unicast")
         if (
             row.attrs.get("protocol", RTPROT_STATIC) in CONFIG_PROTOCOLS
             and kind in SHOWN_TYPES
-            and (not is_given(route.destination) or str(route.destination) == network)
             and (not is_given(route.table_id) or not route.table_id or str(route.table_id) == table)
             and (not isinstance(route.metric, int) or route.metric < 0 or str(int(route.metric)) == metric)
             and (not is_given(route.route_type) or route.route_type == kind)
