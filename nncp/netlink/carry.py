@@ -13,13 +13,13 @@ from nncp import sysctl
 from nncp.errors import Error, ErrorKind
 from nncp.netlink import tap
 from nncp.netlink.channel import Channel, Refusal
-from nncp.netlink.indexes import Indexes
+from nncp.netlink.indexes import Gone, Indexes
 from nncp.netlink.usable import until_usable
 from nncp.tables.sysctl import sysctl_link
 from nncp.tables.table import Sysctl, Tap, Usable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nncp.host import Op
     from nncp.tables.kinds import Kinds
@@ -170,8 +170,13 @@ class Carrier:
                 self._write(write)
                 written(op)
 
-    def _writes(self, op: Op) -> Iterable[Write]:
-        return self.kinds.tables[op.key[0]].write(op, self.indexes)
+    def _writes(self, op: Op) -> Iterator[Write]:
+        try:
+            yield from self.kinds.tables[op.key[0]].write(op, self.indexes)
+        except Gone as gone:
+            # Somebody has taken it away between two looks at the host.
+            refusal = Refusal(errno.ENODEV, f"there is no interface {gone.args[0]} any more", 0)
+            raise Refused(op, refusal, self.kinds) from gone
 
     def _flush(self, written: Callable[[Op], None]) -> None:
         queue, self.queue = self.queue, []

@@ -21,6 +21,10 @@ LOWEST, HIGHEST = 1 << 24, (1 << 31) - 1
 _DRAW = random.SystemRandom()
 
 
+class Gone(KeyError):
+    """There is no link of this name."""
+
+
 class Indexes:
     """Names to indexes, kept up to date with what is encoded.
 
@@ -47,7 +51,10 @@ class Indexes:
 
     def __getitem__(self, name: str) -> int:
         """Return a link's index; KeyError when there is none of that name."""
-        return self._indexes[name]
+        try:
+            return self._indexes[name]
+        except KeyError:
+            raise Gone(name) from None
 
     def new(self, name: str, former: int | None = None) -> int:
         """Return the index that a new link is to get: its former one, or one that is nobody's."""
@@ -58,7 +65,8 @@ class Indexes:
 
     def forget(self, name: str) -> int:
         """Return the index of a link that goes."""
-        index = self._indexes.pop(name)
+        index = self[name]
+        del self._indexes[name]
         self._taken.discard(index)
         return index
 
