@@ -214,7 +214,7 @@ class Guard:
 
 
 def _spawned(line: int, lock: int, state_dir: Path, silence: float) -> int:
-    """Start the program by its path, with signals blocked until it ignores them; return its id."""
+    """Start the program by its path, with the signals blocked that would stop it; return its id."""
     folder = Path(supervisor.__file__).resolve().parent.parent
     path = [str(Path(entry).absolute()) for entry in (str(folder), *sys.path) if entry]
     argv = [sys.executable, "-I", "-S", supervisor.__file__, str(state_dir), str(silence), *path]

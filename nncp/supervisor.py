@@ -12,11 +12,9 @@ READY once it can undo, GO to the writer once it can end it, and when it has und
 
 from __future__ import annotations
 
-import contextlib
+import _socket  # socket.py imports enum, selectors and collections: a third of this program's start
 import os
 import select
-import signal
-import socket
 import sys
 import time
 
@@ -30,6 +28,8 @@ MOST = 60.0
 """No silence is stretched further than so many times: see nncp.pace."""
 QUIET_WORK = 0.07
 """Seconds that the work of `_slowness` takes on a quiet machine."""
+DESCRIPTOR = 4
+"""Bytes of one (unix(7), SCM_RIGHTS)."""
 PIECE = 1 << 14
 """Bytes of a report in one message."""
 
@@ -37,7 +37,7 @@ PIECE = 1 << 14
 class Watch:
     """What has been heard."""
 
-    def __init__(self, line: socket.socket, silence: float) -> None:
+    def __init__(self, line: _socket.socket, silence: float) -> None:
         self.line = line
         self.silence = silence
         self.pidfds: dict[bytes, int] = {}
@@ -65,10 +65,10 @@ class Watch:
 
     def _hear(self) -> bytes:
         """Return COMMIT, UNDO, PULSE for anything else, or b"" for the end of file."""
-        word, descriptors, _, _ = socket.recv_fds(self.line, 16, 1)
+        word, given, _, _ = self.line.recvmsg(16, _socket.CMSG_SPACE(DESCRIPTOR))
         self.heard = time.monotonic()
-        if descriptors:
-            self.pidfds[word] = descriptors[0]
+        if given:
+            self.pidfds[word] = int.from_bytes(given[0][2][:DESCRIPTOR], sys.byteorder)
         if word == WRITER:
             self.tell(GO)
         return word if word in {b"", COMMIT, UNDO} else PULSE
@@ -83,6 +83,8 @@ class Watch:
         writer = self.pidfds.get(WRITER)
         if writer is None:
             return
+        import signal  # noqa: PLC0415
+
         try:
             signal.pidfd_send_signal(writer, signal.SIGKILL)
         except ProcessLookupError:
@@ -91,9 +93,11 @@ class Watch:
 
     def tell(self, data: bytes) -> None:
         """Send it, if somebody still listens."""
-        with contextlib.suppress(OSError):
+        try:
             for start in range(0, len(data), PIECE):
                 self.line.send(data[start : start + PIECE])
+        except OSError:
+            pass
 
 
 def _slowness() -> float:
@@ -127,8 +131,10 @@ def close_all_but(*kept: int) -> None:
     """Close every descriptor of this process but those."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (nothing is imported before it is wanted)
         if int(name) not in kept:
-            with contextlib.suppress(OSError):  # the one by which the folder was read
+            try:  # noqa: SIM105  (contextlib is not imported before it is wanted, either)
                 os.close(int(name))
+            except OSError:  # the one by which the folder was read
+                pass
 
 
 def _can_undo(path: list[str]) -> bool:
@@ -139,16 +145,13 @@ def _can_undo(path: list[str]) -> bool:
 
 
 def main() -> int:
-    """Watch over one apply."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    """Watch over one apply; the signals that would stop it are blocked by whoever starts it."""
     os.setsid()
     close_all_but(0, 1, 2, SOCKET, LOCK)
     os.chdir("/")
     if not _can_undo(sys.argv[3:]):
         return 1
-    watch = Watch(socket.socket(fileno=SOCKET), float(sys.argv[2]))
+    watch = Watch(_socket.socket(fileno=SOCKET), float(sys.argv[2]))
     watch.tell(READY)
     why = watch.wait()
     if not why:
