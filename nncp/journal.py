@@ -93,7 +93,8 @@ class Journal:
             descriptor = folder.open("lock", os.O_RDWR | os.O_CREAT)
         try:
             _lock(descriptor, patience)
-            os.pwrite(descriptor, str(NAMESPACE.readlink()).encode(), 0)
+            with contextlib.suppress(OSError):  # only `sweep` wants it; a full disk is told where it matters
+                os.pwrite(descriptor, str(NAMESPACE.readlink()).encode(), 0)
             yield descriptor
         finally:
             os.close(descriptor)
