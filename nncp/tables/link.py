@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 ARPHRD_LOOPBACK = 772
 IFF_UP = 1
-HEARS_ALL = 0x300  # IFF_PROMISC, IFF_ALLMULTI
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 3, 5, 10, 18, 29, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 RTEXT_FILTER_SKIP_STATS = 8
@@ -225,10 +224,6 @@ def _write(op: Op, indexes: Indexes) -> Iterator[Write]:
         yield set_link(indexes[op.old["name"]], wire.attr(IFLA_IFNAME, name.encode() + b"\0"))
         indexes.rename(op.old["name"], name)
     elif op.verb == "remove":
-        if op.old.get("flags", 0) & HEARS_ALL:
-            # A VLAN that is deleted leaves its base promiscuous (net/8021q/vlan_dev.c, change_rx_flags).
-            head = wire.IFINFO.pack(0, 0, indexes[name], 0, HEARS_ALL)
-            yield wire.message(wire.RTM_NEWLINK, ACK, head)
         yield wire.message(wire.RTM_DELLINK, ACK, wire.IFINFO.pack(0, 0, indexes.forget(name), 0, 0))
     elif op.verb == "change":
         kind = indexes.kinds.by_type.get(op.type)
