@@ -455,7 +455,7 @@ EVERY_MAC_VLAN = {
         f"mac-vlan.{word}": Leaf(
             (False, True, "off"),
             lambda value, word=word: _mac_vlan(word, value, "passthru"),
-            lambda ns: not _flag("m", "nopromisc")(ns),
+            lambda ns: not _link("m", "linkinfo", "info_data", "nopromisc")(ns),
             lambda value: value is True,
         )
         for word in ("promiscuous", "accept-all-mac")

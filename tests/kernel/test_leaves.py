@@ -26,3 +26,4 @@ def test_what_a_document_says_is_seen_from_outside(
         run("apply", "-", document=document)
         assert leaf.look(host) == leaf.sees(value), f"{path}: {value!r}"
         assert run("diff", "-", document=document) == "", f"{path}: {value!r}"
+        run("rollback")  # each value is tried on the same host
