@@ -66,7 +66,10 @@ class Host:
 
     def vlans(self, name: str) -> list[dict[str, Any]]:
         found = self.ns.json("bridge", "-compressvlans", "-j", "vlan")
-        return next((entry["vlans"] for entry in found if entry["ifname"] == name), [])
+        vlans = next((entry["vlans"] for entry in found if entry["ifname"] == name), [])
+        return [
+            {**vlan, "flags": vlan.get("flags", [])} for vlan in vlans
+        ]  # of none, some versions say nothing
 
     def filters(self, bridge: str) -> bool:
         (link,) = self.ns.json("ip", "-d", "-j", "link", "show", bridge)

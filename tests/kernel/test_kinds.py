@@ -207,10 +207,11 @@ def test_routes_static_multipath_and_typed(apply: Any, ns: Namespace) -> None:
 def test_a_refusal_of_the_kernel_names_the_line_and_undoes_the_rest(ns: Namespace, tmp_path: Path) -> None:
     ns.batch(*CARDS)
     before = ns.settled()
-    text = "interfaces:\n- name: d0\n  type: dummy\n- name: eth0\n  mac-address: 01:00:00:00:00:01\n"
+    vlan = "type: vlan\n  vlan: {base-iface: eth0, id: 5}"
+    text = f"interfaces:\n- name: d0\n  {vlan}\n- name: again\n  {vlan}\n"
     done = nncp(ns, "apply", "-", "--state-dir", str(tmp_path), document=text, code=75)
-    assert "--> <stdin>:4:3  interfaces[1]  (eth0)" in done.stderr
-    assert "Cannot assign requested address" in done.stderr
+    assert "--> <stdin>:5:3  interfaces[1]  (again)" in done.stderr
+    assert "VLAN device already exists" in done.stderr
     assert ns.differs(before) == {}
 
 

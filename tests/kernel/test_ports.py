@@ -78,8 +78,8 @@ def test_what_a_rollback_restores_includes_what_was_listed(host: Namespace, run:
 def test_what_was_listed_is_forgotten_when_the_apply_fails(host: Namespace, apply: Any) -> None:
     apply(bridge("br1"))
     host.batch("link set eth2 master br1")
-    refused = {"name": "eth3", "type": "ethernet", "mac-address": "01:00:00:00:00:01"}
-    apply(bridge("br1", "eth2"), refused, code=75)
+    refused = [{"name": f"v{n}", "type": "vlan", "vlan": {"base-iface": "eth3", "id": 5}} for n in (1, 2)]
+    apply(bridge("br1", "eth2"), *refused, code=75)
     apply(bridge("br1"))
     assert ports(host, "br1") == {"eth2"}
 
