@@ -588,7 +588,7 @@ EVERY_ROUTE = {
         (0, 50, 70000),
         lambda value: _route(**{"table-id": value}),
         _routes("table"),
-        lambda value: str(value) if value else None,
+        lambda value: str(value) if value else "main",
     ),
     "routes.config[].weight": Leaf(
         (1, 256),

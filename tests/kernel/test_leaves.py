@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nncp import netns, work
 from tests.leaves import SEEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     from outside import Namespace
 
@@ -17,13 +19,17 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.mark.parametrize("path", SEEN)
-def test_what_a_document_says_is_seen_from_outside(
-    host: Namespace, run: Callable[..., str], path: str
-) -> None:
+def test_what_a_document_says_is_seen_from_outside(host: Namespace, tmp_path: Path, path: str) -> None:
+    """In this process, for the sake of the many: what the command line adds is tried elsewhere."""
     leaf = SEEN[path]
     for value in leaf.values:
         document: Any = leaf.document(value)
-        run("apply", "-", document=document)
+        with netns.entered(host.path):
+            work.apply(work.documents([("leaf", json.dumps(document))]), tmp_path, None, "json")
         assert leaf.look(host) == leaf.sees(value), f"{path}: {value!r}"
-        assert run("diff", "-", document=document) == "", f"{path}: {value!r}"
-        run("rollback")  # each value is tried on the same host
+        with netns.entered(host.path):
+            told, changes = work.plan(
+                work.documents([("leaf", json.dumps(document))]), "table", state_dir=tmp_path
+            )
+            assert not changes, f"{path}: {value!r}: {told}"
+            work.rollback(tmp_path, "json")  # each value is tried on the same host
