@@ -159,13 +159,18 @@ def _rewrite(file: Path, text: str) -> None:
 
 
 def _stop_as_by_ctrl_c() -> None:
-    """Let SIGTERM and SIGHUP, which would end this process, raise what Ctrl-C does."""
+    """Let SIGTERM and SIGHUP raise what Ctrl-C does, where they would end this process.
+
+    Behind nohup(1) they do not.
+    """
+    from nncp.guard import STOPPING  # noqa: PLC0415
 
     def stop(number: int, _: object) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 def _texts(files: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -24,19 +24,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nncp.host import Host, Op, Row
-    from nncp.tables.kinds import Kinds
 
 PATIENCE = 30.0
 """Seconds of a quiet machine to wait for another apply in the same namespace: longer than one takes."""
 
 
-def snapshot(want: Iterable[Row] = (), *, state_dir: Path | None = None, kinds: Kinds = KINDS) -> Host:
+def snapshot(want: Iterable[Row] = (), *, state_dir: Path | None = None) -> Host:
     """Return the rows of the current network namespace, with the sysctls that `want` mentions.
 
     With a `state_dir`, what documents applied here have listed is known too.
     """
     with Channel() as channel:
-        host = Namespace(channel, kinds).snapshot(want)
+        host = Namespace(channel, KINDS).snapshot(want)
     return Journal(state_dir).listed().known_to(host) if state_dir else host
 
 
@@ -45,15 +44,15 @@ def with_sysctls(host: Host, want: Iterable[Row]) -> Host:
     return Namespace.with_sysctls(host, want)
 
 
-def plan_rows(now: Host, want: Iterable[Row], *, kinds: Kinds = KINDS) -> list[Op]:
+def plan_rows(now: Host, want: Iterable[Row]) -> list[Op]:
     """Return the writes between `now` and `want`; nothing is read or written."""
-    return plan(now, list(want), kinds)
+    return plan(now, list(want), KINDS)
 
 
-def foresee(now: Host, want: Iterable[Row], *, kinds: Kinds = KINDS) -> list[Op]:
+def foresee(now: Host, want: Iterable[Row]) -> list[Op]:
     """Return the writes between `now` and `want`, and what they take of routes that `now` leaves out."""
     with Channel() as channel:
-        return Namespace(channel, kinds).foresee(now, list(want))[1]
+        return Namespace(channel, KINDS).foresee(now, list(want))[1]
 
 
 def apply_rows(

@@ -6,12 +6,10 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-import outside
 import pytest
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
     from pathlib import Path
 
     from outside import Namespace
@@ -22,21 +20,11 @@ UNTAGGED = ["PVID", "Egress Untagged"]
 
 
 @pytest.fixture
-def far() -> Iterator[Namespace]:
-    """Yield the namespace at the other end of the host's cards."""
-    namespace = outside.make()
-    try:
-        yield namespace
-    finally:
-        outside.remove(namespace)
-
-
-@pytest.fixture
-def host(ns: Namespace, far: Namespace, tmp_path: Path) -> Host:
+def host(ns: Namespace, beyond: Namespace, tmp_path: Path) -> Host:
     for card in ("eth1", "eth2"):
-        ns.batch(f"link add {card} type veth peer name {card} netns {far.name}", f"link set {card} up")
-        far.batch(f"link set {card} up")
-    return Host(ns, far, tmp_path)
+        ns.batch(f"link add {card} type veth peer name {card} netns {beyond.name}", f"link set {card} up")
+        beyond.batch(f"link set {card} up")
+    return Host(ns, beyond, tmp_path)
 
 
 class Host:

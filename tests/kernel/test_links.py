@@ -7,12 +7,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-import outside
 import pytest
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
     from pathlib import Path
 
     from outside import Namespace
@@ -54,16 +52,6 @@ class Command:
 def nncp(ns: Namespace, tmp_path: Path) -> Command:
     ns.batch(*CARDS)
     return Command(ns, tmp_path)
-
-
-@pytest.fixture
-def other() -> Iterator[Namespace]:
-    """Yield a second namespace, where the other ends are."""
-    namespace = outside.make()
-    try:
-        yield namespace
-    finally:
-        outside.remove(namespace)
 
 
 def link(ns: Namespace, name: str) -> dict[str, Any]:
@@ -132,10 +120,10 @@ def test_everything_that_could_not_be_made_again_is_told_at_once(nncp: Command, 
     ],
 )
 def test_a_link_that_reaches_into_another_namespace_gets_no_other_type(
-    nncp: Command, ns: Namespace, other: Namespace, tmp_path: Path, made: str, where: str
+    nncp: Command, ns: Namespace, beyond: Namespace, tmp_path: Path, made: str, where: str
 ) -> None:
-    here = ns if "veth" in made else other
-    ns.batch(made.format(other.name))
+    here = ns if "veth" in made else beyond
+    ns.batch(made.format(beyond.name))
     before = here.settled()
     told = Command(here, tmp_path)("apply", {"name": "far", "type": "dummy", "state": "up"}, code=69)
     assert f"far would be deleted and could not be made again: its {where} is in another network" in told

@@ -100,8 +100,5 @@ def of_sysctl(path: str) -> Callable[[Namespace], Any]:
     return lambda ns: ns.run("sysctl", "-n", path).stdout.strip()
 
 
-# --- the documents
-
-
 def as_bit(value: Any) -> str:
     return "1" if value in {True, "yes", "on"} else "0"

@@ -166,3 +166,12 @@ def test_ctrl_c_while_a_command_is_still_starting_ends_it_without_a_word() -> No
 def test_what_would_move_a_terminals_cursor_is_escaped() -> None:
     told = render_error(Error("not \x1b[31m", subject="a\nb", hint="one\ntwo\x07", path="x\x9b"))
     assert told.splitlines() == ["error: not \\x1b[31m", "  --> x\\x9b  (a\\nb)", "  hint: one", "two\\x07"]
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM"])
+def test_an_apply_is_deaf_to_what_it_was_started_deaf_to(name: str) -> None:
+    """As behind nohup: a terminal that closes is no reason to undo."""
+    deaf = f"import signal; signal.signal(signal.{name}, signal.SIG_IGN)"
+    asked = f"cli._stop_as_by_ctrl_c(); print(signal.getsignal(signal.{name}) is signal.SIG_IGN)"
+    argv = [sys.executable, "-c", f"{deaf}; from nncp import cli; {asked}"]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT).stdout == "True\n"
