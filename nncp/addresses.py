@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.host import Host, Row
 from nncp.kinds.flat import is_given
-from nncp.tables.address import is_kernels_own, is_v6
+from nncp.tables.address import is_kernels_own, is_v6, local_of
 from nncp.tables.address_order import listed, moved_ipv4, moved_ipv6, primaries
 
 if TYPE_CHECKING:
@@ -82,9 +82,10 @@ def _static(name: str, entries: Iterable[Any], version: int, host: Host) -> Iter
     Link-local ones are shown and never wanted, as in nmstate: those of the kernel come from the MAC address,
     and those that somebody gave are left alone.
     """
-    told = {f"{entry.ip}/{entry.prefix_length}": entry for entry in entries if not _is_link_local(entry.ip)}
-    wanted = list(told)
+    listing = [entry for entry in entries if not _is_link_local(entry.ip)]
+    told = {f"{entry.ip}/{entry.prefix_length}": entry for entry in listing}
     standing = [a for a in _standing(name, version, host) if not _is_link_local(a.partition("/")[0])]
+    wanted = _with_peers([f"{entry.ip}/{entry.prefix_length}" for entry in listing], standing)
     if name == LOOPBACK and LOOPBACKS[version] in standing and LOOPBACKS[version] not in told:
         wanted.insert(0, LOOPBACKS[version])
     stays = set(wanted)
@@ -92,13 +93,30 @@ def _static(name: str, entries: Iterable[Any], version: int, host: Host) -> Iter
     order, moved, first = _order(standing, wanted, version)
     for place, address in enumerate(order):
         attrs: dict[str, Any] = {}
-        if address in told and not _is_leased(told[address]) and not _lasts(name, address, host):
+        entry = told.get(local_of(address))
+        if entry and not _is_leased(entry) and not _lasts(name, address, host):
             attrs["lasting"] = True
         if version == 4:
             attrs["secondary-to"] = first[address] if first[address] != address else ""
         if address in moved:
             attrs["after"] = order[place - 1] if place else ""
         yield Row(("address", name, address), attrs)
+
+
+def _with_peers(told: list[str], standing: list[str]) -> list[str]:
+    """Return what listed addresses are on a link: each with all of its peers, of which no document tells."""
+    alike: dict[str, list[str]] = {address: [] for address in told}
+    for address in standing:
+        alike.get(local_of(address), []).append(address)
+    left = {address: iter(found or [address]) for address, found in alike.items()}
+    wanted = [found for address in told if (found := next(left[address], ""))]
+    further = {address for found in left.values() for address in found}
+    before = 0
+    for address in standing if further else ():
+        if address in further:  # it stays where it is
+            wanted.insert(before, address)
+        before = wanted.index(address) + 1 if address in wanted else before
+    return wanted
 
 
 def _order(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nncp.tables.address import is_kernels_own, is_v6
+from nncp.tables.address import is_kernels_own, is_v6, local_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +73,7 @@ def _ip(addresses: Iterable[Row]) -> dict[str, Any]:
 
 
 def _entry(row: Row) -> dict[str, Any]:
-    ip, _, prefix = row.key[2].partition("/")
+    ip, _, prefix = local_of(row.key[2]).partition("/")
     entry: dict[str, Any] = {"ip": ip, "prefix-length": int(prefix)}
     if not row.attrs.get("lasting", True):
         lives = (("valid-life-time", "valid"), ("preferred-life-time", "preferred"))

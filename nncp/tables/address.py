@@ -1,6 +1,7 @@
 """Addresses: what `ip address` shows (struct ifaddrmsg; net/ipv4/devinet.c, net/ipv6/addrconf.c).
 
-Keys are ("address", name, "192.0.2.1/24"). Left out are those of router advertisements, which the kernel
+Keys are ("address", name, "192.0.2.1/24"), and "192.0.2.1/32 peer 192.0.2.2" for one with a peer: a link may
+have an IPv4 address once for each peer (__inet_insert_ifa), an IPv6 address only once. Left out are those of router advertisements, which the kernel
 makes and unmakes by itself; its own link-local addresses are marked. `after` is the address before this one
 in the kernel's list of the link and family, `lasting` that no lifetime ends.
 """
@@ -32,6 +33,7 @@ IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL = 2, 3  # linux/if_addr.h
 SIZES = {socket.AF_INET: 4, socket.AF_INET6: 16}
 LINK_LOCAL = bytes.fromhex("fe80000000000000")
 FOREVER = 0xFFFFFFFF
+PEER = " peer "
 PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_REPLACE
 
 
@@ -56,8 +58,7 @@ def _read(dumps: Dumps) -> Iterator[Row]:
             continue
         # inet_fill_ifaddr() leaves an address out that is all zeros: that of a peer, say.
         given.setdefault(IFA_ADDRESS, bytes(SIZES[family]))
-        name, local = dumps.names[index], given.get(IFA_LOCAL) or given[IFA_ADDRESS]
-        address = f"{wire.address(family, local)}/{prefix}"
+        name, address = dumps.names[index], _spelled(family, given, prefix)
         attrs = _attrs(family, given, flags, scope, name, dumps)
         if not is_kernels_own(("address", name, address), attrs):
             attrs["after"] = last.get((name, family), "")
@@ -67,6 +68,17 @@ def _read(dumps: Dumps) -> Iterator[Row]:
             first = primaries.setdefault(subnet, address)
             attrs["secondary-to"] = first if flags & IFA_F_SECONDARY else ""
         yield Row(("address", name, address), attrs)
+
+
+def _spelled(family: int, given: Mapping[int, bytes], prefix: int) -> str:
+    local, remote = given.get(IFA_LOCAL) or given[IFA_ADDRESS], given[IFA_ADDRESS]
+    peer = f"{PEER}{wire.address(family, remote)}" if family == socket.AF_INET and remote != local else ""
+    return f"{wire.address(family, local)}/{prefix}{peer}"
+
+
+def local_of(address: str) -> str:
+    """Return an address and its prefix length, as a document has it, without its peer."""
+    return address.partition(PEER)[0]
 
 
 def _is_advertised(family: int, given: Mapping[int, bytes], flags: int) -> bool:
@@ -150,7 +162,7 @@ def _turn(key: Key, _: Mapping[str, Any], number: int) -> tuple[Any, ...]:
 
 
 def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
-    interface = ipaddress.ip_interface(op.key[2])
+    interface = ipaddress.ip_interface(local_of(op.key[2]))
     attrs = op.old if op.verb == "remove" else op.attrs
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
     index = indexes[op.key[1]]

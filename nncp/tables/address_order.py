@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from nncp.tables.address import PEER
+
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
@@ -16,7 +18,14 @@ if TYPE_CHECKING:
 def primaries(wanted: Sequence[str]) -> dict[str, str]:
     """Return the primary address of each IPv4 address of a link: the first given of its subnet."""
     first: dict[object, str] = {}
-    return {address: first.setdefault(ipaddress.ip_interface(address).network, address) for address in wanted}
+    return {address: first.setdefault(_subnet(address), address) for address in wanted}
+
+
+def _subnet(address: str) -> object:
+    """Return the subnet of an address, which is its peer's where it has one (inet_ifa_match)."""
+    local, _, peer = address.partition(PEER)
+    size = local.partition("/")[2]
+    return ipaddress.ip_network(f"{peer}/{size}", strict=False) if peer else ipaddress.ip_interface(local).network
 
 
 def listed(wanted: Sequence[str]) -> list[str]:

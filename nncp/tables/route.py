@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp import wire
 from nncp.host import Row
+from nncp.tables.address import local_of
 from nncp.tables.rtmsg import FAMILIES, HOPLESS, cannot_be_made, pack, unpack
 from nncp.tables.table import SHARED, Table, Usable
 
@@ -119,14 +120,15 @@ class Reach:
         self._networks: dict[str, set[Any]] = {}
         for key, attrs in rows:
             if key[0] == "address" and not attrs.get("noprefixroute"):
-                self._add(key[1], attrs.get("peer-address") or key[2].partition("/")[0], key[2])
+                address, _, size = local_of(key[2]).partition("/")
+                self._add(key[1], attrs.get("peer-address") or address, size)
             elif key[0] == "route" and attrs.get("type", "unicast") == "unicast":
                 for hop in attrs.get("nexthops", ()):
                     if not hop[1]:
                         self._add(hop[0], *key[3].partition("/")[::2])
 
     def _add(self, link: str, address: str, size: str) -> None:
-        network = ipaddress.ip_network(f"{address}/{size.rpartition('/')[2]}", strict=False)
+        network = ipaddress.ip_network(f"{address}/{size}", strict=False)
         self._networks.setdefault(link, set()).add(network)
 
     def has(self, link: str, gateway: str) -> bool:

@@ -196,3 +196,30 @@ def test_a_thousand_addresses_of_one_subnet_are_read_in_one_pass(
     import sys
 
     assert ns.run(sys.executable, "-c", counted).stdout.split()[1] == "True"
+
+
+def test_an_address_with_several_peers_is_shown_kept_taken_away_and_brought_back(
+    ns: Namespace,
+    run: Callable[..., str],  # noqa: F811
+) -> None:
+    ns.batch(
+        "addr add 192.0.2.1 peer 198.51.100.2/32 dev eth1",
+        "addr add 203.0.113.5/24 dev eth1",
+        "addr add 192.0.2.1 peer 198.51.100.3/32 dev eth1",
+        "addr add 192.0.2.1/32 dev eth1",
+        "addr add 2001:db8::1 peer 2001:db8::2/128 dev eth1",
+        "route add 10.1.0.0/16 via 198.51.100.3 dev eth1",
+    )
+    before = ns.settled()
+    shown = nncp(ns, "show", "eth1").stdout
+    assert shown.count("ip: 192.0.2.1") == 3
+    assert nncp(ns, "plan", "-", document=shown).stdout == "No changes.\n"
+    for listed_as in (["192.0.2.1/32", "203.0.113.5/24"], ["203.0.113.5/24"], ["192.0.2.9/24"]):
+        had = ns.settled()
+        run("apply", {"name": "eth1", "ipv4": ipv4(*listed_as)})
+        assert listed(ns, "eth1").count("192.0.2.1") == (3 if "192.0.2.1/32" in listed_as else 0)
+        run("rollback")
+        assert ns.differs(had) == {}
+    run("apply", {"name": "eth1", "ipv4": {"enabled": False}, "ipv6": {"enabled": False}})
+    run("rollback")
+    assert ns.differs(before) == {}
