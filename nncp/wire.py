@@ -76,6 +76,11 @@ def unacknowledged(request: bytearray) -> None:
     request[6] &= ~NLM_F_ACK & 0xFF
 
 
+def takes_away(request: bytearray) -> bool:
+    """Whether a packed request deletes: of four types in a row the second does (NEW, DEL, GET, SET)."""
+    return int(HEADER.unpack_from(request)[1]) % 4 == 1
+
+
 def attrs(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield (number, value) of the attributes that follow `start`, flags of the number removed."""
     end = len(data)

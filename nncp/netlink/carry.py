@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from nncp import sysctl
+from nncp import sysctl, wire
 from nncp.errors import Error, ErrorKind
 from nncp.netlink import tap
 from nncp.netlink.channel import Channel, Refusal
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from nncp.tables.table import Write
 
 UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EAFNOSUPPORT, errno.ENODEV})
+GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
+"""How the kernel says that what is to go is not there: no link, route, neighbour or address."""
+NO_PORT = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
+"""The same of the VLANs of a link that has left its bridge (rtnl_bridge_dellink, br_dellink)."""
 TAKEN = frozenset({errno.EBUSY, errno.EEXIST})  # an index that has become another link's
 
 
@@ -174,6 +178,8 @@ class Carrier:
         try:
             yield from self.kinds.tables[op.key[0]].write(op, self.indexes)
         except Gone as gone:
+            if op.verb == "remove":
+                return  # with its link
             # Somebody has taken it away between two looks at the host.
             refusal = Refusal(errno.ENODEV, f"there is no interface {gone.args[0]} any more", 0)
             raise Refused(op, refusal, self.kinds) from gone
@@ -188,17 +194,17 @@ class Carrier:
         written: Callable[[Op], None],
         refused: Callable[[Error], None] | None,
     ) -> None:
-        def pass_over(refusal: Refusal) -> None:
-            assert refused
-            refused(Refused(queue[refusal.index][1], refusal, self.kinds))
+        def hear(refusal: Refusal) -> None:
+            request, op = queue[refusal.index]
+            if _is_gone(request, op, refusal):
+                written(op)
+            elif refused:
+                refused(Refused(op, refusal, self.kinds))
+            else:
+                raise Refused(op, refusal, self.kinds) from refusal
 
         requests = [request for request, _ in queue]
-        try:
-            self.channel.send(
-                requests, lambda index: written(queue[index][1]), pass_over if refused else None
-            )
-        except Refusal as refusal:
-            raise Refused(queue[refusal.index][1], refusal, self.kinds) from refusal
+        self.channel.send(requests, lambda index: written(queue[index][1]), hear)
 
     def _write(self, write: Sysctl | Tap) -> None:
         if isinstance(write, Tap):
@@ -222,6 +228,16 @@ class Carrier:
             kind=ErrorKind.FAILED,
             subject=name,
         )
+
+
+def _is_gone(request: bytearray, op: Op, refusal: Refusal) -> bool:
+    """Whether what a request takes away has gone already: somebody else was quicker, or its time was over.
+
+    Where something else is meant by it, the host differs afterwards from what is wanted, which is told.
+    """
+    if op.verb != "remove" and not wire.takes_away(request):
+        return False
+    return refusal.errno in GONE or (op.key[0] == "vlans" and refusal.errno in NO_PORT)
 
 
 def _opened(namespace: str, op: Op) -> int:

@@ -1,9 +1,10 @@
 """Addresses: what `ip address` shows (struct ifaddrmsg; net/ipv4/devinet.c, net/ipv6/addrconf.c).
 
 Keys are ("address", name, "192.0.2.1/24"), and "192.0.2.1/32 peer 192.0.2.2" for one with a peer: a link may
-have an IPv4 address once for each peer (__inet_insert_ifa), an IPv6 address only once. Left out are those of router advertisements, which the kernel
-makes and unmakes by itself; its own link-local addresses are marked. `after` is the address before this one
-in the kernel's list of the link and family, `lasting` that no lifetime ends.
+have an IPv4 address once for each peer (__inet_insert_ifa), an IPv6 address only once. Left out are those of
+router advertisements, which the kernel makes and unmakes by itself; its own link-local addresses are marked.
+`after` is the address before this one in the kernel's list of the link and family, `lasting` that no lifetime
+ends.
 """
 
 from __future__ import annotations

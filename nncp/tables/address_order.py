@@ -25,7 +25,11 @@ def _subnet(address: str) -> object:
     """Return the subnet of an address, which is its peer's where it has one (inet_ifa_match)."""
     local, _, peer = address.partition(PEER)
     size = local.partition("/")[2]
-    return ipaddress.ip_network(f"{peer}/{size}", strict=False) if peer else ipaddress.ip_interface(local).network
+    return (
+        ipaddress.ip_network(f"{peer}/{size}", strict=False)
+        if peer
+        else ipaddress.ip_interface(local).network
+    )
 
 
 def listed(wanted: Sequence[str]) -> list[str]:

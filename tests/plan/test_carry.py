@@ -18,7 +18,6 @@ HOP = {"nexthops": (("eth9", "192.0.2.1", 1, False),)}
     "op",
     [
         Op("change", ("link", "eth9"), {"mtu": 1400}, type="ethernet"),
-        Op("remove", ("link", "eth9"), type="dummy"),
         Op("create", ("port", "eth1"), {"controller": "eth9"}, type="linux-bridge"),
         Op("create", ("route", "ipv4", "254", "198.51.100.0/24", "0"), HOP),
     ],
