@@ -76,7 +76,7 @@ def main() -> None:
     # Ours is imported from compiled files, as it is wherever it is installed; an environment may forbid to
     # write them on the way.
     compileall.compile_dir(Path(__file__).parents[1] / "nncp", quiet=1)
-    nncp = (sys.executable, "-m", "nncp")
+    nncp = (str(Path(sys.executable).parent / "nncp"),)
     with tempfile.TemporaryDirectory() as folder:
         batch, wish = Path(folder) / "batch", Path(folder) / "wish.json"
         batch.write_text(lines(count))

@@ -68,9 +68,9 @@ def cli() -> None:
 @output("yaml", "json", "table")
 def show(names: tuple[str, ...], output: str) -> None:
     """Show the network state of this host, as a document that applies to nothing."""
-    from nncp import work  # noqa: PLC0415
+    from nncp import answers, work  # noqa: PLC0415
 
-    say(work.show(names, output), nl=False)
+    say(answers.state(work.show(names), output), nl=False)
 
 
 @cli.command()
@@ -81,11 +81,11 @@ def show(names: tuple[str, ...], output: str) -> None:
 @output("table", "json")
 def plan(files: tuple[str, ...], state_dir: Path, force: bool, exit_code: bool, output: str) -> int:
     """Show what `apply` would do; nothing is changed."""
-    from nncp import work  # noqa: PLC0415
+    from nncp import answers, work  # noqa: PLC0415
 
-    text, changes = work.plan(_documents(files), output, state_dir=state_dir, force=force)
-    say(text, nl=False)
-    return int(exit_code and changes)
+    changes = work.plan(_documents(files), state_dir=state_dir, force=force)
+    say(answers.changes(changes, output), nl=False)
+    return int(exit_code and bool(changes.ops))
 
 
 @cli.command()
@@ -94,11 +94,11 @@ def plan(files: tuple[str, ...], state_dir: Path, force: bool, exit_code: bool, 
 @output("table", "json")
 def diff(files: tuple[str, ...], state_dir: Path, output: str) -> int:
     """Show what differs from the documents; exit with 1 when something does."""
-    from nncp import work  # noqa: PLC0415
+    from nncp import answers, work  # noqa: PLC0415
 
-    text, changes = work.plan(_documents(files), output, state_dir=state_dir, force=True)
-    say(text if changes or output == "json" else "", nl=False)
-    return int(changes)
+    changes = work.plan(_documents(files), state_dir=state_dir, force=True)
+    say(answers.changes(changes, output) if changes.ops or output == "json" else "", nl=False)
+    return int(bool(changes.ops))
 
 
 @cli.command()
@@ -115,10 +115,11 @@ def diff(files: tuple[str, ...], state_dir: Path, output: str) -> int:
 @output("table", "json")
 def apply(files: tuple[str, ...], state_dir: Path, timeout: float | None, force: bool, output: str) -> None:
     """Make this host what the documents say, verified; or leave it as it was."""
-    from nncp import work  # noqa: PLC0415
+    from nncp import answers, work  # noqa: PLC0415
 
     _stop_as_by_ctrl_c()
-    say(work.apply(_documents(files), state_dir, timeout, output, force=force), nl=False)
+    changes = work.apply(_documents(files), state_dir=state_dir, timeout=timeout, force=force)
+    say(answers.changes(changes, output), nl=False)
 
 
 @cli.command()
@@ -129,9 +130,12 @@ def apply(files: tuple[str, ...], state_dir: Path, timeout: float | None, force:
 @output("table", "json")
 def rollback(state_dir: Path, forget: bool, output: str) -> None:
     """Undo the last apply, or finish what a killed one left."""
-    from nncp import work  # noqa: PLC0415
+    from nncp import answers, engine  # noqa: PLC0415
 
-    say((work.forget if forget else work.rollback)(state_dir, output), nl=False)
+    if forget:
+        say(answers.forgotten(engine.forget(state_dir=state_dir), output), nl=False)
+    else:
+        say(answers.undone(engine.rollback(state_dir=state_dir), output), nl=False)
 
 
 @cli.command()
@@ -139,9 +143,10 @@ def rollback(state_dir: Path, forget: bool, output: str) -> None:
 @click.option("-w", "--write", is_flag=True, help="Write the files instead of standard output.")
 def fmt(files: tuple[str, ...], write: bool) -> None:
     """Check documents and print them in their one form; comments are lost."""
-    from nncp import work  # noqa: PLC0415
+    from nncp import answers, desired  # noqa: PLC0415
 
-    for name, text in work.formatted(_texts(files)):
+    for name, documents in desired.checked(_texts(files)):
+        text = answers.yaml(documents)
         if write and name != "-":
             _rewrite(Path(name), text)
         else:
@@ -191,9 +196,9 @@ def _shown(name: str) -> str:
 
 
 def _documents(files: tuple[str, ...]) -> list[Policy]:
-    from nncp import work  # noqa: PLC0415
+    from nncp import desired  # noqa: PLC0415
 
-    return work.documents([(_shown(name), text) for name, text in _texts(files)])
+    return desired.documents([(_shown(name), text) for name, text in _texts(files)])
 
 
 def main() -> None:

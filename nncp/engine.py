@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nncp import transaction
 from nncp.errors import Error, ErrorKind, raise_all
+from nncp.gone import sweep
 from nncp.journal import STATE_DIR, Journal, Record
 from nncp.known import KINDS
 from nncp.listed import Listed, bereft
@@ -124,7 +125,7 @@ def _apply(
                 if ops:
                     change = transaction.Change(now, ops, want, listed, pins(ops))
                     transaction.run(change, journal, lock, KINDS, deadline=deadline, silence=silence)
-                    journal.sweep()
+                    sweep(journal)
                 journal.note_listed(listed)
                 return ops
         except Error as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -38,8 +37,6 @@ IN_ALL = 20
 LOOK_EVERY = 1.0
 VERSION = 1
 PENDING, UNDOING, KEPT, LISTED = "pending.json", "undoing.json", "kept.json", "listed.json"
-SWEEP_EVERY = 24 * 3600.0
-"""Seconds between two looks for journals whose namespace is gone, and the least age of what is removed."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -183,22 +180,6 @@ class Journal:
             name = next((name for name in (UNDOING, PENDING) if folder.has(name)), KEPT)
             folder.remove(name)
 
-    def sweep(self, *, every: float = SWEEP_EVERY) -> None:
-        """Remove the journals of namespaces that are gone, once in a while; see `_is_gone`."""
-        with contextlib.suppress(OSError, Error), StateFolder.make(self.state_dir, "journals") as folder:
-            stamp = folder.open("swept", os.O_RDWR | os.O_CREAT)
-            try:
-                if os.fstat(stamp).st_size and time.time() - os.fstat(stamp).st_mtime < every:
-                    return
-                os.pwrite(stamp, b"swept\n", 0)
-                os.utime(stamp)
-            finally:
-                os.close(stamp)
-            in_use = _namespaces()
-            for name in folder.names():
-                if name not in {self.key, "swept"}:
-                    _remove_if_gone(folder, name, in_use, least_age=every)
-
     def _folder(self) -> StateFolder:
         return StateFolder.make(self.state_dir, "journals", self.key)
 
@@ -227,54 +208,6 @@ def _decoded(data: bytes, folder: Path) -> Record:
             f"the journal in {folder} cannot be read: {error}", kind=ErrorKind.ROLLBACK_FAILED, hint=hint
         ) from error
     return msgspec.structs.replace(record, before=tuple(_restored(row) for row in record.before))
-
-
-def _remove_if_gone(folder: StateFolder, name: str, in_use: set[str], *, least_age: float) -> None:
-    """Remove one journal whose namespace is gone, and which nobody has locked.
-
-    Gone is the namespace of another boot, and one of this boot that no process, mount or descriptor holds. A
-    pending one of another boot may be of a kernel that shares this file system: its age speaks for it.
-    """
-    with contextlib.suppress(OSError):
-        lock = os.open(f"{name}/lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.descriptor)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            namespace = os.pread(lock, 200, 0).decode(errors="replace")
-            of_this_boot = name.startswith(boot_id())
-            young = time.time() - os.fstat(lock).st_mtime < least_age
-            if young or (of_this_boot and (not namespace or namespace in in_use)):
-                return
-            shutil.rmtree(name, dir_fd=folder.descriptor)
-        finally:
-            os.close(lock)
-
-
-def _namespaces() -> set[str]:
-    """Return the network namespaces that anybody holds, as `net:[4026531840]` (namespaces(7))."""
-    found: set[str] = set()
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            found.update(_held_by(process))
-    return found
-
-
-def _held_by(process: Path) -> Iterator[str]:
-    links = [process / "ns/net", *(task / "ns/net" for task in _listed(process / "task"))]
-    for link in (*links, *_listed(process / "fd")):
-        with contextlib.suppress(OSError):
-            target = str(link.readlink())
-            if target.startswith("net:["):
-                yield target
-    with contextlib.suppress(OSError):
-        for line in (process / "mountinfo").read_text(errors="replace").splitlines():
-            yield from (word for word in line.split()[3:4] if word.startswith("net:["))
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
 
 
 def _lock(descriptor: int, patience: float) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -198,6 +197,8 @@ REFUSALS = frozenset(
 
 def _bug(name: str, error: Exception) -> int:
     if os.environ.get(TRACEBACK):
+        import traceback  # noqa: PLC0415
+
         traceback.print_exc()
     told = Error(
         f"{name} has a bug: {type(error).__name__}: {error}",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-
 import msgspec
 from msgspec import Struct
 
@@ -40,6 +38,8 @@ def packed(error: BaseException) -> bytes:
     if isinstance(error, OSError) and error.errno:
         return msgspec.json.encode([_Told(error.strerror or "", BROKEN, errno=error.errno)])
     if not isinstance(error, Error):
+        import traceback  # noqa: PLC0415  (nothing is broken mostly)
+
         notes = "".join(traceback.format_exception(error))
         return msgspec.json.encode([_Told(f"{type(error).__name__}: {error}", BROKEN, hint=notes)])
     return msgspec.json.encode([_told(one) for one in error])

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_DUMP_INTR = 0x10
@@ -106,6 +106,67 @@ def table(data: bytes, start: int = 0) -> dict[int, bytes]:
         found[kind & NLA_TYPE_MASK] = data[start + 4 : start + size]
         start += (size + 3) & ~3
     return found
+
+
+class _Layout(NamedTuple):
+    """Where the attributes of a message stand: the same for every message with these headers.
+
+    `mask` and `heads` are as wide as the message, with ones and with the headers where headers are.
+    """
+
+    mask: int
+    heads: int
+    numbers: tuple[int, ...]
+    unpack: Callable[[bytes], tuple[bytes, ...]]
+
+
+class Pick:
+    """Reads some attributes of each message, by number, as `table` does; the others are not copied.
+
+    The messages of a dump differ in values and hardly in headers. So the way through one is kept, and the
+    next of its length is only compared with it, in two operations on numbers as wide as the message.
+
+    Args:
+        start: where the attributes begin.
+        numbers: those that are wanted.
+
+    """
+
+    MOST = 64
+    """Layouts that are kept: names and addresses have few lengths."""
+
+    def __init__(self, start: int, numbers: Iterable[int]) -> None:
+        self.start = start
+        self.numbers = frozenset(numbers)
+        self._known: dict[int, _Layout] = {}
+
+    def __call__(self, data: bytes) -> dict[int, bytes]:
+        """Return what is wanted of a message."""
+        layout = self._known.get(len(data))
+        if layout is None or int.from_bytes(data, "little") & layout.mask != layout.heads:
+            layout = self._layout(data)
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            self._known[len(data)] = layout
+        return dict(zip(layout.numbers, layout.unpack(data), strict=True))
+
+    def _layout(self, data: bytes) -> _Layout:
+        mask, numbers, form, at, end = bytearray(len(data)), [], "=", 0, len(data) - 4
+        start = self.start
+        while start <= end:
+            size, kind = ATTR.unpack_from(data, start)
+            mask[start : start + 4] = b"\xff\xff\xff\xff"
+            if size < 4:
+                break
+            if (number := kind & NLA_TYPE_MASK) in self.numbers:
+                numbers.append(number)
+                stop = min(start + size, len(data))
+                form += f"{start + 4 - at}x{stop - start - 4}s"
+                at = stop
+            start += (size + 3) & ~3
+        every = int.from_bytes(mask, "little")
+        unpack = struct.Struct(f"{form}{len(data) - at}x").unpack
+        return _Layout(every, int.from_bytes(data, "little") & every, tuple(numbers), unpack)
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
@@ -91,6 +90,8 @@ def shown(value: Any) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint at the nearest of the known words, or ""."""
+    from difflib import get_close_matches  # noqa: PLC0415  (nothing is misspelt mostly)
+
     near = get_close_matches(word, list(known), n=1)
     return f"did you mean {near[0]}?" if near else ""
 

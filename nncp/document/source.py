@@ -17,7 +17,6 @@ from yaml._yaml import CParser
 from yaml.composer import ComposerError
 from yaml.reader import ReaderError
 
-from nncp.document.emit import dump
 from nncp.document.values import Reader
 from nncp.errors import Error, Place, raise_all
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from yaml import Mark
     from yaml import Node as Tree
 
-__all__ = ["Node", "Step", "Text", "decoded", "dump", "load", "path_text"]
+__all__ = ["Node", "Step", "Text", "decoded", "load", "path_text"]
 
 Step: TypeAlias = "str | int"
 

@@ -6,6 +6,7 @@ since `show` of other tools prints it. Whoever implements a property takes its l
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, Struct
@@ -13,7 +14,7 @@ from msgspec import UNSET, Struct
 from nncp.errors import ErrorKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nncp.document.part import Part
     from nncp.document.source import Step
@@ -75,19 +76,21 @@ def unsupported(
             yield from _asked(part, one, ("interfaces", at), interface)
 
 
-def steps_of(name: str) -> list[str]:
+@cache
+def steps_of(name: str) -> tuple[str, ...]:
     """Return the keys that lead to a property of the tables."""
-    return name.split(".") if name != "802.1x" else [name]
+    return tuple(name.split(".")) if name != "802.1x" else (name,)
 
 
 def _asked(
     part: Part, start: Struct, path: tuple[Step, ...], table: Mapping[str, tuple[str, tuple[Any, ...]]]
 ) -> Iterator[Error]:
     for name, (why, harmless) in table.items():
-        steps, value = steps_of(name), start
-        for step in steps:
-            value = _below(value, step)
-        if any(value == other and type(value) is type(other) for other in (*NOTHING, *harmless)):
+        steps = steps_of(name)
+        value = _below(start, steps)
+        if value is UNSET or any(
+            value == other and type(value) is type(other) for other in (*NOTHING, *harmless)
+        ):
             continue
         written = part.written(*path, *steps)[len(path) :]
         message = f"{'.'.join(str(step) for step in written)} is not supported yet"
@@ -96,9 +99,16 @@ def _asked(
         yield error
 
 
-def _below(value: Any, step: str) -> Any:
-    """Return a property of a Struct by its name in a document."""
-    if not isinstance(value, Struct):
-        return UNSET
-    words = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
-    return getattr(value, words[step], UNSET) if step in words else UNSET
+def _below(value: Any, steps: Iterable[str]) -> Any:
+    """Return what is below a Struct, by the names in a document."""
+    for step in steps:
+        if not isinstance(value, Struct):
+            return UNSET
+        value = getattr(value, _words(type(value)).get(step, ""), UNSET)
+    return value
+
+
+@cache
+def _words(struct: type[Struct]) -> Mapping[str, str]:
+    """Return the names of its fields by those in a document."""
+    return dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))

@@ -140,6 +140,7 @@ class Kind(Struct, frozen=True):
         check: what is wrong with a section, given the host.
         borrowed: the attributes whose values in force are another's, by what the kernel tells of the link:
             they are not compared, and those of `attrs` not recorded.
+        looks_at: the numbers that `borrowed` looks at, besides those of `attrs`.
         virtual: whether `state: absent` deletes the link.
         below: the attribute that IFLA_LINK of such a link means.
         up_with_base: whether it can be up only while the link that it rests on is.
@@ -166,6 +167,7 @@ class Kind(Struct, frozen=True):
     macs: Callable[[Any, str, Host], frozenset[str] | None] = _any
     check: Callable[[Any, str, Host], Iterable[Fault]] = _nothing
     borrowed: Callable[[Mapping[int, bytes]], Iterable[str]] = _nothing
+    looks_at: frozenset[int] = frozenset()
     virtual: bool = True
     below: str = "base-iface"
     up_with_base: Callable[[Mapping[str, Value]], bool] = _never

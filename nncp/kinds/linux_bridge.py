@@ -371,6 +371,7 @@ LINUX_BRIDGE = Kind(
     section="bridge",
     config=BridgeConfig,
     borrowed=_borrowed,
+    looks_at=frozenset({IFLA_BR_ROOT_ID, IFLA_BR_BRIDGE_ID, IFLA_BR_STP_STATE, IFLA_BR_TOPOLOGY_CHANGE}),
     attrs=ATTRS,
     # nf-call-iptables, -ip6tables and -arptables, vlan-stats-enabled, mcast-stats-enabled,
     # mcast-igmp-version, mcast-mld-version, vlan-stats-per-port, multi-boolopt, fdb-max-learned, stp-mode

@@ -8,17 +8,18 @@ link cannot be made, whatever was to follow on it finds no link and not a strang
 
 from __future__ import annotations
 
-import random
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nncp.host import Op
     from nncp.tables.kinds import Kinds
 
 LOWEST, HIGHEST = 1 << 24, (1 << 31) - 1
-_DRAW = random.SystemRandom()
+AT_ONCE = 4096
+"""Bytes that the kernel is asked for at once: each time costs a system call."""
 
 
 class Gone(KeyError):
@@ -75,23 +76,24 @@ class Indexes:
         self._indexes[new] = self._indexes.pop(old)
 
     def _draw(self) -> int:
-        return _unlike(self._taken)
+        return next(number for number in _numbers() if number not in self._taken)
 
 
 def draw(ops: Iterable[Op], indexes: Mapping[str, int]) -> dict[str, int]:
     """Return an index for every link that `ops` make; `indexes` are taken."""
     drawn: dict[str, int] = {}
-    taken = set(indexes.values())
+    taken, numbers = set(indexes.values()), _numbers()
     for op in ops:
         if op.verb == "create" and op.key[0] == "link" and not op.implied:
             ends = [op.key[1], *([op.attrs["peer"]] if op.attrs.get("peer") else [])]
             for name in ends:
-                drawn[name] = _unlike(taken)
+                drawn[name] = next(number for number in numbers if number not in taken)
                 taken.add(drawn[name])
     return drawn
 
 
-def _unlike(taken: set[int]) -> int:
-    while (index := _DRAW.randint(LOWEST, HIGHEST)) in taken:
-        pass
-    return index
+def _numbers() -> Iterator[int]:
+    while True:
+        for number in memoryview(os.urandom(AT_ONCE)).cast("I"):
+            if number & HIGHEST >= LOWEST:
+                yield number & HIGHEST

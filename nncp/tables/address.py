@@ -31,6 +31,10 @@ IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_
 )  # fmt: skip
 IFA_F_SECONDARY, IFA_F_TEMPORARY, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE = 1, 1, 0x100, 0x200
 IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL = 2, 3  # linux/if_addr.h
+GIVEN = wire.Pick(
+    wire.IFADDR.size,
+    (IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_RT_PRIORITY, IFA_PROTO),
+)
 SIZES = {socket.AF_INET: 4, socket.AF_INET6: 16}
 LINK_LOCAL = bytes.fromhex("fe80000000000000")
 FOREVER = 0xFFFFFFFF
@@ -53,7 +57,7 @@ def _read(dumps: Dumps) -> Iterator[Row]:
     last: dict[tuple[str, int], str] = {}
     for data in dumps.dump(wire.RTM_GETADDR, wire.IFADDR.pack(0, 0, 0, 0, 0)):
         family, prefix, flags, scope, index = wire.IFADDR.unpack_from(data)
-        given = wire.table(data, wire.IFADDR.size)
+        given = GIVEN(data)
         flags = struct.unpack("=I", given[IFA_FLAGS])[0] if IFA_FLAGS in given else flags
         if family not in SIZES or index not in dumps.names or _is_advertised(family, given, flags):
             continue

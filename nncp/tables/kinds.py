@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
+from nncp import wire
 from nncp.kinds.foreign import FOREIGN
 from nncp.kinds.kind import Attr, Kind
 from nncp.tables.table import Table
@@ -15,7 +16,7 @@ class Kinds(Struct, frozen=True):
     """The interface types that are known, by either of their names, and the tables of rows.
 
     `foreign` are types that only tell what they rest on. `rank` says which of the rows that could be written
-    now go first. `seen` and `seen_ties` remember what has been looked up.
+    now go first. `seen`, `seen_ties` and `seen_picks` remember what has been looked up.
     """
 
     by_type: Mapping[str, Kind] = field(default_factory=dict)
@@ -25,6 +26,7 @@ class Kinds(Struct, frozen=True):
     foreign: Mapping[str, Kind] = field(default_factory=dict)
     seen: dict[tuple[str, str], Mapping[str, Attr]] = field(default_factory=dict)
     seen_ties: dict[tuple[str, str], tuple[Attr, ...]] = field(default_factory=dict)
+    seen_picks: dict[tuple[str, bool], wire.Pick] = field(default_factory=dict)
 
     @classmethod
     def of(cls, kinds: Iterable[Kind], tables: Iterable[Table]) -> Kinds:
@@ -56,4 +58,13 @@ class Kinds(Struct, frozen=True):
         if found is None:
             found = tuple(attr for attr in self.attrs(table, row_type).values() if attr.tie)
             self.seen_ties[table, row_type] = found
+        return found
+
+    def pick(self, kind: Kind, *, port: bool = False) -> wire.Pick:
+        """Return what reads, of a link of a type or of a port of one, what its rows are made of."""
+        found = self.seen_picks.get((kind.type, port))
+        if found is None:
+            numbers = (attr.number for attr in (kind.port_attrs if port else kind.attrs))
+            found = wire.Pick(0, (*numbers, *(() if port else kind.looks_at)))
+            self.seen_picks[kind.type, port] = found
         return found

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 ARPHRD_LOOPBACK = 772
 IFF_UP = 1
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 3, 5, 10, 18, 29, 37
+IFLA_INET6_CONF = 2
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 RTEXT_FILTER_SKIP_STATS = 8
 VETH_INFO_PEER = 1
@@ -54,26 +55,46 @@ DUMP = wire.IFINFO.pack(0, 0, 0, 0, 0) + EXTENT
 
 
 class LinkMessage:
-    """One link as the kernel dumps it, decoded as far as every table needs it."""
+    """One link as the kernel dumps it, decoded as far as every table needs it.
 
-    __slots__ = ("attrs", "flags", "given", "index", "inet6", "info", "name", "port_data", "port_word", "up")
+    `given` and `inet6` hold what rows are made of, `every` and `every_inet6` all there is.
+    """
+
+    __slots__ = ("attrs", "data", "flags", "given", "index", "inet6", "info", "name", "port_word", "up")
 
     def __init__(self, data: bytes, kinds: Kinds) -> None:
+        self.data = data
         _, hardware, self.index, flags, _ = wire.IFINFO.unpack_from(data)
-        self.given = wire.table(data, wire.IFINFO.size)
+        self.given = GIVEN(data)
         self.name = text(self.given[IFLA_IFNAME])
         self.flags = flags
         self.up = bool(flags & IFF_UP)
-        self.inet6 = wire.table(wire.table(self.given.get(IFLA_AF_SPEC, b"")).get(AF_INET6, b""))
+        self.inet6 = INET6(_inet6(self.given))
         self.info = wire.table(self.given.get(IFLA_LINKINFO, b""))
         self.port_word = text(self.info.get(IFLA_INFO_SLAVE_KIND, b""))
-        self.port_data = self.info.get(IFLA_INFO_SLAVE_DATA, b"")
         self.attrs = _attrs(self, hardware, self.info, kinds)
 
     @property
     def controller(self) -> int:
         """The index of the controller, 0 for none."""
         return number(self.given.get(IFLA_MASTER, b"\0\0\0\0"))
+
+    @property
+    def port_data(self) -> bytes:
+        """What its controller tells of it as a port."""
+        return self.info.get(IFLA_INFO_SLAVE_DATA, b"")
+
+    def every(self) -> dict[int, bytes]:
+        """Return all attributes."""
+        return wire.table(self.data, wire.IFINFO.size)
+
+    def every_inet6(self) -> dict[int, bytes]:
+        """Return all attributes of IPv6."""
+        return wire.table(_inet6(self.given))
+
+
+def _inet6(given: Mapping[int, bytes]) -> bytes:
+    return wire.table(given.get(IFLA_AF_SPEC, b"")).get(AF_INET6, b"")
 
 
 def text(data: bytes) -> str:
@@ -108,7 +129,7 @@ def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: K
     decode(link.inet6, NESTED, attrs)
     told = kind or kinds.foreign.get(word)
     if told and told.attrs:
-        data = wire.table(info.get(IFLA_INFO_DATA, b""))
+        data = kinds.pick(told)(info.get(IFLA_INFO_DATA, b""))
         decode(data, told.attrs, attrs)
         if borrowed := tuple(told.borrowed(data)):
             for name in {attr.name for attr in told.attrs}.intersection(borrowed):
@@ -130,6 +151,8 @@ def _below(link: LinkMessage, kind: Kind | None) -> dict[str, Any]:
 
 FLAT = (*(attr for attr in BASE_ATTRS if not attr.nest and not attr.tie), *STATE_ATTRS)
 NESTED = tuple(attr for attr in BASE_ATTRS if attr.nest)
+GIVEN = wire.Pick(wire.IFINFO.size, (*ELSEWHERE, *(attr.number for attr in FLAT)))
+INET6 = wire.Pick(0, (IFLA_INET6_CONF, *(attr.number for attr in NESTED)))
 
 
 def _read(dumps: Dumps) -> Iterator[Row]:
@@ -162,7 +185,7 @@ def _taken(look: Look, taken: Taken) -> Iterator[Row]:
             continue
         kind = look.kinds.by_type.get(row.attrs["type"])
         attrs = {**row.attrs, "flags": link.flags & FLAGS}
-        decode(link.given, SENT_BACK, attrs)
+        decode(link.every(), SENT_BACK, attrs)
         data = wire.table(link.info.get(IFLA_INFO_DATA, b""))
         decode(data, kind.sent_back if kind else (), attrs)
         unknown = [*queueing.get(link.index, ()), *(f"attribute {number}" for number in _unknown(link))]
@@ -184,15 +207,11 @@ def _queueing(look: Look) -> dict[int, list[str]]:
 
 
 def _unknown(link: LinkMessage) -> Iterator[str]:
-    known = MODELLED | READ_ONLY
+    given, inet6, known = link.every(), link.every_inet6(), MODELLED | READ_ONLY
     yield from (
-        str(number)
-        for number in unmodelled(link.given, SENT_BACK, known)
-        if link.given[number] != IDLE.get(number)
+        str(number) for number in unmodelled(given, SENT_BACK, known) if given[number] != IDLE.get(number)
     )
-    yield from (
-        f"{number} of IPv6" for number, idle in INET6_IDLE.items() if link.inet6.get(number, idle) != idle
-    )
+    yield from (f"{number} of IPv6" for number, idle in INET6_IDLE.items() if inet6.get(number, idle) != idle)
 
 
 def unmodelled(given: Iterable[int], attrs: Iterable[Attr], read_only: frozenset[int]) -> list[int]:

@@ -47,7 +47,7 @@ def _attrs(link: LinkMessage, dumps: Dumps) -> dict[str, Any]:
         "type": kind.type if kind else link.port_word,
     }
     if kind:
-        decode(wire.table(link.port_data), kind.port_attrs, attrs)
+        decode(dumps.kinds.pick(kind, port=True)(link.port_data), kind.port_attrs, attrs)
     return attrs
 
 

@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from nncp.host import Row
+from nncp.tables.link import IFLA_INET6_CONF
 from nncp.tables.table import Sysctl, Table
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ FOLDERS = ("net/ipv4/conf", "net/ipv6/conf", "net/ipv4/neigh", "net/ipv6/neigh",
 """Where each link has sysctls of its own."""
 BY_OTHERS = frozenset({"net/ipv6/conf/addr_gen_mode", "net/ipv6/conf/disable_ipv6"})
 """What other rows hold."""
-IFLA_INET6_CONF, DEVCONF_DISABLE_IPV6 = 2, 26
+DEVCONF_DISABLE_IPV6 = 26
 
 
 def sysctl_link(path: str) -> str:

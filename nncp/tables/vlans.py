@@ -6,6 +6,7 @@ Keys are ("vlans", name); the attribute `vids` is ((first, last, word), ...), `w
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nncp import wire
@@ -33,6 +34,8 @@ DUMP = wire.IFINFO.pack(AF_BRIDGE, 0, 0, 0, 0) + wire.attr(
     IFLA_EXT_MASK, struct.pack("=I", RTEXT_FILTER_BRVLAN_COMPRESSED)
 )
 
+GIVEN = wire.Pick(wire.IFINFO.size, (IFLA_AF_SPEC,))
+
 Ranges: TypeAlias = tuple[tuple[int, int, str], ...]
 
 
@@ -41,11 +44,12 @@ def _read(dumps: Dumps) -> Iterator[Row]:
         return
     for data in dumps.dump(wire.RTM_GETLINK, DUMP):
         index = wire.IFINFO.unpack_from(data)[2]
-        spec = wire.table(data, wire.IFINFO.size).get(IFLA_AF_SPEC)
+        spec = GIVEN(data).get(IFLA_AF_SPEC)
         if spec is not None and index in dumps.names:
             yield Row(("vlans", dumps.names[index]), {"vids": _vids(spec)})
 
 
+@lru_cache(maxsize=1024)  # most ports have the same
 def _vids(spec: bytes) -> Ranges:
     found: list[tuple[int, int, str]] = []
     begin = 0

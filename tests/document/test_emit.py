@@ -5,7 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nncp.document.source import dump, load
+from nncp.document.emit import dump
+from nncp.document.source import load
 
 TRICKY = st.text("0123456789abcdefxo:_.+-eETZ ,~#'\"\n\t&*[]{}|>%@!?=<y", max_size=24)
 KEYS = st.text(max_size=150) | st.sampled_from(["on", "yes", "<<", "1", "~", "a b", "- a", "é"])

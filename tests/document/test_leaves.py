@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from nncp.desired import WRITTEN
+from nncp.document.emit import dump
 from nncp.document.read import read_partly
 from nncp.document.schema import schema_of
-from nncp.document.source import dump, load
+from nncp.document.source import load
 from nncp.document.unsupported import DOCUMENT, INTERFACE, unsupported
-from nncp.work import WRITTEN
 from tests.leaves import MOOT, QUERY, SEEN, leaves
 
 LEAVES = leaves(schema_of(WRITTEN))

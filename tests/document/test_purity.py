@@ -14,7 +14,8 @@ READ = """
 import sys
 from nncp.document.policy import read_policies
 from nncp.document.read import read_state
-from nncp.document.source import dump, load
+from nncp.document.emit import dump
+from nncp.document.source import load
 from nncp.known import KINDS
 
 (policy,) = read_policies(load("interfaces: [{name: eth0.5, type: vlan, vlan: {id: 5}}]", file="x"))

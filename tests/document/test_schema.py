@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nncp.document.emit import dump
 from nncp.document.lax import read_lax
 from nncp.document.schema import complaints_of, errors_of, schema_of, struct_schema
-from nncp.document.source import dump, load
+from nncp.document.source import load
 from nncp.document.state import Documented, form
 
 GOOD = """\

@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Struct
 
+from nncp.document.emit import dump
 from nncp.document.lax import LaxInt, Maybe
 from nncp.document.read import read_state
 from nncp.document.section import Section
-from nncp.document.source import dump, load
+from nncp.document.source import load
 from nncp.document.state import Documented, Interface, State, document
 from nncp.errors import Error
 

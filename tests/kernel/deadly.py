@@ -8,7 +8,8 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import nncp
-from nncp import netns, sysctl, work
+from nncp import netns, sysctl
+from nncp.desired import Desired, documents
 from nncp.engine import PATIENCE, apply_compiled
 from nncp.errors import Error
 from nncp.guard import Guard
@@ -117,8 +118,7 @@ def applied(
     def action() -> None:
         if killed_after:
             dies_after(killed_after, supervisor_too=supervisor_too)
-        desired = work.Desired(work.documents([("case.yaml", text)]))
-        apply_compiled(desired, state_dir=state_dir)
+        apply_compiled(Desired(documents([("case.yaml", text)])), state_dir=state_dir)
 
     code = in_child(namespace, action)
     with netns.entered(namespace.path):

@@ -249,7 +249,7 @@ def test_only_what_takes_a_link_is_looked_at_twice(
         seen.clear()
         interface = {"name": "eth1.5", "type": "vlan", **section}
         with netns.entered(stacked.path):
-            work.plan(work.documents([("case.yaml", json.dumps({"interfaces": [interface]}))]), "text")
+            work.plan(work.documents([("case.yaml", json.dumps({"interfaces": [interface]}))]))
         return tuple(seen)
 
     nothing = looks(vlan={"base-iface": "eth1", "id": 5})

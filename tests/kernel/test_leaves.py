@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nncp import netns, work
+from nncp import answers, engine, netns, work
 from tests.leaves import SEEN
 
 if TYPE_CHECKING:
@@ -25,11 +25,9 @@ def test_what_a_document_says_is_seen_from_outside(host: Namespace, tmp_path: Pa
     for value in leaf.values:
         document: Any = leaf.document(value)
         with netns.entered(host.path):
-            work.apply(work.documents([("leaf", json.dumps(document))]), tmp_path, None, "json")
+            work.apply(work.documents([("leaf", json.dumps(document))]), state_dir=tmp_path)
         assert leaf.look(host) == leaf.sees(value), f"{path}: {value!r}"
         with netns.entered(host.path):
-            told, changes = work.plan(
-                work.documents([("leaf", json.dumps(document))]), "table", state_dir=tmp_path
-            )
-            assert not changes, f"{path}: {value!r}: {told}"
-            work.rollback(tmp_path, "json")  # each value is tried on the same host
+            changes = work.plan(work.documents([("leaf", json.dumps(document))]), state_dir=tmp_path)
+            assert not changes.ops, f"{path}: {value!r}: {answers.changes(changes, 'table')}"
+            engine.rollback(state_dir=tmp_path)  # each value is tried on the same host

@@ -15,6 +15,7 @@ import deadly
 import pytest
 
 from nncp import netns
+from nncp.gone import sweep
 from nncp.journal import Journal
 from tests.waiting import is_gone, until
 
@@ -266,7 +267,7 @@ def test_journals_are_removed_after_their_namespace(ns: Namespace, beyond: Names
 
 def swept(namespace: Namespace, state_dir: Path) -> bool:
     with netns.entered(namespace.path):
-        Journal(state_dir).sweep(every=0)
+        sweep(Journal(state_dir), every=0)
     return True
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nncp.desired import WRITTEN, Desired, checked, documents
 from nncp.document.emit import dump
 from nncp.document.schema import schema_of
 from nncp.errors import Error
@@ -17,7 +18,6 @@ from nncp.known import KINDS
 from nncp.netlink.indexes import Indexes
 from nncp.plan import plan
 from nncp.render import render_error, render_plan
-from nncp.work import WRITTEN, Desired, documents, formatted
 
 LINK = {"mtu": 1500, "mac": "02:00:00:00:00:01", "min-mtu": 68, "max-mtu": 65535}
 HOST = Host(
@@ -163,7 +163,7 @@ def test_no_document_ends_in_anything_but_a_plan_or_errors(state: Any) -> None:
     for message in told(text):
         assert message.startswith("error: ")
     try:
-        list(formatted([("a.yaml", text)]))
+        list(checked([("a.yaml", text)]))
     except Error:
         assert told(text), "fmt refuses what plan takes"
 

@@ -1,0 +1,96 @@
+"""What the commands answer, as text: YAML, JSON or a table."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from nncp.known import KINDS
+from nncp.macs import pinned
+from nncp.render import render_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nncp.compile import Note
+    from nncp.host import Op
+    from nncp.journal import Record
+    from nncp.work import Changes
+
+
+def yaml(documents: Iterable[Any]) -> str:
+    """Return documents in their one form."""
+    from nncp.document.emit import dump  # noqa: PLC0415  (its expressions take a while to compile)
+
+    return "---\n".join(dump(document) for document in documents)
+
+
+def state(shown: dict[str, Any], output: str) -> str:
+    """Return what `show` answers."""
+    if output == "json":
+        return _json(shown)
+    return yaml([shown]) if output == "yaml" else _table(shown)
+
+
+def changes(found: Changes, output: str) -> str:
+    """Return what `plan` and `apply` answer."""
+    if output == "json":
+        return _json([*(_op(op) for op in found.ops), *(_note(note) for note in found.notes)])
+    lines = render_plan(found.ops, KINDS)
+    return "\n".join([*lines[:-1], *(f"  {note.text}" for note in found.notes), lines[-1]]) + "\n"
+
+
+def undone(ops: Sequence[Op], output: str) -> str:
+    """Return what `rollback` answers."""
+    if output == "json":
+        return _json([_op(op) for op in ops])
+    kept = [f"  {name} keeps its MAC address: it was pinned when its ports changed" for name in pinned(ops)]
+    lines = render_plan(ops, KINDS)
+    return "\n".join([*lines[:-1], *kept, lines[-1]]) + "\n"
+
+
+def forgotten(record: Record | None, output: str) -> str:
+    """Return what `rollback --forget` answers: what is given up with the journal."""
+    rows = record.before if record else ()
+    names = sorted({row.name for row in rows if row.key[0] == "link"})
+    if output == "json":
+        return _json({"forgotten": record is not None, "rows": len(rows), "interfaces": names})
+    if record is None:
+        return "There is nothing to roll back, and nothing was given up.\n"
+    about = f": {len(rows)} rows of {', '.join(names)} stay as they are now" if rows else ""
+    return f"The way back is given up{about}.\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _table(shown: dict[str, Any]) -> str:
+    rows = [("NAME", "TYPE", "STATE", "MTU", "CONTROLLER", "ADDRESSES")]
+    for interface in shown["interfaces"]:
+        found = [
+            f"{entry['ip']}/{entry['prefix-length']}"
+            for family in ("ipv4", "ipv6")
+            for entry in interface.get(family, {}).get("address", ())
+        ]
+        words = (interface["name"], interface["type"], interface["state"], str(interface["mtu"]))
+        rows.append((*words, interface.get("controller", ""), " ".join(found)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _note(note: Note) -> dict[str, Any]:
+    told: dict[str, Any] = {"verb": note.verb, "table": note.key[0], "key": list(note.key[1:])}
+    return told | ({"names": list(note.names)} if note.names else {}) | {"text": note.text}
+
+
+def _op(op: Op) -> dict[str, Any]:
+    told: dict[str, Any] = {"verb": op.verb, "table": op.key[0], "key": list(op.key[1:])}
+    if op.attrs:
+        told["attrs"] = dict(op.attrs)
+    if op.old:
+        told["old"] = dict(op.old)
+    if op.back:
+        told["restores"] = True
+    return told

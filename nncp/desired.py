@@ -1,0 +1,142 @@
+"""What documents ask of a host: read, compiled, and where each error stands in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
+
+from nncp.compile import Compiled, Note, compile_state
+from nncp.document.policy import Policy, read_policies
+from nncp.document.read import by_place, read_together
+from nncp.document.source import load
+from nncp.document.unsupported import unsupported
+from nncp.errors import Error, ErrorKind, raise_all
+from nncp.host import Host
+from nncp.kinds.tap import TAP
+from nncp.known import KINDS
+from nncp.netlink.carry import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from nncp.document.together import Partly
+    from nncp.host import Row
+
+
+WRITTEN = {name: kind for name, kind in KINDS.by_type.items() if name != TAP.type}
+"""The types that a document may name: a tap is made for a guest, and goes with it."""
+
+
+def documents(texts: Iterable[tuple[str, str]]) -> list[Policy]:
+    """Read files; each may hold several documents.
+
+    Raises:
+        Error: with all errors of all files' syntax.
+
+    """
+    found: list[Policy] = []
+    errors: list[Error] = []
+    for file, text in texts:
+        try:
+            found += read_policies(load(text, file=file))
+        except Error as error:
+            errors.append(error)
+    raise_all(errors)
+    return found
+
+
+class Desired:
+    """What documents ask of a host: compiled anew for each look at it."""
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self.policies = policies
+        self.read: Partly | None = None
+        self.compiled = Compiled({}, {}, [])
+
+    def __call__(self, host: Host) -> list[Row]:
+        """Return the wanted rows.
+
+        Raises:
+            Error: with all that is wrong with the documents, given this host.
+
+        """
+        types = {row.name: str(row.attrs["type"]) for row in host.table("link")}
+        self.read = found = read_together(self.policies, WRITTEN, types=types)
+        self.compiled = compile_state(found.state, found.interfaces, host, KINDS)
+        errors = [*found.errors, *(error for part in found.parts for error in unsupported(part))]
+        errors += faults(found, self.compiled)
+        raise_all(by_place(errors))
+        return list(self.compiled.rows.values())
+
+    def notes(self) -> list[Note]:
+        """Return what is said beside the plan of the last look at a host."""
+        chosen = [policy.name for policy in self.policies if policy.node_selector]
+        text = "warning: the nodeSelector of {} is not evaluated: this is the host that is meant"
+        notes = [Note("warn", ("policy", name), text.format(name)) for name in chosen]
+        return [*notes, *self.compiled.notes]
+
+    def located(self, error: Error) -> Error:
+        """Give errors of the kernel or of the planner their places in the documents, where they have one."""
+        for other in error.others:
+            self.located(other)
+        if error.where is not None or self.read is None:
+            return error
+        keys = [error.op.key] if isinstance(error, Refused) else []
+        keys += [("link", error.subject), ("up", error.subject)]
+        origins = self.compiled.origins
+        if path := next((origins[key] for key in keys if key in origins), None):
+            path = _deeper(self.read, path, error)
+            placed = self.read.error(error.message, *path, subject=error.subject, hint=error.hint)
+            error.where, error.path = placed.where, placed.path
+        return error
+
+
+def faults(found: Partly, compiled: Compiled, *, on_any_host: bool = False) -> Iterator[Error]:
+    """Yield what is wrong with documents given a host, but for what their own errors explain."""
+    for subject, fault in compiled.faults:
+        if on_any_host and fault.of_host:
+            continue
+        error = found.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
+        error.kind = ErrorKind.UNSUPPORTED if fault.unsupported else error.kind
+        if not found.tells_of(error):
+            yield error
+
+
+def _deeper(found: Partly, path: tuple[str | int, ...], error: Error) -> tuple[str | int, ...]:
+    """Return the path of the one property that a refused operation was about, if it was about one."""
+    words = list(error.op.attrs) if isinstance(error, Refused) else []
+    interface = found.interfaces.get(int(path[1])) if path[0] == "interfaces" and len(path) == 2 else None
+    if len(words) != 1 or interface is None:
+        return path
+    said, steps = to_builtins(interface), words[0].split(".")
+    for way in ((), *((key,) for key in said), *((key, "options") for key in said)):
+        value: Any = said
+        for step in (*way, *steps):
+            value = value.get(step) if isinstance(value, dict) else None
+        if value is not None:
+            return (*path, *way, *steps)
+    return path
+
+
+def checked(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield each file's name and the plain data of its documents, once all of them are sound.
+
+    Raises:
+        Error: with all that is wrong with them, as far as no host is needed to tell.
+
+    """
+    files = [(name, load(text, file=name)) for name, text in texts]
+    errors: list[Error] = []
+    for _, nodes in files:
+        try:
+            found = read_together(read_policies(nodes), WRITTEN)
+        except Error as error:
+            errors.append(error)
+        else:
+            errors += [*found.errors, *(error for part in found.parts for error in unsupported(part))]
+            compiled = compile_state(found.state, found.interfaces, Host(), KINDS)
+            errors += faults(found, compiled, on_any_host=True)
+    raise_all(by_place(errors))
+    for name, nodes in files:
+        yield name, [node.value for node in nodes]
