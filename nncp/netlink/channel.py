@@ -8,7 +8,7 @@ import select
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from nncp import wire
 from nncp.errors import Error, ErrorKind
@@ -16,6 +16,7 @@ from nncp.errors import Error, ErrorKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+T = TypeVar("T")
 NETLINK_ROUTE = 0
 SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 1, 10, 11, 12
@@ -48,6 +49,7 @@ class Channel:
         except OSError as error:
             raise Error(f"no route netlink socket: {error.strerror}", kind=ErrorKind.UNSUPPORTED) from error
         self.batch = batch
+        self._buffer = memoryview(bytearray(RECEIVE_BUFFER))
         self.sequence = 0
         self.dumps = 0
         self.asked = 0
@@ -68,15 +70,23 @@ class Channel:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def dump(self, kind: int, body: bytes) -> list[bytes]:
+    @overload
+    def dump(self, kind: int, body: bytes) -> list[bytes]: ...
+
+    @overload
+    def dump(self, kind: int, body: bytes, decode: Callable[[bytes], T]) -> list[T]: ...
+
+    def dump(self, kind: int, body: bytes, decode: Callable[[bytes], Any] = bytes) -> list[Any]:
         """Return the bodies that a dump answers, once it was not interrupted by a change (NLM_F_DUMP_INTR).
+
+        Each is decoded as it comes, so that no more is kept of it than what is decoded.
 
         Raises:
             Refusal: the kernel does not answer this dump.
 
         """
         for _ in range(DUMP_TRIES):
-            found = self._dump_once(kind, body)
+            found = self._dump_once(kind, body, decode)
             if found is not None:
                 return found
         raise Error(
@@ -97,22 +107,22 @@ class Channel:
         sequence = self._next(request)
         self.socket.send(request)
         while True:
-            for answer, flags, number, data in wire.messages(self.socket.recv(RECEIVE_BUFFER)):
+            for answer, flags, number, data in wire.messages(self._received()):
                 if number != sequence:
                     continue
                 if answer == wire.NLMSG_ERROR:
                     raise _refusal(flags, data, 0)
                 return data
 
-    def _dump_once(self, kind: int, body: bytes) -> list[bytes] | None:
+    def _dump_once(self, kind: int, body: bytes, decode: Callable[[bytes], Any]) -> list[Any] | None:
         self.dumps += 1
         request = wire.message(kind, wire.NLM_F_DUMP, body)
         sequence = self._next(request)
         self.socket.send(request)
-        found: list[bytes] = []
+        found: list[Any] = []
         interrupted = False
         while True:
-            for answer, flags, number, data in wire.messages(self.socket.recv(RECEIVE_BUFFER)):
+            for answer, flags, number, data in wire.messages(self._received()):
                 if number != sequence:
                     continue
                 interrupted |= bool(flags & wire.NLM_F_DUMP_INTR)
@@ -120,7 +130,11 @@ class Channel:
                     return None if interrupted else found
                 if answer == wire.NLMSG_ERROR:
                     raise _refusal(flags, data, 0)
-                found.append(data)
+                found.append(decode(data))
+
+    def _received(self) -> bytes:
+        """Return the next datagram; a buffer made anew for each would be new pages each time."""
+        return bytes(self._buffer[: self.socket.recv_into(self._buffer)])
 
     def _next(self, request: bytearray) -> int:
         self.sequence += 1
@@ -166,7 +180,7 @@ class Channel:
         refused: dict[int, Refusal] = {}
         heard = False
         while not heard:
-            for answer, flags, sequence, data in wire.messages(self.socket.recv(RECEIVE_BUFFER)):
+            for answer, flags, sequence, data in wire.messages(self._received()):
                 if answer != wire.NLMSG_ERROR or sequence not in numbers:
                     continue
                 heard |= sequence == last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nncp import wire
@@ -24,10 +25,10 @@ class Dumps:
     def __init__(self, channel: Channel, kinds: Kinds) -> None:
         self.kinds = kinds
         self.channel = channel
-        self.links = [LinkMessage(data, kinds) for data in channel.dump(wire.RTM_GETLINK, DUMP)]
+        self.links = channel.dump(wire.RTM_GETLINK, DUMP, lambda data: LinkMessage(data, kinds))
         self.names = {link.index: link.name for link in self.links}
 
-    @property
+    @cached_property
     def tells_makers(self) -> bool:
         """Whether this kernel says of an address who made it (IFA_PROTO)."""
         numbers = re.findall(r"\d+", os.uname().release)[:2]

@@ -48,7 +48,8 @@ class Look:
     def _ask(self, index: int | None) -> LinkMessage | None:
         body = wire.IFINFO.pack(0, 0, index or 0, 0, 0) + EXTENT
         try:
-            return LinkMessage(self.channel.ask(wire.RTM_GETLINK, body), self.kinds) if index else None
+            data = self.channel.ask(wire.RTM_GETLINK, body) if index else b""
+            return LinkMessage(data, self.kinds, whole=True) if data else None
         except Refusal:
             return None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nncp import wire
 from nncp.host import Row
-from nncp.tables.link import ACK, text
+from nncp.tables.link import ACK, IFLA_PROP_LIST, text
 from nncp.tables.table import Table
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Dumps, Indexes, Rows
 
-IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
+IFLA_ALT_IFNAME = 53
 
 
 def _read(dumps: Dumps) -> Iterator[Row]:
     for link in dumps.links:
-        for number, data in wire.attrs(link.given.get(IFLA_PROP_LIST, b"")):
+        for number, data in wire.attrs(link.properties):
             if number == IFLA_ALT_IFNAME:
                 yield Row(("altname", link.name, text(data)))
 

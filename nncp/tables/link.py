@@ -42,6 +42,7 @@ ARPHRD_LOOPBACK = 772
 IFF_UP = 1
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 3, 5, 10, 18, 29, 37
 IFLA_INET6_CONF = 2
+IFLA_PROP_LIST = 52
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 RTEXT_FILTER_SKIP_STATS = 8
 VETH_INFO_PEER = 1
@@ -57,44 +58,43 @@ DUMP = wire.IFINFO.pack(0, 0, 0, 0, 0) + EXTENT
 class LinkMessage:
     """One link as the kernel dumps it, decoded as far as every table needs it.
 
-    `given` and `inet6` hold what rows are made of, `every` and `every_inet6` all there is.
+    Args:
+        data: the message.
+        kinds: the interface types.
+        whole: whether all attributes are kept, in `every` and `every_inet6`.
+
+    Attributes:
+        attrs: those of its row, links among them by index.
+        controller: the index of its controller, 0 for none.
+        port_word: the kernel's word for its controller's type.
+        port_data: what its controller tells of it as a port.
+        inet6_conf: its sysctls of IPv6, as an array.
+        properties: its other names.
+
     """
 
-    __slots__ = ("attrs", "data", "flags", "given", "index", "inet6", "info", "name", "port_word", "up")
+    __slots__ = (
+        "attrs", "controller", "every", "every_inet6", "flags", "index", "inet6_conf", "info_data", "name",
+        "port_data", "port_word", "properties", "up",
+    )  # fmt: skip
 
-    def __init__(self, data: bytes, kinds: Kinds) -> None:
-        self.data = data
-        _, hardware, self.index, flags, _ = wire.IFINFO.unpack_from(data)
-        self.given = GIVEN(data)
-        self.name = text(self.given[IFLA_IFNAME])
-        self.flags = flags
-        self.up = bool(flags & IFF_UP)
-        self.inet6 = INET6(_inet6(self.given))
-        self.info = wire.table(self.given.get(IFLA_LINKINFO, b""))
-        self.port_word = text(self.info.get(IFLA_INFO_SLAVE_KIND, b""))
-        self.attrs = _attrs(self, hardware, self.info, kinds)
-
-    @property
-    def controller(self) -> int:
-        """The index of the controller, 0 for none."""
-        return number(self.given.get(IFLA_MASTER, b"\0\0\0\0"))
-
-    @property
-    def port_data(self) -> bytes:
-        """What its controller tells of it as a port."""
-        return self.info.get(IFLA_INFO_SLAVE_DATA, b"")
-
-    def every(self) -> dict[int, bytes]:
-        """Return all attributes."""
-        return wire.table(self.data, wire.IFINFO.size)
-
-    def every_inet6(self) -> dict[int, bytes]:
-        """Return all attributes of IPv6."""
-        return wire.table(_inet6(self.given))
-
-
-def _inet6(given: Mapping[int, bytes]) -> bytes:
-    return wire.table(given.get(IFLA_AF_SPEC, b"")).get(AF_INET6, b"")
+    def __init__(self, data: bytes, kinds: Kinds, *, whole: bool = False) -> None:
+        _, hardware, self.index, self.flags, _ = wire.IFINFO.unpack_from(data)
+        given = GIVEN(data)
+        inet6_data = AF_SPEC(given.get(IFLA_AF_SPEC, b"")).get(AF_INET6, b"")
+        inet6 = INET6(inet6_data)
+        info = wire.table(given.get(IFLA_LINKINFO, b""))
+        self.name = text(given[IFLA_IFNAME])
+        self.up = bool(self.flags & IFF_UP)
+        self.controller = number(given.get(IFLA_MASTER, b"\0\0\0\0"))
+        self.port_word = text(info.get(IFLA_INFO_SLAVE_KIND, b""))
+        self.port_data = info.get(IFLA_INFO_SLAVE_DATA, b"")
+        self.inet6_conf = inet6.get(IFLA_INET6_CONF, b"")
+        self.properties = given.get(IFLA_PROP_LIST, b"")
+        self.attrs = _attrs(self.index, hardware, given, inet6, info, kinds)
+        self.every = wire.table(data, wire.IFINFO.size) if whole else {}
+        self.every_inet6 = wire.table(inet6_data) if whole else {}
+        self.info_data = wire.table(info.get(IFLA_INFO_DATA, b"")) if whole else {}
 
 
 def text(data: bytes) -> str:
@@ -120,13 +120,20 @@ def decode(given: Mapping[int, bytes], attrs: Iterable[Attr], into: dict[str, An
             into[attr.name] = attr.unset
 
 
-def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: Kinds) -> dict[str, Any]:
+def _attrs(
+    index: int,
+    hardware: int,
+    given: Mapping[int, bytes],
+    inet6: Mapping[int, bytes],
+    info: Mapping[int, bytes],
+    kinds: Kinds,
+) -> dict[str, Any]:
     word = text(info.get(IFLA_INFO_KIND, b""))
     kind = kinds.by_link.get(word)
     bare = "loopback" if hardware == ARPHRD_LOOPBACK else "ethernet"
-    attrs: dict[str, Any] = {"index": link.index, "type": kind.type if kind else word or bare}
-    decode(link.given, FLAT, attrs)
-    decode(link.inet6, NESTED, attrs)
+    attrs: dict[str, Any] = {"index": index, "type": kind.type if kind else word or bare}
+    decode(given, FLAT, attrs)
+    decode(inet6, NESTED, attrs)
     told = kind or kinds.foreign.get(word)
     if told and told.attrs:
         data = kinds.pick(told)(info.get(IFLA_INFO_DATA, b""))
@@ -135,23 +142,18 @@ def _attrs(link: LinkMessage, hardware: int, info: Mapping[int, bytes], kinds: K
             for name in {attr.name for attr in told.attrs}.intersection(borrowed):
                 attrs.pop(name, None)
             attrs["borrowed"] = borrowed
-    if IFLA_LINK_NETNSID in link.given:
+    if IFLA_LINK_NETNSID in given:
         attrs["elsewhere"] = True
-        return attrs
-    if IFLA_LINK in link.given:
-        attrs |= _below(link, told)
+    elif below := number(given.get(IFLA_LINK, b"\0\0\0\0")):
+        # What the link rests on, or is paired with.
+        attrs |= {told.below if told else "base-iface": below} if below != index else {}
     return attrs
-
-
-def _below(link: LinkMessage, kind: Kind | None) -> dict[str, Any]:
-    """Return what the link rests on, or is paired with, by its index."""
-    index = number(link.given[IFLA_LINK])
-    return {kind.below if kind else "base-iface": index} if index not in {0, link.index} else {}
 
 
 FLAT = (*(attr for attr in BASE_ATTRS if not attr.nest and not attr.tie), *STATE_ATTRS)
 NESTED = tuple(attr for attr in BASE_ATTRS if attr.nest)
 GIVEN = wire.Pick(wire.IFINFO.size, (*ELSEWHERE, *(attr.number for attr in FLAT)))
+AF_SPEC = wire.Pick(0, (AF_INET6,))
 INET6 = wire.Pick(0, (IFLA_INET6_CONF, *(attr.number for attr in NESTED)))
 
 
@@ -185,8 +187,8 @@ def _taken(look: Look, taken: Taken) -> Iterator[Row]:
             continue
         kind = look.kinds.by_type.get(row.attrs["type"])
         attrs = {**row.attrs, "flags": link.flags & FLAGS}
-        decode(link.every(), SENT_BACK, attrs)
-        data = wire.table(link.info.get(IFLA_INFO_DATA, b""))
+        decode(link.every, SENT_BACK, attrs)
+        data = link.info_data
         decode(data, kind.sent_back if kind else (), attrs)
         unknown = [*queueing.get(link.index, ()), *(f"attribute {number}" for number in _unknown(link))]
         if kind:
@@ -207,7 +209,7 @@ def _queueing(look: Look) -> dict[int, list[str]]:
 
 
 def _unknown(link: LinkMessage) -> Iterator[str]:
-    given, inet6, known = link.every(), link.every_inet6(), MODELLED | READ_ONLY
+    given, inet6, known = link.every, link.every_inet6, MODELLED | READ_ONLY
     yield from (
         str(number) for number in unmodelled(given, SENT_BACK, known) if given[number] != IDLE.get(number)
     )

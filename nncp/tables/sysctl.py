@@ -10,7 +10,6 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from nncp.host import Row
-from nncp.tables.link import IFLA_INET6_CONF
 from nncp.tables.table import Sysctl, Table
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def sysctl_link(path: str) -> str:
 
 def _read(dumps: Dumps) -> Iterator[Row]:
     for link in dumps.links:
-        conf = link.inet6.get(IFLA_INET6_CONF, b"")
+        conf = link.inet6_conf
         has_ipv6 = len(conf) > DEVCONF_DISABLE_IPV6 * 4
         value = struct.unpack_from("=i", conf, DEVCONF_DISABLE_IPV6 * 4)[0] if has_ipv6 else 1
         yield Row(("sysctl", f"net/ipv6/conf/{link.name}/disable_ipv6"), {"value": str(value)})
