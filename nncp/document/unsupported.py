@@ -7,7 +7,7 @@ since `show` of other tools prints it. Whoever implements a property takes its l
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import UNSET, Struct
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nncp.document.source import Step
     from nncp.errors import Error
 
+_Refused: TypeAlias = tuple[tuple[str, ...], str, tuple[Any, ...]]
+"""The keys of a property, why it is refused, and what may be said all the same."""
 NOTHING: tuple[Any, ...] = (UNSET, None, False, "", (), [], {})
 
 NO_CLIENT = "it needs a client, and nncp starts none"
@@ -70,33 +72,41 @@ def unsupported(
     document: Mapping[str, tuple[str, tuple[Any, ...]]] = DOCUMENT,
 ) -> Iterator[Error]:
     """Yield an error for each property of a document that asks for what is not supported yet."""
-    yield from _asked(part, part.state, (), document)
+    yield from _asked(part, part.state, (), _by_first_key(document))
+    refused = _by_first_key(interface)
     for at, one in part.interfaces.items():
         if one.state not in {"absent", "ignore"}:
-            yield from _asked(part, one, ("interfaces", at), interface)
+            yield from _asked(part, one, ("interfaces", at), refused)
 
 
-@cache
 def steps_of(name: str) -> tuple[str, ...]:
     """Return the keys that lead to a property of the tables."""
     return tuple(name.split(".")) if name != "802.1x" else (name,)
 
 
-def _asked(
-    part: Part, start: Struct, path: tuple[Step, ...], table: Mapping[str, tuple[str, tuple[Any, ...]]]
-) -> Iterator[Error]:
+def _by_first_key(table: Mapping[str, tuple[str, tuple[Any, ...]]]) -> Mapping[str, list[_Refused]]:
+    found: dict[str, list[_Refused]] = {}
     for name, (why, harmless) in table.items():
         steps = steps_of(name)
-        value = _below(start, steps)
-        if value is UNSET or any(
-            value == other and type(value) is type(other) for other in (*NOTHING, *harmless)
-        ):
-            continue
-        written = part.written(*path, *steps)[len(path) :]
-        message = f"{'.'.join(str(step) for step in written)} is not supported yet"
-        error = part.error(message, *path, *steps, key=True, hint=why)
-        error.kind = ErrorKind.UNSUPPORTED
-        yield error
+        found.setdefault(steps[0], []).append((steps, why, (*NOTHING, *harmless)))
+    return found
+
+
+def _asked(
+    part: Part, start: Struct, path: tuple[Step, ...], refused: Mapping[str, list[_Refused]]
+) -> Iterator[Error]:
+    for first, below in refused.items():
+        if _below(start, (first,)) is UNSET:
+            continue  # as nearly all are, of nearly all interfaces
+        for steps, why, harmless in below:
+            value = _below(start, steps)
+            if any(value == other and type(value) is type(other) for other in harmless):
+                continue
+            written = part.written(*path, *steps)[len(path) :]
+            message = f"{'.'.join(str(step) for step in written)} is not supported yet"
+            error = part.error(message, *path, *steps, key=True, hint=why)
+            error.kind = ErrorKind.UNSUPPORTED
+            yield error
 
 
 def _below(value: Any, steps: Iterable[str]) -> Any:

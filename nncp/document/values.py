@@ -23,6 +23,8 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
+from nncp.document.source import DEEPEST
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -33,9 +35,6 @@ Event: TypeAlias = Any
 
 # How many values aliases may stand for in one stream; a document that needs more writes them out.
 ALIASED = 100_000
-
-# How many lists and mappings may stand in each other: the deepest property of a document is the ninth.
-DEEPEST = 64
 
 NO_KEY: Any = object()
 CORE = "tag:yaml.org,2002:"

@@ -1,11 +1,14 @@
 """YAML 1.2 and JSON text to nodes: what scalars mean, where things stand, what is refused."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nncp.document import stream
 from nncp.document.source import Node, decoded, load, path_text
 from nncp.errors import Error
 
@@ -244,11 +247,58 @@ def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
 
 def test_no_node_tree_is_composed_until_a_place_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     composed = []
-    compose = __import__("nncp.document.source", fromlist=["_compose"])._compose
-    monkeypatch.setattr("nncp.document.source._compose", lambda text: composed.append(1) or compose(text))
+    compose = stream.composed
+    monkeypatch.setattr(stream, "composed", lambda text: composed.append(1) or compose(text))
     node = one("a: {b: 1}")
     assert node.value == {"a": {"b": 1}}
     assert not composed
     node.place("a", "b")
     node.place("a")
     assert len(composed) == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(JSON) | st.dictionaries(st.text(), JSON), st.sampled_from([None, 1, "\t"]), st.booleans())
+def test_json_is_read_as_yaml_is_and_its_places_are_found(
+    data: object, indent: object, escaped: bool
+) -> None:
+    text = json.dumps(data, indent=indent, ensure_ascii=escaped)
+    try:
+        nodes = load(text, file="x")
+    except Error:
+        with pytest.raises(Error):  # half a surrogate pair, a character that YAML does not print
+            stream.read(text, file="x")
+        return
+    assert [node.value for node in nodes] == stream.read(text, file="x")[1]
+    for step in data if isinstance(data, dict) else range(len(data)):
+        assert nodes[0].place(step).line >= 1
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 2}', '{"a": NaN}', "[" * 65 + "]" * 65, '["\\ud800"]', '{"a": 1}\n---\n{"b": 2}']
+)
+def test_what_json_knows_and_yaml_does_not_is_left_to_yaml(text: str) -> None:
+    try:
+        expected: object = stream.read(text, file="x")[1]
+    except Error as error:
+        expected = [str(one) for one in error]
+    try:
+        found: object = [node.value for node in load(text, file="x")]
+    except Error as error:
+        found = [str(one) for one in error]
+    assert found == expected
+
+
+def test_json_needs_no_yaml() -> None:
+    code = (
+        "import sys; from nncp.document.source import load\n"
+        'load(\'{"interfaces": [{"name": "eth1", "mtu": 1500}]}\', file="x")\n'
+        "assert not {'yaml', 'nncp.document.values'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
