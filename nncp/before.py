@@ -29,7 +29,11 @@ def before(now: Host, ops: Iterable[Op], kinds: Kinds) -> list[Row]:
     touched = closure(links, state, kinds) | {op.key for op in ops if op.key in state}
     touched.update(*(keys for keys in groups(state, kinds).values() if not touched.isdisjoint(keys)))
     former = {op.key: op.old["name"] for op in ops if op.verb == "rename"}
-    kept = [_as_it_was(key, state[key], former, kinds) for key in state if key in touched]
+    by_name: dict[str, list[Op]] = {}
+    for op in ops:
+        by_name.setdefault(op.key[1], []).append(op)
+    found = {key: kinds.tables[key[0]].recorded(key, state, by_name) for key in state if key in touched}
+    kept = [_as_it_was(key, attrs, former, kinds) for key, attrs in found.items()]
     made = {op.key for op in ops if op.verb != "remove"} - state.keys()
     down = {("up", key[1]) for key in touched if key[0] == "link"} - state.keys()
     return kept + [Row(key, absent=True) for key in sorted(made | down)]

@@ -36,7 +36,10 @@ def carried(want: Mapping[Key, Row], host: Host) -> Iterator[Row]:
         plus, minus = asked - ids, ours - needed
         if plus or minus:
             kept = [(vid, vid, word) for vid, word in _single(have) if vid not in minus]
-            yield Row(("vlans", bridge), {"vids": merged([*kept, *((vid, vid, "") for vid in plus)])})
+            vids = merged([*kept, *((vid, vid, "") for vid in plus)])
+            stands = host.attr("link", bridge, name="type") == LINUX_BRIDGE.type
+            about = plus | minus if stands else ids_of(vids)
+            yield Row(("vlans", bridge), {"vids": vids, "ids": tuple(sorted(about))})
 
 
 def ids_of(vids: Vids) -> set[int]:

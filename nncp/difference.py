@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TELLING = frozenset(
     {
         "elsewhere", "carrier", "queues", "persistent", "min-mtu", "max-mtu", "permanent-mac", "secondary-to",
-        "unknown",
+        "unknown", "ids",
     }
 )  # fmt: skip
 """Attributes that inform, and that nobody can write."""

@@ -1,6 +1,7 @@
 """The VLANs of bridge ports and of bridges themselves (net/bridge/br_vlan.c, br_netlink.c).
 
-Keys are ("vlans", name); the attribute `vids` is ((first, last, word), ...), `word` one of WORDS.
+Keys are ("vlans", name); the attribute `vids` is ((first, last, word), ...), `word` one of WORDS. A wanted
+row with `ids` is about those VLANs alone: what somebody else adds or takes away meanwhile is theirs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nncp.tables.table import Table
 from nncp.tables.words import ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nncp.host import Key, Op
     from nncp.tables.kinds import Kinds
@@ -28,6 +29,7 @@ AF_BRIDGE = 7
 RTEXT_FILTER_BRVLAN_COMPRESSED = 4
 IFLA_BRIDGE_FLAGS, IFLA_BRIDGE_VLAN_INFO = 0, 2
 BRIDGE_FLAGS_SELF = 2
+DEFAULT = "vlan-default-pvid"
 VLAN_PVID, VLAN_UNTAGGED, VLAN_RANGE_BEGIN, VLAN_RANGE_END = 2, 4, 8, 16
 WORDS = {0: "", VLAN_PVID: "pvid", VLAN_UNTAGGED: "untagged", VLAN_PVID | VLAN_UNTAGGED: "pvid untagged"}
 DUMP = wire.IFINFO.pack(AF_BRIDGE, 0, 0, 0, 0) + wire.attr(
@@ -91,8 +93,14 @@ def _info(first: int, last: int, word: str) -> Iterator[bytes]:
 
 
 def _fresh(new: Ranges, old: Ranges) -> Iterable[tuple[int, int, str]]:
+    fresh = [
+        (first, last, word)
+        for entry in new
+        for word in entry[2:]
+        for first, last, _ in without((entry,), tuple(other for other in old if other[2] == word))
+    ]
     # A PVID that moves: the entry that loses it is written before the one that gets it.
-    return sorted((entry for entry in new if entry not in old), key=lambda entry: "pvid" in entry[2])
+    return sorted(fresh, key=lambda entry: "pvid" in entry[2])
 
 
 def without(old: Ranges, new: Ranges) -> Ranges:
@@ -111,6 +119,44 @@ def without(old: Ranges, new: Ranges) -> Ranges:
     return tuple(found)
 
 
+def words_of(vids: Ranges) -> dict[int, str]:
+    """Return the word of each VLAN in ranges."""
+    return {vid: word for first, last, word in vids for vid in range(first, last + 1)}
+
+
+def _amid(key: Key, rows: Rows, want: Mapping[Key, Row]) -> Mapping[str, Any]:
+    """Return VLANs as they are as far as the wanted row is about them, and else as it has them."""
+    attrs, wanted = rows[key], want[key].attrs
+    if want[key].absent or "ids" not in wanted:
+        return attrs
+    if not wanted["ids"]:
+        return {**attrs, "vids": wanted["vids"]}
+    have, found = words_of(attrs["vids"]), words_of(wanted["vids"])
+    for vid in wanted["ids"]:
+        found.pop(vid, None)
+        if vid in have:
+            found[vid] = have[vid]
+    return {**attrs, "vids": merged((vid, vid, word) for vid, word in found.items())}
+
+
+def _recorded(key: Key, rows: Rows, ops: Mapping[str, list[Op]]) -> Mapping[str, Any]:
+    """Return VLANs with which of them an apply changes: of a port or bridge that is made anew it is all."""
+    attrs, own = rows[key], ops.get(key[1], ())
+    if any(op.verb != "change" and op.key[0] in {"link", "port", "vlans"} for op in own):
+        return attrs
+    bridge = rows.get(("port", key[1]), {}).get("controller", key[1])
+    ids = {
+        op_attrs[DEFAULT]
+        for op in ops.get(bridge, ())
+        for op_attrs in (op.attrs, op.old)
+        if op.key[0] == "link" and DEFAULT in op_attrs
+    }
+    for op in own:
+        if op.key == key:
+            ids |= {vid for vid, _ in words_of(op.old["vids"]).items() ^ words_of(op.attrs["vids"]).items()}
+    return {**attrs, "ids": tuple(sorted(ids))}
+
+
 def _vids_of(attrs: Any) -> str:
     return ranges(attrs.get("vids", ()))
 
@@ -120,6 +166,8 @@ VLANS = Table(
     read=_read,
     write=_write,
     needs=_needs,
+    amid=_amid,
+    recorded=_recorded,
     sentence=lambda op: f"{'set' if op.verb == 'change' else op.verb} VLANs of {op.key[1]}",
     what=lambda _, attrs: f"VLANs {_vids_of(attrs)}",
     changed=lambda op: f"VLANs: {_vids_of(op.old)} → {_vids_of(op.attrs)}",

@@ -7,11 +7,13 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from test_kinds import vlans
 
 import nncp
 from nncp import netns, work
 from nncp.engine import apply_compiled
 from nncp.namespace import Namespace as Written
+from nncp.transaction import _Writer as Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,4 +142,71 @@ def test_what_a_rollback_is_to_take_away_and_has_gone_meanwhile_is_no_failure(
     before = host.settled()
     beside.apply(document)
     beside.rollback(command)
+    assert host.differs(before) == {}
+
+
+TRUNK = {"mode": "trunk", "trunk-tags": [{"id": 33}, {"id": 44}]}
+BR0 = {
+    "name": "br0",
+    "type": "linux-bridge",
+    "state": "up",
+    "bridge": {"port": [{"name": "eth1", "vlan": TRUNK}]},
+}
+
+
+def above(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "type": "vlan", "state": "up", "vlan": {"base-iface": "br0", "id": number}}
+
+
+def ids(host: Namespace, name: str) -> list[int]:
+    return [entry["vlan"] for entry in vlans(host, name)]
+
+
+def test_a_vlan_that_somebody_adds_to_a_bridge_itself_meanwhile_stays(
+    host: Namespace, beside: Beside
+) -> None:
+    one, two = above("br0.33", 33), above("br0.44", 44)
+    beside.apply({"interfaces": [BR0, one]})
+    host.batch("bridge vlan add dev br0 vid 150 self")
+    beside.apply({"interfaces": [two]}, "bridge vlan add dev br0 vid 160 self")
+    assert ids(host, "br0") == [1, 33, 44, 150, 160]
+    beside.rollback("bridge vlan add dev br0 vid 170 self")
+    assert ids(host, "br0") == [1, 33, 150, 160, 170]
+    beside.apply({"interfaces": [{**BR0, "mtu": 1400}]}, "bridge vlan add dev br0 vid 180 self")
+    host.batch("bridge vlan del dev br0 vid 150 self", "bridge vlan add dev eth1 vid 190")
+    beside.rollback()
+    assert ids(host, "br0") == [1, 33, 160, 170, 180]
+    assert ids(host, "eth1") == [1, 33, 44, 190]
+    beside.apply(
+        {"interfaces": [{"name": "br0.33", "state": "absent"}]}, "bridge vlan del dev br0 vid 160 self"
+    )
+    assert ids(host, "br0") == [1, 170, 180]
+    beside.rollback("bridge vlan add dev br0 vid 4 self")
+    assert ids(host, "br0") == [1, 4, 33, 170, 180]
+
+
+def test_a_new_bridge_keeps_the_vlans_that_somebody_adds_to_it_at_once(
+    host: Namespace, beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = Writer._again
+
+    def adds(*arguments: Any) -> Any:
+        host.batch("bridge vlan add dev br0 vid 150 self")
+        return again(*arguments)
+
+    monkeypatch.setattr(Writer, "_again", adds)
+    beside.apply({"interfaces": [BR0, above("br0.33", 33)]})
+    assert ids(host, "br0") == [1, 33, 150]
+
+
+def test_a_default_vlan_moves_on_a_bridge_to_which_somebody_adds_one(host: Namespace, beside: Beside) -> None:
+    beside.apply({"interfaces": [BR0, above("br0.33", 33)]})
+    before = host.settled()
+    moved = {**BR0["bridge"], "options": {"vlan-default-pvid": 10}}
+    beside.apply(
+        {"interfaces": [{**BR0, "bridge": moved}, above("br0.44", 44)]},
+        "bridge vlan add dev br0 vid 150 self",
+    )
+    assert ids(host, "br0") == [10, 33, 44, 150]
+    beside.rollback("bridge vlan del dev br0 vid 150 self")
     assert host.differs(before) == {}
