@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from nncp.addresses import address_rows, defaults, without_addresses
 from nncp.carried import carried, joined
+from nncp.difference import difference
 from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import flat, is_given
@@ -156,6 +157,7 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     for interface in interfaces.values():
         _keeps(desk, interface)
         _left(desk, interface)
+        _untold(desk, interface)
     for misfit in misfits(desk.out.rows, host, kinds):
         if misfit.name in desk.named:
             desk.fault(
@@ -300,6 +302,19 @@ def _left(desk: _Desk, interface: Interface) -> None:
         if found := [word for word in words if word in said]:
             text = f"warning: left to {interface.name} itself, and not set: {', '.join(found)}"
             desk.out.notes.append(Note("warn", ("link", interface.name), text, (interface.name,)))
+
+
+def _untold(desk: _Desk, interface: Interface) -> None:
+    """Note what is written and cannot be read back, since a link does not tell it now."""
+    row, have = desk.out.rows.get(("link", interface.name)), desk.host.get("link", interface.name)
+    if row is None or have is None or row.absent:
+        return
+    wanted = [name for name in have.attrs.get("untold", ()) if name in difference(have.attrs, row)]
+    if wanted:
+        unknown = [name for name in wanted if name not in have.attrs]
+        text = f"warning: {interface.name} has others' values in force and does not tell its own: "
+        text += f"{', '.join(wanted)} cannot be verified{' or undone' if unknown else ''}"
+        desk.out.notes.append(Note("warn", row.key, text, (interface.name,)))
 
 
 def _keeps(desk: _Desk, interface: Interface) -> None:

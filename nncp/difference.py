@@ -18,7 +18,7 @@ TELLING = frozenset(
     }
 )  # fmt: skip
 """Attributes that inform, and that nobody can write."""
-UNCOMPARED = TELLING | {"borrowed", "index", "type", "peer-index", "valid", "preferred", "expires"}
+UNCOMPARED = TELLING | {"borrowed", "untold", "index", "type", "peer-index", "valid", "preferred", "expires"}
 """Attributes that identify or inform, and are no wish of their own: another `type` is another link."""
 
 

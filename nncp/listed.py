@@ -1,23 +1,26 @@
 """What documents put on a host's bridges, so that what others put there is known to be theirs.
 
-A port list lists the document's ports. Kept in the state folder: the ports that documents ever listed, and
-the VLANs of bridges themselves that documents' VLAN links made us add.
+A port list lists the document's ports. Kept in the state folder: the ports that documents ever listed, the
+VLANs of bridges themselves that documents' VLAN links made us add, and what bridges were given that they do
+not tell while another bridge's values are in force.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from nncp.carried import ids_of, tagged_of
 from nncp.errors import Error
+from nncp.host import Row
+from nncp.kinds.linux_bridge import BORROWED, LINUX_BRIDGE
 from nncp.kinds.ports import guests_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nncp.host import Host, Op, Row
+    from nncp.host import Host, Op
 
 TOLD = 8
 """So many names of guests' ports are told."""
@@ -29,19 +32,50 @@ class Listed(Struct, frozen=True):
     Args:
         ports: names of links, of whichever controller.
         vlans: a bridge, and a VLAN that it carries itself only for VLAN links above it.
+        own: a bridge, its index (0: that of the one that the apply has made), an option of BORROWED, and the
+            value that it was given last.
 
     """
 
     ports: tuple[str, ...] = ()
     vlans: tuple[tuple[str, int], ...] = ()
+    own: tuple[tuple[str, int, str, int | float], ...] = ()
 
     def known_to(self, host: Host) -> Host:
         """Return `host` with this knowledge."""
-        return host.where(listed=self.ports, carried=self.vlans)
+        lending = [row for row in host.table("link") if row.attrs.get("borrowed")]
+        found = host.with_rows(self._with_own(row) for row in lending) if lending else host
+        return found.where(listed=self.ports, carried=self.vlans)
 
-    def same(self, *_: object) -> Listed:
+    def _with_own(self, row: Row) -> Row:
+        """Return a bridge with the values of its own as they were given, and not as it tells them."""
+        attrs = {name: value for name, value in row.attrs.items() if name != "borrowed"}
+        of_it = {(row.name, row.attrs["index"]), (row.name, 0)}
+        given = {option: value for name, index, option, value in self.own if (name, index) in of_it}
+        untold = row.attrs["borrowed"]
+        attrs |= {option: value for option, value in given.items() if option in untold}
+        return Row(row.key, {**attrs, "untold": untold})
+
+    def same(self, now: Host, want: Iterable[Row]) -> Listed:
         """Return what is known once rows that no document asked for hold."""
-        return self
+        return structs.replace(self, own=self._given(now, list(want)))
+
+    def _given(self, now: Host, want: Sequence[Row]) -> tuple[tuple[str, int, str, int | float], ...]:
+        indexes = {row.name: row.attrs["index"] for row in now.table("link") if _is_bridge(row)}
+        found = {
+            (name, option): value
+            for name, index, option, value in self.own
+            if name in indexes and index in {0, indexes[name]}
+        }
+        for row in want:
+            if row.key[0] == "link" and not row.absent:
+                given = {
+                    option: row.attrs[option] for option in BORROWED if row.attrs.get(option) is not None
+                }
+                found |= {(row.name, option): value for option, value in given.items()}
+        return tuple(
+            (name, indexes.get(name, 0), option, found[name, option]) for name, option in sorted(found)
+        )
 
     def after(self, now: Host, want: Iterable[Row]) -> Listed:
         """Return what is known once documents that want these rows of a host hold."""
@@ -56,7 +90,7 @@ class Listed(Struct, frozen=True):
                 )
                 vlans = {(name, vid) for name, vid in vlans if name != row.name or vid in vids}
                 vlans |= {(row.name, vid) for vid in added}
-        return Listed(tuple(sorted({*self.ports, *ports})), tuple(sorted(vlans)))
+        return Listed(tuple(sorted({*self.ports, *ports})), tuple(sorted(vlans)), self._given(now, want))
 
 
 def bereft(now: Host, ops: Iterable[Op]) -> Iterator[Error]:
@@ -71,6 +105,10 @@ def bereft(now: Host, ops: Iterable[Op]) -> Iterator[Error]:
                 subject=op.key[1],
                 hint="move the guests and Pods away first, or use --force to cut them off",
             )
+
+
+def _is_bridge(row: Row) -> bool:
+    return bool(row.attrs["type"] == LINUX_BRIDGE.type)
 
 
 def kept_on(bridge: str, guests: Sequence[str]) -> str:

@@ -100,8 +100,9 @@ class Rollback:
 
         """
         for settled in (False, True):
-            for _ in range(PASSES):
+            for number in range(PASSES):
                 now = self.namespace.snapshot(self.record.before)
+                now = now if settled or number else _untold(now)
                 ops = self._way(now, settled=settled)
                 if not ops:
                     break
@@ -184,6 +185,13 @@ class Rollback:
                 hint="`nncp rollback` tries again, `nncp rollback --forget` gives it up",
                 others=tuple(found),
             )
+
+
+def _untold(now: Host) -> Host:
+    """Return a host whose links have none of what they do not tell: it is written once, and not compared."""
+    rows = [row for row in now.table("link") if row.attrs.get("borrowed")]
+    less = [{name: value for name, value in row.attrs.items() if name != "borrowed"} for row in rows]
+    return now.with_rows(Row(row.key, attrs) for row, attrs in zip(rows, less, strict=True)) if rows else now
 
 
 def _left(op: Op, refused: Error | None, kinds: Kinds) -> Error:

@@ -83,11 +83,19 @@ def enum(names: Mapping[str, int], number: Codec = U8) -> Codec:
 
 
 def scaled(number: Codec, unit: int) -> Codec:
-    """Code a whole number of units, each worth `unit` of the kernel's own (USER_HZ is 100 a second)."""
+    """Code a number of units, each worth `unit` of the kernel's own (USER_HZ is 100 a second).
+
+    Documents have whole ones; a part of one, which somebody else gave, is a float.
+    """
     least, most = number.bounds or (0, 0)
+
+    def unpack(data: bytes) -> int | float:
+        ticks = int(number.unpack(data))
+        return ticks / unit if ticks % unit else ticks // unit
+
     return Codec(
-        pack=lambda value: number.pack(value * unit),
-        unpack=lambda data: number.unpack(data) // unit,
+        pack=lambda value: number.pack(round(value * unit)),
+        unpack=unpack,
         bounds=(least // unit, most // unit),
     )
 

@@ -90,6 +90,11 @@ PORT_ATTRS = (
 
 DEFAULT_PVID = 1
 
+TIMERS = ("stp.forward-delay", "stp.hello-time", "stp.max-age")
+AGEING = "mac-ageing-time"
+BORROWED = frozenset({*TIMERS, AGEING})
+"""What a bridge has of its own, and does not tell while others' values are in force: see `_borrowed`."""
+
 
 class HelloTime(LaxInt, ge=1, le=10):
     """Seconds (IEEE 802.1D-2004, table 17-1)."""
@@ -312,6 +317,7 @@ def _show(host: Host, name: str) -> Mapping[str, Any]:
     hidden = {"vlan-filtering"} | (
         {"vlan-default-pvid"} if attrs.get("vlan-default-pvid") == DEFAULT_PVID else set()
     )
+    hidden |= {name for name in BORROWED if isinstance(attrs.get(name), float)}  # no document can say it
     options = nested(attrs, [attr.name for attr in ATTRS if attr.name not in hidden])
     ports = [_show_port(host, name, port) for port in ports_of(name, host)]
     if ports and all(port.get("vlan") == {} for port in ports):
@@ -360,9 +366,9 @@ def _borrowed(given: Mapping[int, bytes]) -> Iterator[str]:
     addresses age in twice the forward delay (__br_set_topology_change).
     """
     if given.get(IFLA_BR_ROOT_ID) != given.get(IFLA_BR_BRIDGE_ID):
-        yield from ("stp.forward-delay", "stp.hello-time", "stp.max-age")
+        yield from TIMERS
     if any(given.get(IFLA_BR_STP_STATE, b"")) and any(given.get(IFLA_BR_TOPOLOGY_CHANGE, b"")):
-        yield "mac-ageing-time"
+        yield AGEING
 
 
 LINUX_BRIDGE = Kind(

@@ -26,6 +26,7 @@ from nncp.kinds.link import (
     SENT_BACK,
     STATE_ATTRS,
 )
+from nncp.kinds.linux_bridge import BORROWED
 from nncp.kinds.tap import TAP
 from nncp.tables.table import Table, Tap, not_sent_back, references
 from nncp.tables.words import in_brackets
@@ -175,6 +176,8 @@ def _kind_attrs(kind: Kind | None) -> Iterable[Attr]:
     return (*BASE_ATTRS, *SENT_BACK, *((*kind.attrs, *kind.sent_back) if kind else ()))
 
 
+TIMED = BORROWED | {"stp.enabled"}
+"""What a bridge may not tell, and what clamps it (br_stp_start)."""
 MODELLED = ELSEWHERE.union(attr.number for attr in FLAT)
 
 
@@ -219,6 +222,14 @@ def _unknown(link: LinkMessage) -> Iterator[str]:
 def unmodelled(given: Iterable[int], attrs: Iterable[Attr], read_only: frozenset[int]) -> list[int]:
     """Return the numbers of `given` that are neither among `attrs` nor only tell something."""
     return sorted(set(given) - {attr.number for attr in attrs} - read_only)
+
+
+def _recorded(key: Key, rows: Rows, ops: Mapping[str, list[Op]]) -> Mapping[str, Any]:
+    """Return a link; of a bridge what it may not tell when it is undone only if an apply changes that."""
+    own = [op for op in ops.get(key[1], ()) if op.key == key]
+    if any(op.verb != "change" or not op.attrs.keys().isdisjoint(TIMED) for op in own):
+        return rows[key]
+    return {name: value for name, value in rows[key].items() if name not in BORROWED}
 
 
 def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:
@@ -372,6 +383,7 @@ LINK = Table(
     write=_write,
     attrs=_kind_attrs,
     needs=_needs,
+    recorded=_recorded,
     cannot_be_made=_cannot_be_made,
     sentence=_sentence,
     what=_what,

@@ -18,6 +18,7 @@ ONCE = frozenset(
         "scope",
         "protocol",
         "borrowed",
+        "untold",
         "beside",
         "flags",
         "peer-kept",

@@ -100,3 +100,71 @@ def test_timers_of_the_root_bridge_are_nobody_elses_wish(
     assert link(host, "br0")["linkinfo"]["info_data"]["forward_delay"] == 200, (
         "its own was never written over"
     )
+
+
+def own_timers(host: Namespace) -> tuple[int, ...]:
+    """Return hello time, forward delay and maximal age of br0, without the switch that is the root."""
+    host.batch("link set eth1 nomaster")
+    until(lambda: not link(host, "br0")["linkinfo"]["info_data"]["root_port"])
+    data = link(host, "br0")["linkinfo"]["info_data"]
+    host.batch("link set eth1 master br0")
+    until(lambda: bool(link(host, "br0")["linkinfo"]["info_data"]["root_port"]))
+    return data["hello_time"], data["forward_delay"], data["max_age"]
+
+
+def writes(host: Namespace, run: Any, *interfaces: dict[str, Any]) -> str:
+    """Return what an apply says; a second one must not have anything to do."""
+    document = {"interfaces": list(interfaces)}
+    told: str = run("apply", "-", document=document)
+    assert run("apply", "-", document=document) == "No changes.\n"
+    assert run("diff", "-", document=document) == ""
+    return told
+
+
+def test_timers_are_written_once_while_another_bridge_is_the_root(
+    host: Namespace, beyond: Namespace, run: Any
+) -> None:
+    beyond.batch(
+        "link add root type bridge stp_state 1 priority 0 forward_delay 1500 hello_time 100 max_age 1000",
+        "link set sw1 master root", "link set root up",
+    )  # fmt: skip
+    host.batch(
+        "link add br0 type bridge stp_state 1 forward_delay 1550",
+        "link set br0 up",
+        "link set eth1 master br0",
+    )
+    until(lambda: bool(link(host, "br0")["linkinfo"]["info_data"]["root_port"]))
+
+    def wish(**stp: int) -> dict[str, Any]:
+        return {"name": "br0", "type": "linux-bridge", "bridge": {"options": {"stp": stp}}}
+
+    told = writes(host, run, wish(**{"hello-time": 3, "max-age": 30}))
+    assert "br0 has others' values in force and does not tell its own: stp.hello-time, stp.max-age" in told
+    assert "cannot be verified or undone" in told
+    assert own_timers(host) == (300, 1550, 3000)
+    told = writes(host, run, wish(**{"hello-time": 5}))
+    assert "or undone" not in told
+    assert own_timers(host) == (500, 1550, 3000)
+    run("rollback")
+    assert own_timers(host) == (300, 1550, 3000)
+    assert writes(host, run, wish(**{"hello-time": 3})) == "No changes.\n"
+    assert "stp." not in run("apply", "-", document={"interfaces": [{**wish(), "mtu": 1400}]})
+
+
+def test_timers_that_were_read_before_another_bridge_became_the_root_are_undone(
+    host: Namespace, beyond: Namespace, run: Any, apply: Any
+) -> None:
+    host.batch("link add br0 type bridge stp_state 1 forward_delay 1550 hello_time 250", "link set br0 up")
+    shown = run("show", "br0")
+    assert "forward-delay" not in shown
+    assert run("diff", "-", document=_yaml(shown)) == ""
+    apply(bridge("br0", "eth1", stp={"forward-delay": 20, "hello-time": 4}))
+    beyond.batch(
+        "link add root type bridge stp_state 1 priority 0 forward_delay 1500 hello_time 100 max_age 1000",
+        "link set sw1 master root", "link set root up",
+    )  # fmt: skip
+    until(lambda: bool(link(host, "br0")["linkinfo"]["info_data"]["root_port"]))
+    run("rollback")
+    until(lambda: not link(host, "br0")["linkinfo"]["info_data"]["root_port"])
+    data = link(host, "br0")["linkinfo"]["info_data"]
+    assert (data["hello_time"], data["forward_delay"]) == (250, 1550)
