@@ -61,6 +61,13 @@ class Namespace:
         if ops:
             self.carry_out(ops, now, {})
 
+    def bring_back(self, rows: Sequence[Row]) -> None:
+        """Make again those of `rows` that the kernel took by itself, where their links stand."""
+        now = self.snapshot(rows) if rows else Host()
+        ops = plan(now, [row for row in rows if ("link", row.name) in now], self.kinds)
+        if ops:
+            self.carry_out(ops, now, {})
+
     def carry_out(
         self,
         ops: Sequence[Op],

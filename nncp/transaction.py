@@ -139,6 +139,7 @@ class _Writer:
             if left:
                 raise _unheld(left, limit, self.kinds)
             namespace.pin(self.change.pin)
+            namespace.bring_back(_kept(self.change, self.kinds))
 
     def _again(self, namespace: Namespace, pulse: Callable[[], None]) -> list[Op]:
         """Write what the first pass has left; return what is left in the end."""
@@ -151,6 +152,14 @@ class _Writer:
             self.journal.note_drawn(drawn)
             namespace.carry_out(left, now, drawn, written=lambda _: pulse())
         return namespace.plan(self.want)
+
+
+def _kept(change: Change, kinds: Kinds) -> list[Row]:
+    """Return what goes with a MAC address that changes, or is only pinned, but for what is to go."""
+    gone = {op.key for op in change.ops if op.verb == "remove"}
+    gone -= {op.key for op in change.ops if op.verb == "create"}
+    tables = [name for name, table in kinds.tables.items() if table.by_mac]
+    return [row for name in tables for row in change.now.table(name) if row.key not in gone]
 
 
 def _unheld(left: Sequence[Op], limit: Limit, kinds: Kinds) -> Error:

@@ -147,7 +147,7 @@ class Carrier:
                 self._wait(write)
             else:
                 self._flush(written)
-                self._write(write)
+                self._write(write, op)
                 written(op)
 
     def _wait(self, write: Usable) -> None:
@@ -171,7 +171,7 @@ class Carrier:
             if isinstance(write, bytearray):
                 self._send([(write, op)], written, None)
             elif not isinstance(write, Usable):
-                self._write(write)
+                self._write(write, op)
                 written(op)
 
     def _writes(self, op: Op) -> Iterator[Write]:
@@ -206,12 +206,15 @@ class Carrier:
         requests = [request for request, _ in queue]
         self.channel.send(requests, lambda index: written(queue[index][1]), hear)
 
-    def _write(self, write: Sysctl | Tap) -> None:
-        if isinstance(write, Tap):
-            tap.make(write.name, write.index, write.attrs)
-        else:
+    def _write(self, write: Sysctl | Tap, op: Op) -> None:
+        if isinstance(write, Sysctl):
             self._see_whose(write.path)
             sysctl.write(write.path, write.value)
+            return
+        try:
+            tap.make(write.name, write.index, write.attrs)
+        except Refusal as refusal:
+            raise Refused(op, refusal, self.kinds) from refusal
 
     def _see_whose(self, path: str) -> None:
         """Refuse a sysctl whose link, known to the kernel by its name alone, is not the one that is meant."""

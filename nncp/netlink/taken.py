@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncp import sysctl, wire
+from nncp.kinds.kind import Tie
 from nncp.netlink.channel import Refusal
 from nncp.tables.link import EXTENT, LinkMessage
-from nncp.tables.table import Taken
+from nncp.tables.table import Taken, references
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nncp.host import Host, Op, Row
     from nncp.netlink.channel import Channel
@@ -60,7 +61,7 @@ class Look:
         return self._settings[folder]
 
 
-def taken(host: Host, ops: Iterable[Op]) -> Taken:
+def taken(host: Host, ops: Sequence[Op], kinds: Kinds) -> Taken:
     """Return what a plan takes from `host`."""
     found: dict[str, set[str]] = {"link": set(), "port": set(), "up": set()}
     for op in ops:
@@ -70,12 +71,34 @@ def taken(host: Host, ops: Iterable[Op]) -> Taken:
     members = {
         row.name for row in host.table("port") if row.name in links or row.attrs["controller"] in links
     }
-    return Taken(links, ports | members, links | found["up"])
+    return Taken(links, ports | members, links | found["up"], _moved(host, ops, kinds) - links)
 
 
-def with_taken(channel: Channel, host: Host, ops: Iterable[Op], kinds: Kinds) -> Host:
+def _moved(host: Host, ops: Sequence[Op], kinds: Kinds) -> frozenset[str]:
+    """Return the links whose MAC address may change: it is written, or follows a port's or a base's."""
+    todo = [op.key[1] for op in ops if op.key[0] == "port" or (op.key[0] == "link" and "mac" in op.attrs)]
+    todo += [op.attrs.get("controller", op.old.get("controller", "")) for op in ops if op.key[0] == "port"]
+    found = {name for name in todo if ("link", name) in host}
+    if not found:
+        return frozenset()
+    above: dict[str, list[str]] = {}
+    for row in host.table("link"):
+        for attr, base in references(row.key, row.attrs, kinds):
+            if attr.tie is Tie.RESTS:
+                above.setdefault(base, []).append(row.name)
+    todo = list(found)
+    while todo:
+        name = todo.pop()
+        controller = host.attr("port", name, name="controller")
+        follow = {*above.get(name, ()), *([controller] if controller else ())} - found
+        found |= follow
+        todo += follow
+    return frozenset(found)
+
+
+def with_taken(channel: Channel, host: Host, ops: Sequence[Op], kinds: Kinds) -> Host:
     """Return `host` with what a plan takes and a snapshot leaves out; the same where it takes nothing."""
-    what = taken(host, ops)
+    what = taken(host, ops, kinds)
     return _with(channel, host, what, kinds) if what else host
 
 

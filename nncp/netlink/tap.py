@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from nncp.errors import Error, ErrorKind
+from nncp.netlink.channel import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,8 @@ def make(name: str, index: int, attrs: Mapping[str, Any]) -> None:
             where it is not to be what a hypervisor wants: a tap without the one and with the other.
 
     Raises:
-        Error: there is no /dev/net/tun, or the kernel refuses.
+        Error: there is no /dev/net/tun.
+        Refusal: by the kernel.
 
     """
     flags = IFF_TUN_EXCL | (IFF_TUN if attrs.get("layer") == "tun" else IFF_TAP)
@@ -53,8 +55,6 @@ def make(name: str, index: int, attrs: Mapping[str, Any]) -> None:
                 fcntl.ioctl(descriptor, request, attrs[attr])
         fcntl.ioctl(descriptor, TUNSETPERSIST, 1)
     except OSError as error:
-        raise Error(
-            f"tap {name} could not be made: {error.strerror}", kind=ErrorKind.FAILED, subject=name
-        ) from error
+        raise Refusal(error.errno or 0, "", 0) from error
     finally:
         os.close(descriptor)

@@ -1,8 +1,8 @@
 """Neighbours that somebody gave for good: what `ip neigh` shows as PERMANENT, and proxies.
 
 Keys are ("neighbour", link, address, "proxy" for one of those); `head` and `sent` are what goes back as it
-was read. A link that goes down loses them (net/core/neighbour.c, neigh_ifdown), so they are read where a plan
-takes a link or its up.
+was read. A link that goes down loses them, and one that is given a MAC address, be it the one that it has
+(net/core/neighbour.c, neigh_ifdown, neigh_changeaddr), so they are read where a plan does that.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_REPLACE
 
 
 def _taken(look: Look, taken: Taken) -> Iterator[Row]:
-    if not taken.down:
+    losing = taken.down | taken.moved
+    if not losing:
         return
     for flags in (0, NTF_PROXY):
         for data in look.dump(wire.RTM_GETNEIGH, wire.NDMSG.pack(0, 0, 0, flags, 0)):
             row = _row(data, look)
-            if row is not None and row.name in taken.down:
+            if row is not None and row.name in losing:
                 yield row
 
 
@@ -77,6 +78,7 @@ NEIGHBOUR = Table(
     name="neighbour",
     taken=_taken,
     apart=True,
+    by_mac=True,
     write=_write,
     needs=_needs,
     cannot_be_made=lambda attrs, _: not_sent_back(attrs),

@@ -53,15 +53,17 @@ class Taken(Struct, frozen=True):
         links: links that are deleted, for good or to be made again.
         ports: links that leave their controller.
         down: links that go down, those that are deleted included.
+        moved: links that stay, and whose MAC address may change.
 
     """
 
     links: frozenset[str] = frozenset()
     ports: frozenset[str] = frozenset()
     down: frozenset[str] = frozenset()
+    moved: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.links or self.ports or self.down)
+        return bool(self.links or self.ports or self.down or self.moved)
 
 
 class Look(Protocol):
@@ -216,6 +218,7 @@ class Table(Struct, frozen=True):
         turn: where among the rows of its table one is written that could be written now; takes key,
             attributes and the place at which it was wanted.
         apart: whether no snapshot holds its rows: they are read by `taken` alone.
+        by_mac: whether its rows go also when the MAC address of their link changes.
         about: whether the second part of a key is the name of a link.
         sentence: an operation in plain words, as in `the kernel refused to ...`.
         what: a row in a plan, after its link's name.
@@ -251,6 +254,7 @@ class Table(Struct, frozen=True):
     spared: bool = False
     turn: Callable[[Key, Mapping[str, Any], int], tuple[Any, ...]] = _as_written
     apart: bool = False
+    by_mac: bool = False
     about: bool = True
     sentence: Callable[[Op], str] = _sentence
     what: Callable[[Key, Mapping[str, Any]], str] = _what

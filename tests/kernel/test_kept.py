@@ -239,7 +239,7 @@ def test_only_what_takes_a_link_is_looked_at_twice(
     def counted(name: str) -> None:
         real = getattr(Channel, name)
         monkeypatch.setattr(
-            Channel, name, lambda self, kind, body: seen.append(kind) or real(self, kind, body)
+            Channel, name, lambda self, kind, *rest: seen.append(kind) or real(self, kind, *rest)
         )
 
     counted("dump")
@@ -259,3 +259,35 @@ def test_only_what_takes_a_link_is_looked_at_twice(
     assert more == {
         wire.RTM_GETLINK: 1, wire.RTM_GETNEIGH: 2, wire.RTM_GETNEXTHOP: 1, wire.RTM_GETQDISC: 1
     }  # fmt: skip
+
+
+NEIGHBOURS = [
+    line
+    for name in ("eth1", "br0", "br0.5")
+    for line in (
+        f"neigh add 192.0.2.77 lladdr 02:00:00:00:00:77 dev {name} nud permanent",
+        f"neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev {name} nud permanent",
+    )
+]
+MOVES = {
+    "a MAC address that is written": [{"name": "eth1", "mac-address": "52:54:00:00:01:99"}],
+    "a MAC address that follows a port's": [{"name": "eth2", "mac-address": "00:00:00:00:01:98"}],
+    "a MAC address that is pinned": [
+        {"name": "br0", "type": "linux-bridge", "bridge": {"port": [{"name": "eth2"}, {"name": "eth3"}]}}
+    ],
+}
+
+
+@pytest.mark.parametrize("why", MOVES)
+def test_permanent_neighbours_outlive_a_change_of_the_mac_address(
+    host: Namespace, apply: Callable[..., str], run: Callable[..., str], why: str
+) -> None:
+    host.batch("link add br0 type bridge", "link set eth2 master br0", "link set br0 up")
+    host.batch("link add link br0 name br0.5 type vlan id 5", "link set br0.5 up", *NEIGHBOURS)
+    before = view(host)
+    apply(*MOVES[why])
+    after = view(host)
+    assert after["link"] != before["link"]
+    assert after["neigh"] == before["neigh"]
+    run("rollback")
+    assert view(host)["neigh"] == before["neigh"]

@@ -210,3 +210,16 @@ def test_a_default_vlan_moves_on_a_bridge_to_which_somebody_adds_one(host: Names
     assert ids(host, "br0") == [10, 33, 44, 150]
     beside.rollback("bridge vlan del dev br0 vid 150 self")
     assert host.differs(before) == {}
+
+
+@pytest.mark.parametrize("kind", ["tuntap add x0 mode tap", "link add x0 type dummy"])
+def test_a_link_whose_former_index_somebody_takes_meanwhile_comes_back_with_another(
+    host: Namespace, beside: Beside, kind: str
+) -> None:
+    host.batch(kind)
+    (before,) = host.json("ip", "-d", "-j", "link", "show", "x0")
+    beside.apply({"interfaces": [{"name": "x0", "state": "absent"}]})
+    beside.rollback(f"ip link add stranger index {before['ifindex']} type dummy")
+    (after,) = host.json("ip", "-d", "-j", "link", "show", "x0")
+    assert after["ifindex"] != before["ifindex"]
+    assert {**after, "ifindex": before["ifindex"]} == before
