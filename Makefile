@@ -4,13 +4,14 @@
 #   make demo    two nodes, a policy, a guest, a live migration and a report
 #   make test    every test that this machine can run
 #   make check   format, lint, types, import rules and the pure tests: under two minutes
+#   make mutants what the pure tests do not notice; most of an hour, and goes on where it was stopped
 #   make clean   this checkout's virtual environment and tool caches; `make distclean`: the whole cache
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := demo
-.PHONY: demo test check test-peers test-lab root setup kernel images packages base venv requirements clean distclean
+.PHONY: demo test check mutants test-peers test-lab root setup kernel images packages base venv requirements clean distclean
 
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 CACHE := $(or $(value BRIDGEHEAD_CACHE),$(or $(value HOME),$(shell unset HOME; echo ~))/.cache/bridgehead)
@@ -50,6 +51,18 @@ check: venv
 	    mypy
 	    lint-imports
 	    pytest -q tests/plan tests/document'
+
+# What tries them lies beside the environment and not in it, with pins of its own: no test or demo loads it.
+mutants: venv
+	@cd '$(ROOT)'
+	if ! cmp -s requirements-mutants.txt '$(VENV)/mutants/installed.txt'; then
+	    $(PIP)
+	    rm -rf '$(VENV)/mutants'
+	    fetch --no-build-isolation --require-hashes --target '$(VENV)/mutants' -r requirements-mutants.txt
+	    cp requirements-mutants.txt '$(VENV)/mutants/installed.txt'
+	fi
+	export PATH='$(VENV)/bin':"$$PATH" PYTHONPATH='$(VENV)/mutants' PYTHONHASHSEED=0
+	exec nice python tests/mutants.py '$(VENV)/mutated'
 
 # Beside other engines (nmstatectl, ifstate, the Go plugins), and in Vagrant machines.
 test-peers test-lab: setup
@@ -168,11 +181,12 @@ venv: base
 	[ -z "$${BRIDGEHEAD_PROGRESS:-}" ] || tell environment 1 ''
 
 # Pin anew what pyproject.toml asks for.
+PINNED = CUSTOM_COMPILE_COMMAND='make requirements' '$(VENV)/bin/pip-compile' --quiet \
+    --upgrade --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-emit-index-url \
+    --no-emit-trusted-host --no-emit-find-links --no-emit-options
 requirements: venv
 	@cd '$(ROOT)'
-	'$(VENV)/bin/python' - <<'END' | CUSTOM_COMPILE_COMMAND='make requirements' '$(VENV)/bin/pip-compile' --quiet \
-	    --upgrade --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-emit-index-url \
-	    --no-emit-trusted-host --no-emit-find-links --no-emit-options --output-file requirements.txt -
+	'$(VENV)/bin/python' - <<'END' | $(PINNED) --output-file requirements.txt -
 	import tomllib
 	with open("pyproject.toml", "rb") as file:
 	    config = tomllib.load(file)
@@ -180,6 +194,11 @@ requirements: venv
 	print(*project["dependencies"], *project["optional-dependencies"]["launcher"], sep="\n")
 	print(*config["dependency-groups"]["dev"], *config["build-system"]["requires"], sep="\n")
 	print("editables", "setuptools", "wheel", sep="\n")
+	END
+	'$(VENV)/bin/python' - <<'END' | $(PINNED) --constraint requirements.txt --output-file requirements-mutants.txt -
+	import tomllib
+	with open("pyproject.toml", "rb") as file:
+	    print(*tomllib.load(file)["dependency-groups"]["mutants"], sep="\n")
 	END
 
 clean:

@@ -343,7 +343,7 @@ def _ordered(keys: list[Key], target: Rows, book: _Book) -> Iterator[Key]:
             if not waits[other]:
                 heapq.heappush(ready, (place.get(other, ()), other))
     if done < len(keys):
-        _refuse_cycle([key for key in keys if waits[key]], target)
+        raise _circle([key for key in keys if waits[key]])
 
 
 def _place(key: Key, number: int, target: Rows, book: _Book) -> tuple[Any, ...]:
@@ -379,14 +379,12 @@ def _ports_by_controller(keys: Iterable[Key], target: Rows) -> dict[str, set[Key
     return found
 
 
-def _refuse_cycle(keys: list[Key], target: Rows) -> None:
-    names = [key[1] for key in keys if key[0] == "link"] or [key[1] for key in keys]
-    walk = [*names, names[0]]
-    raise Error(
-        f"these interfaces rest on each other in a circle: {' -> '.join(walk)}",
+def _circle(keys: list[Key]) -> Error:
+    names = [key[1] for key in keys if key[0] == "link"]
+    return Error(
+        f"these interfaces rest on each other in a circle: {' -> '.join([*names, names[0]])}",
         subject=names[0],
         hint="give one of them another base-iface or controller",
-        path=target[keys[0]].get("path", ""),
     )
 
 

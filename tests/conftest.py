@@ -21,6 +21,7 @@ pytest_plugins = ["tests.places", "tests.clock"]
 
 # How long an example takes says nothing about what it shows.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("mutants", settings.get_profile("any machine"), max_examples=10, derandomize=True)
 settings.load_profile("any machine")
 
 # A run that was started in the background is deaf to Ctrl-C, and so would be all that the tests interrupt.

@@ -58,6 +58,14 @@ def begin_run() -> None:
     tempfile.tempdir = None  # asked for anew
 
 
+def leave_folder() -> None:
+    """Remove the run's folder; what this process makes after it lies beside it, as another run's would."""
+    folder = Path(tempfile.gettempdir())
+    remove_folder(folder)
+    os.environ["TMPDIR"] = str(folder.parent)
+    tempfile.tempdir = None
+
+
 def _run() -> str:
     """Return what a run of this process is known by: process ids are a PID namespace's own."""
     return f"{Path('/proc/self/ns/pid').stat().st_ino}-{os.getpid()}"

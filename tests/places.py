@@ -13,11 +13,9 @@ import os
 import platform
 import queue
 import signal
-import tempfile
 import threading
 import time
 from collections import Counter, deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -277,7 +275,7 @@ class Places:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self) -> None:
-        leftovers.remove_folder(Path(tempfile.gettempdir()))
+        leftovers.leave_folder()
 
     def _too_many_skips(self) -> list[str]:
         return [place for place, most in MOST_SKIPS.items() if self.counts[place]["skipped"] > most]

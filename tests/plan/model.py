@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nncp.compile import compile_state
+from nncp.compile import Compiled, compile_state
 from nncp.document.read import read_partly
 from nncp.document.source import load
 from nncp.host import Host, Key, Op, Row
@@ -33,13 +33,18 @@ def host_of(rows: Mapping[str, Mapping[str, Any] | None]) -> Host:
 
 def wanted(text: str, host: Host) -> list[Row]:
     """Return the rows that a document asks of a host; the document must be sound."""
+    found = compiled(text, host)
+    assert not found.faults, found.faults
+    return list(found.rows.values())
+
+
+def compiled(text: str, host: Host) -> Compiled:
+    """Return the rows that a document asks of a host, and what is wrong with it on that host."""
     (node,) = load(text, file="case.yaml")
     types = {row.name: row.attrs["type"] for row in host.table("link")}
     found = read_partly(node, KINDS.by_type, types=types)
     assert not found.errors, [error.message for error in found.errors]
-    compiled = compile_state(found.state, found.interfaces, host, KINDS)
-    assert not compiled.faults, compiled.faults
-    return list(compiled.rows.values())
+    return compile_state(found.state, found.interfaces, host, KINDS)
 
 
 def told(op: Op) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+
 import pytest
-from model import wanted
+from model import after, wanted
 
 from nncp.document.read import read_partly
 from nncp.document.source import load
@@ -72,3 +75,69 @@ def test_a_veth_may_be_called_an_ethernet(text: str) -> None:
     verbs = planned(f"interfaces:\n- {text}\n")
     assert {"create link veth1", "create link veth1.ep"} & set(verbs)
     assert {"create up veth1", "create up veth1.ep"} <= set(verbs)
+
+
+def link(name: str, kind: str, **more: object) -> dict[str, object]:
+    return {"name": name, "type": kind, **more}
+
+
+def bridge(name: str, *ports: str) -> dict[str, object]:
+    return link(name, "linux-bridge", bridge={"port": [{"name": port} for port in ports]})
+
+
+FREE = [Row(("link", "br0"), {"type": "linux-bridge"}), Row(("link", "br1"), {"type": "linux-bridge"})]
+FORMER = [Row(("port", card.name), {"controller": "br0", "type": "linux-bridge"}) for card in CARDS]
+TOGETHER = {
+    "a port moves between two lists": [bridge("br0", "eth2"), bridge("br1", "eth1")],
+    "a port moves from a list to who names its controller": [
+        bridge("br0", "eth2"), link("eth1", "ethernet", controller="br1"), link("br1", "linux-bridge"),
+    ],
+    "a card is named as the other end of a veth": [
+        link("veth1", "veth", veth={"peer": "eth1"}), link("eth1", "ethernet"),
+    ],
+    "what is down is a port and carries a VLAN": [
+        bridge("br1", "eth1"), link("eth1", "ethernet", state="down"), bridge("br0"),
+        link("v", "vlan", vlan={"base-iface": "eth1", "id": 5}),
+    ],
+    "each end of a veth names the other": [
+        link("a", "veth", veth={"peer": "b"}), link("b", "veth", veth={"peer": "a"}, mtu=1400), bridge("br1", "b"),
+    ],
+    "a list lets go of what is absent": [bridge("br0"), link("eth1", "ethernet", state="absent")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_the_order_of_interfaces_in_a_document_means_nothing(case: str) -> None:
+    host = Host([*HOST, *FREE, *FORMER])
+    orders = [
+        {row.key: row for row in wanted(json.dumps({"interfaces": order}), host)}
+        for order in itertools.permutations(TOGETHER[case])
+    ]
+    assert all(rows == orders[0] for rows in orders)
+
+
+@pytest.mark.parametrize("case", [name for name in TOGETHER if "port moves" in name])
+def test_a_port_that_moves_between_controllers_arrives(case: str) -> None:
+    host = Host([*HOST, *FREE, *FORMER])
+    done = after(host, plan(host, wanted(json.dumps({"interfaces": TOGETHER[case]}), host), KINDS))
+    ports = {row.name: row.attrs["controller"] for row in done.table("port")}
+    assert ports == {"eth1": "br1", "eth2": "br0"}
+    assert ("up", "eth1") in done
+
+
+def test_a_card_stays_one_whoever_names_it_as_a_veths_other_end() -> None:
+    interfaces = TOGETHER["a card is named as the other end of a veth"]
+    rows = {row.key: row for row in wanted(json.dumps({"interfaces": interfaces}), HOST)}
+    assert rows["link", "eth1"].attrs["type"] == "ethernet"
+
+
+@pytest.mark.parametrize("peer", ["", "veth1.ep"])
+def test_a_veth_whose_other_end_is_elsewhere_loses_its_configuration_and_is_not_deleted(peer: str) -> None:
+    attrs = {"type": "veth", "peer": peer} if peer else {"type": "veth", "elsewhere": True}
+    host = Host([
+        Row(("link", "veth1"), attrs), Row(("up", "veth1")), Row(("address", "veth1", "192.0.2.1/24")),
+        *(Row(("link", name), {"type": "veth", "peer": "veth1"}) for name in [peer] if name),
+    ])  # fmt: skip
+    verbs = planned("interfaces: [{name: veth1, type: veth, state: absent}]", host)
+    assert ("remove link veth1" in verbs) is bool(peer)
+    assert "remove address veth1 192.0.2.1/24" in verbs

@@ -16,6 +16,7 @@ from nncp.plan import plan
 from nncp.show import show_state
 
 NAMES = ("eth0", "eth1", "bond0", "br0", "br1", "v5", "d0")
+MANY = 3 * settings.default.max_examples
 ADDRESSES = ("192.0.2.1/24", "198.51.100.1/24", "2001:db8::1/64")
 
 
@@ -63,13 +64,13 @@ def _above(draw: Any, host: Host) -> None:
             host.rows["address", name, address] = Row(("address", name, address), {"scope": 0})
 
 
-@settings(max_examples=300)
+@settings(max_examples=MANY)
 @given(hosts())
 def test_a_host_planned_onto_itself_needs_no_write(host: Host) -> None:
     assert plan(host, list(host), KINDS) == []
 
 
-@settings(max_examples=300)
+@settings(max_examples=MANY)
 @given(hosts(), hosts())
 def test_any_host_can_be_led_to_any_other_in_an_order_that_works(host: Host, wish: Host) -> None:
     want = [*wish, *(Row(row.key, absent=True) for row in host if row.key not in wish and _droppable(row))]
@@ -77,7 +78,7 @@ def test_any_host_can_be_led_to_any_other_in_an_order_that_works(host: Host, wis
     assert plan(done, want, KINDS) == []
 
 
-@settings(max_examples=300)
+@settings(max_examples=MANY)
 @given(hosts(), hosts())
 def test_the_way_back_leads_to_where_it_began(host: Host, wish: Host) -> None:
     want = list(wish)
@@ -90,7 +91,6 @@ def test_the_way_back_leads_to_where_it_began(host: Host, wish: Host) -> None:
     assert {row.key: dict(row.attrs) for row in undone} == {row.key: dict(row.attrs) for row in host}
 
 
-@settings(max_examples=100)
 @given(hosts())
 def test_showing_a_host_twice_says_the_same(host: Host) -> None:
     for row in host.table("link"):

@@ -1,0 +1,118 @@
+"""MTUs that cannot be, on the host as it will be: refused before anything is written."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from model import compiled, host_of, wanted
+
+from nncp.errors import Error
+from nncp.known import KINDS
+from nncp.plan import plan
+
+if TYPE_CHECKING:
+    from nncp.host import Host
+
+CARD = {"type": "ethernet", "mtu": 1500, "min-mtu": 68, "max-mtu": 9216}
+KERNELS = {"protocol": 3}  # a link-local address of the kernel's own
+PORTS = {f"port {name}": {"controller": "br0", "type": "linux-bridge"} for name in ("eth1", "eth2")}
+BRIDGE = {"link br0": {"type": "linux-bridge", "mtu": 1500}}
+
+
+def host(**more: Any) -> Host:
+    return host_of({"link eth1": CARD, "link eth2": CARD, "link eth3": {**CARD, "mtu": 9000}, **more})
+
+
+def faults(interfaces: str, now: Host) -> list[tuple[str, bool]]:
+    """Return what is wrong: of whom, why, and whether only a host could tell."""
+    found = compiled(f"interfaces:\n{interfaces}", now).faults
+    return [(f"{name}: {fault.message} ({fault.hint})", fault.of_host) for name, fault in found]
+
+
+def eth1(mtu: int, more: str = "") -> str:
+    return f"- {{name: eth1, mtu: {mtu}{more}}}\n"
+
+
+def vlan(name: str, base: str, mtu: int | None = 1501) -> str:
+    asked = f", mtu: {mtu}" if mtu else ""
+    return f"- {{name: {name}, type: vlan, vlan: {{base-iface: {base}, id: 5}}{asked}}}\n"
+
+
+def bridge(*ports: str, more: str = "") -> str:
+    return f"- {{name: br0, type: linux-bridge, bridge: {{port: [{', '.join(ports)}]}}{more}}}\n"
+
+
+STATIC6 = ", ipv6: {address: [{ip: '2001:db8::1', prefix-length: 64}]}"
+OFF6 = ", ipv6: {enabled: false}"
+OLD6 = {"address eth1 2001:db8::9/64": {}}
+IPV6 = "less than IPv6 takes, 1280, and eth1 has IPv6 addresses .use 1280 or more, or take its IPv6"
+
+
+@pytest.mark.parametrize(
+    ("document", "more", "why"),
+    [
+        (eth1(9217), {}, "eth1: mtu 9217 is more than eth1 takes, 9216 .use 9216 or less"),
+        (eth1(67), {}, "eth1: mtu 67 is less than eth1 takes, 68 .use 68 or more"),
+        ("- {name: b, type: linux-bridge, mtu: 67}\n", {}, "b: mtu 67 is less than b takes, 68"),
+        (eth1(1279, STATIC6), {}, f"eth1: mtu 1279 is {IPV6}"),
+        (eth1(68, STATIC6), {}, f"eth1: mtu 68 is {IPV6}"),
+        (eth1(1279), OLD6, f"eth1: mtu 1279 is {IPV6}"),
+        (eth1(67), OLD6, "eth1: mtu 67 is less than eth1 takes, 68"),
+        (vlan("v", "eth1"), {}, "v: mtu 1501 is more than eth1's MTU 1500 .give eth1 an mtu of 1501 too, or v at most"),
+        (vlan("w", "v") + vlan("v", "eth1", None), {}, "w: mtu 1501 is more than v's MTU 1500"),
+        (vlan("v", "br0") + bridge(), {}, "v: mtu 1501 is more than br0's MTU 1500"),
+        (vlan("v", "br0", 9000) + bridge("{name: eth1}", "{name: eth3}"), {}, "v: mtu 9000 is more than br0's MTU 1500"),
+        (vlan("v", "br0"), {**BRIDGE, **PORTS}, "v: mtu 1501 is more than br0's MTU 1500"),
+        (vlan("v", "br0", 9001) + "- {name: eth3, controller: br0}\n", BRIDGE, "v: mtu 9001 is more than br0's MTU 9000"),
+        (vlan("v", "d", 1501) + "- {name: d, type: dummy}\n", {"link d": {"type": "vlan", "base-iface": "eth3", "mtu": 9000}},
+         "v: mtu 1501 is more than d's MTU 1500"),
+    ],
+)  # fmt: skip
+def test_an_mtu_that_cannot_be_is_refused(document: str, more: Any, why: str) -> None:
+    ((told, of_host),) = faults(document, host(**more))
+    assert re.match(why, told)
+    assert of_host, "the document alone would do"
+
+
+def test_a_base_whose_mtu_the_document_itself_says_is_its_own_fault() -> None:
+    document = vlan("v", "eth1") + eth1(1500)
+    assert [of_host for _, of_host in faults(document, host())] == [False]
+
+
+def test_every_mtu_that_cannot_be_is_told_at_once() -> None:
+    document = "- {name: d, type: dummy}\n" + eth1(67) + vlan("v", "eth2") + "- {name: eth3, mtu: 9217}\n"
+    assert [told.split(":")[0] for told, _ in faults(document, host())] == ["eth1", "v", "eth3"]
+
+
+@pytest.mark.parametrize(
+    ("document", "more"),
+    [
+        (eth1(9216), {}),
+        (eth1(68), {}),
+        (eth1(1280, STATIC6), {}),
+        (eth1(1279, OFF6), OLD6),
+        (eth1(1279), {"address eth1 fe80::1/64": KERNELS}),
+        (eth1(1279), {"address eth1 192.0.2.1/24": {}, "address eth2 2001:db8::9/64": {}}),
+        ("- {name: d, type: dummy, mtu: 100000}\n", {}),
+        (vlan("v", "eth1", 1500), {}),
+        (vlan("v", "eth1") + eth1(1501), {}),
+        (vlan("w", "v") + vlan("v", "eth3", None), {}),
+        (vlan("v", "br0", 9000) + bridge("{name: eth3}"), {}),
+        (vlan("v", "br0", 9000) + bridge("{name: eth1}", more=", mtu: 9000"), {}),
+        (vlan("v", "br0", 9000), {**PORTS, "link br0": {"type": "linux-bridge", "mtu": 9000}}),
+        (vlan("v", "br0", 9000) + bridge("{name: eth3}"), {**BRIDGE, **PORTS}),
+        ("- {name: eth3, state: absent}\n- {name: d, type: dummy}\n", {}),
+        ("- {name: v, type: vlan, state: absent}\n", {"link v": {"type": "vlan", "base-iface": "eth1", "mtu": 9000}}),
+    ],
+)  # fmt: skip
+def test_an_mtu_that_can_be_is_not(document: str, more: Any) -> None:
+    assert faults(document, host(**more)) == []
+
+
+def test_links_in_a_circle_have_no_mtu_and_are_refused_as_a_circle() -> None:
+    document = vlan("x", "a", 1500) + vlan("a", "b", None) + vlan("b", "a", None)
+    want = wanted(f"interfaces:\n{document}", host())
+    with pytest.raises(Error, match="rest on each other in a circle"):
+        plan(host(), want, KINDS)
