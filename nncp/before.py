@@ -94,6 +94,5 @@ def _then(now: Host, ops: Iterable[Op]) -> Host:
         if op.verb == "remove":
             state.pop(op.key, None)
         else:
-            typed = {"type": op.type} if op.type and op.key[0] in {"link", "port"} else {}
-            state[op.key] = {**state.get(op.key, {}), **op.attrs, **typed}
+            state[op.key] = {**state.get(op.key, {}), **op.attrs}
     return Host(Row(key, attrs) for key, attrs in state.items())

@@ -83,7 +83,7 @@ class Listed(Struct, frozen=True):
         ports = {row.name for row in want if row.key[0] == "port" and not row.absent}
         vlans = set(self.vlans)
         for row in want:
-            if row.key[0] == "vlans" and ("port", row.name) not in now and row.name not in ports:
+            if row.key[0] == "vlans" and row.name not in ports:
                 vids = ids_of(row.attrs["vids"])
                 added = tagged_of(row.attrs["vids"]) - ids_of(
                     now.attr("vlans", row.name, name="vids", default=())

@@ -27,14 +27,14 @@ def permanent(name: str, host: Host) -> str | None:
 
 
 def of_new_bridges(want: Mapping[Key, Row], host: Host) -> Iterator[Row]:
-    """Yield the MAC address of each bridge that is to be made and is given none: its first listed port's."""
+    """Yield the MAC address of each bridge that is to be made, if it is given none: its first listed port's."""
     ports: dict[str, list[str]] = {}
     for row in want.values():
         if row.key[0] == "port" and not row.absent:
             ports.setdefault(row.attrs["controller"], []).append(row.name)
     for row in want.values():
         made = row.key[0] == "link" and not row.absent and row.attrs.get("type") == LINUX_BRIDGE.type
-        if not made or row.attrs.get("mac") or host.attr(*row.key, name="type") == LINUX_BRIDGE.type:
+        if not made or host.attr(*row.key, name="type") == LINUX_BRIDGE.type:
             continue
         if (listed := ports.get(row.name)) and (mac := _future(listed[0], want, ports, host, ())):
             yield Row(row.key, {"mac": mac})
@@ -51,7 +51,7 @@ def _future(
     have = host.attr("link", name, name="type")
     if have and attrs.get("type", have) == have:
         return permanent(name, host)
-    below = ports.get(name, [])[:1] if attrs.get("type") == BOND.type else [attrs.get("base-iface")]
+    below = ports.get(name, []) if attrs.get("type") == BOND.type else [attrs.get("base-iface")]
     known = (
         _future(other, want, ports, host, (*seen, name)) for other in below if other and other not in seen
     )

@@ -40,7 +40,7 @@ def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfi
     """Yield every MTU of `want` that cannot be."""
     future = _Future(want, host, kinds)
     for row in want.values():
-        if row.key[0] != "link" or row.absent or (mtu := row.attrs.get("mtu")) is None:
+        if row.key[0] != "link" or (mtu := row.attrs.get("mtu")) is None:
             continue
         if misfit := _beyond_device(row.name, mtu, future) or _beyond_base(row.name, mtu, future):
             yield misfit
@@ -93,8 +93,7 @@ class _Future:
     def bounds(self, name: str) -> tuple[int, int]:
         """Return the least and the most that a device takes; 0 is no bound."""
         attrs = self.attrs(name)
-        kind = self.kinds.by_type.get(str(attrs.get("type")))
-        low, high = kind.mtu if kind else (0, 0)
+        low, high = self.kinds.by_type[attrs["type"]].mtu
         return attrs.get("min-mtu", low), attrs.get("max-mtu", high)
 
     def has_ipv6(self, name: str) -> bool:
@@ -104,11 +103,11 @@ class _Future:
         come = (key for key, row in self.want.items() if key[:2] == ("address", name) and not row.absent)
         return any(is_v6(key[2]) for key in (*stay, *come))
 
-    def base(self, name: str) -> str:
-        """Return what a link will rest on, or ""."""
+    def base(self, name: str) -> str | None:
+        """Return what a link will rest on, if anything."""
         attrs = self.attrs(name)
         found = references(("link", name), attrs, self.kinds)
-        return next((other for attr, other in found if attr.tie is Tie.RESTS), "")
+        return next((other for attr, other in found if attr.tie is Tie.RESTS), None)
 
     def mtu(self, name: str, seen: tuple[str, ...] = ()) -> int:
         """Return the MTU that a link will have; `seen` are those that rest on it."""
@@ -116,7 +115,7 @@ class _Future:
         if row and row.attrs.get("mtu") is not None:
             return int(row.attrs["mtu"])
         if name in seen:
-            return int(attrs.get("mtu", ETHERNET))
+            return ETHERNET  # a circle, which the plan refuses
         now = attrs.get("mtu")
         if attrs.get("type") == BRIDGE and (ports := self.ports(name)):
             # br_mtu_auto_adjust() gives a bridge the least MTU of its ports, unless somebody has set its own,

@@ -65,5 +65,4 @@ def _with_name(
     if table.renamed:
         return table.renamed(key, attrs, names)
     told = {attr.name: names[name] for attr, name in references(key, attrs, kinds) if name in names}
-    key = (key[0], names.get(key[1], key[1]), *key[2:]) if table.about else key
-    return key, {**attrs, **told} if told else attrs
+    return (key[0], names.get(key[1], key[1]), *key[2:]), {**attrs, **told}

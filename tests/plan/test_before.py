@@ -25,7 +25,7 @@ CIRCLE = [
 @given(hosts(), hosts())
 def test_what_a_plan_leaves_is_foreseen_as_a_kernel_leaves_it(host: Host, wish: Host) -> None:
     try:
-        ops = plan(host, list(wish), KINDS)
+        ops = plan(host, [*wish, *(Row(row.key, absent=True) for row in host if row.key not in wish)], KINDS)
     except Error:
         reject()  # together with what stays, the wish is a loop
 
@@ -138,3 +138,15 @@ def test_what_is_only_made_is_undone_by_its_deletion_and_costs_no_second_plan() 
     again = Op("create", ("link", "eth1"), {"type": "ethernet"}, type="ethernet")
     with pytest.raises(Error, match="could not be undone"):
         see_the_way_back(host(), [*made, again], CIRCLE, KINDS)
+
+
+def test_a_new_name_needs_no_second_plan() -> None:
+    see_the_way_back(
+        host(), [Op("rename", ("link", "lan1"), {"name": "lan1"}, {"name": "eth1"})], CIRCLE, KINDS
+    )
+
+
+def test_a_way_back_may_take_away_what_could_not_be_made_again() -> None:
+    now = host(**{"link t": {"type": "vxlan", "base-iface": "d"}})
+    ops = [Op("change", ("link", "eth1"), {"mtu": 1400}), Op("create", ("link", "d"), {"type": "dummy"})]
+    see_the_way_back(now, ops, [Row(("link", "d"), absent=True)], KINDS)

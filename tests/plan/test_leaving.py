@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from model import host_of, wanted
+from model import compiled, host_of, wanted
 
 if TYPE_CHECKING:
     from nncp.host import Host
@@ -97,3 +97,21 @@ def test_a_virtual_link_that_goes_takes_its_routes_of_both_families() -> None:
     }
     host = HOST.with_rows(host_of({**rows, "address br0 192.0.2.3/24": {}}))
     assert lost("{name: br0, type: linux-bridge, state: absent}", host) == {"static 4", "local 6"}
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("mtu: 1400", False),
+        ("ipv6: {enabled: false}", False),
+        ("ipv4: {enabled: false}", True),
+        ("controller: br0", True),
+    ],
+)
+def test_a_gateway_that_stands_outside_every_prefix_stays_one_while_its_link_keeps_its_addresses(
+    text: str, refused: bool
+) -> None:
+    onlink = HOST.with_rows(host_of(route("ipv4", "10.8.0.0/16", ("eth1", "203.0.113.9"))))
+    asked = "{destination: 10.9.0.0/16, next-hop-interface: eth1, next-hop-address: 203.0.113.9}"
+    found = compiled(f"interfaces: [{eth1(text)}]\nroutes: {{config: [{asked}]}}", onlink).faults
+    assert [name for name, fault in found if "outside every prefix" in fault.message] == ["eth1"] * refused

@@ -18,7 +18,8 @@ ONE, TWO, OWN = "52:54:00:00:01:01", "52:54:00:00:02:01", "02:00:00:00:00:07"
 def host(**more: Any) -> Host:
     return host_of({
         "link eth1": {"type": "ethernet", "mac": ONE}, "up eth1": {},
-        "link eth2": {"type": "ethernet", "mac": OWN, "permanent-mac": TWO}, "up eth2": {}, **more,
+        "link eth2": {"type": "ethernet", "mac": OWN, "permanent-mac": TWO}, "up eth2": {},
+        "link d1": {"type": "dummy", "mac": "02:00:00:00:00:d1"}, **more,
     })  # fmt: skip
 
 
@@ -34,6 +35,16 @@ BOND = "{name: bond0, type: bond, link-aggregation: {mode: 802.3ad, port: [eth2]
         ("bond0", [BOND], TWO),
         ("v", [BOND, "{name: v, type: vlan, vlan: {base-iface: bond0, id: 5}}"], TWO),
         ("d", ["{name: d, type: dummy}"], None),
+        ("bond0", ["{name: bond0, type: bond, link-aggregation: {mode: 802.3ad}}"], None),
+        ("d1", ["{name: d1, type: bond, link-aggregation: {mode: 802.3ad, port: [eth2]}}"], TWO),
+        (
+            "v",
+            [
+                "{name: v, type: vlan, vlan: {base-iface: w, id: 5}}",
+                "{name: w, type: vlan, vlan: {base-iface: v, id: 6}}",
+            ],
+            None,
+        ),
     ],
 )
 def test_a_new_bridge_has_its_first_listed_ports_mac(port: str, others: list[str], mac: str | None) -> None:
@@ -49,13 +60,34 @@ def test_what_a_document_says_of_a_mac_comes_first(said: str) -> None:
     assert bridge.attrs["mac"] == (ONE if "eth1" in said else OWN)
 
 
+def test_a_bridge_that_stands_is_given_no_mac() -> None:
+    now = host(**{"link br1": {"type": "linux-bridge", "mac": OWN}})
+    rows = wanted("interfaces: [{name: br1, type: linux-bridge, bridge: {port: [{name: eth1}]}}]", now)
+    assert [dict(row.attrs) for row in rows if row.key == ("link", "br1")] == [{"type": "linux-bridge"}]
+
+
+def test_a_copied_mac_is_a_bonds_ports_own_and_not_what_the_bond_lends_it() -> None:
+    port = {"controller": "bond0", "type": "bond", "permanent-mac": ONE}
+    now = host(
+        **{
+            "link bond0": {"type": "bond", "mac": TWO},
+            "link eth1": {"type": "ethernet", "mac": TWO},
+            "port eth1": port,
+        }
+    )
+    rows = wanted("interfaces: [{name: d, type: dummy, copy-mac-from: eth1}]", now)
+    assert [row.attrs["mac"] for row in rows if row.key == ("link", "d")] == [ONE]
+
+
 def test_only_a_bridge_that_stays_is_pinned() -> None:
     def port(verb: Any, name: str, bridge: str, kind: str = "linux-bridge") -> Op:
-        return Op(verb, ("port", name), {"controller": bridge}, type=kind)
+        attrs = {"controller": bridge}
+        return Op(verb, ("port", name), *([{}, attrs] if verb == "remove" else [attrs]), type=kind)
 
     ops = [
         port("create", "eth1", "br1"), port("remove", "eth2", "br2"), port("create", "eth3", "bond0", "bond"),
         Op("create", ("link", "br3")), port("create", "eth4", "br3"), port("change", "eth5", "br5"),
+        Op("remove", ("link", "br4")), port("remove", "eth6", "br4"), Op("change", ("link", "br1"), {"mtu": 1400}),
     ]  # fmt: skip
     assert pinned(ops) == ["br1", "br2"]
 

@@ -15,7 +15,7 @@ from nncp.plan import plan
 if TYPE_CHECKING:
     from nncp.host import Host
 
-CARD = {"type": "ethernet", "mtu": 1500, "min-mtu": 68, "max-mtu": 9216}
+CARD = {"type": "ethernet", "mtu": 1500, "min-mtu": 70, "max-mtu": 9216}
 KERNELS = {"protocol": 3}  # a link-local address of the kernel's own
 PORTS = {f"port {name}": {"controller": "br0", "type": "linux-bridge"} for name in ("eth1", "eth2")}
 BRIDGE = {"link br0": {"type": "linux-bridge", "mtu": 1500}}
@@ -54,16 +54,18 @@ IPV6 = "less than IPv6 takes, 1280, and eth1 has IPv6 addresses .use 1280 or mor
     ("document", "more", "why"),
     [
         (eth1(9217), {}, "eth1: mtu 9217 is more than eth1 takes, 9216 .use 9216 or less"),
-        (eth1(67), {}, "eth1: mtu 67 is less than eth1 takes, 68 .use 68 or more"),
+        (eth1(69), {}, "eth1: mtu 69 is less than eth1 takes, 70 .use 70 or more"),
+        ("- {name: b, type: linux-bridge, mtu: 65536}\n", {}, "b: mtu 65536 is more than b takes, 65535"),
         ("- {name: b, type: linux-bridge, mtu: 67}\n", {}, "b: mtu 67 is less than b takes, 68"),
         (eth1(1279, STATIC6), {}, f"eth1: mtu 1279 is {IPV6}"),
-        (eth1(68, STATIC6), {}, f"eth1: mtu 68 is {IPV6}"),
+        (eth1(70, STATIC6), {}, f"eth1: mtu 70 is {IPV6}"),
         (eth1(1279), OLD6, f"eth1: mtu 1279 is {IPV6}"),
-        (eth1(67), OLD6, "eth1: mtu 67 is less than eth1 takes, 68"),
+        (eth1(69), OLD6, "eth1: mtu 69 is less than eth1 takes, 70"),
         (vlan("v", "eth1"), {}, "v: mtu 1501 is more than eth1's MTU 1500 .give eth1 an mtu of 1501 too, or v at most"),
         (vlan("w", "v") + vlan("v", "eth1", None), {}, "w: mtu 1501 is more than v's MTU 1500"),
         (vlan("v", "br0") + bridge(), {}, "v: mtu 1501 is more than br0's MTU 1500"),
         (vlan("v", "br0", 9000) + bridge("{name: eth1}", "{name: eth3}"), {}, "v: mtu 9000 is more than br0's MTU 1500"),
+        (vlan("v", "br0", 9000) + "- {name: eth3, controller: br0}\n", {**BRIDGE, **PORTS}, "v: mtu 9000 is more than br0's MTU 1500"),
         (vlan("v", "br0"), {**BRIDGE, **PORTS}, "v: mtu 1501 is more than br0's MTU 1500"),
         (vlan("v", "br0", 9001) + "- {name: eth3, controller: br0}\n", BRIDGE, "v: mtu 9001 is more than br0's MTU 9000"),
         (vlan("v", "d", 1501) + "- {name: d, type: dummy}\n", {"link d": {"type": "vlan", "base-iface": "eth3", "mtu": 9000}},
@@ -76,13 +78,19 @@ def test_an_mtu_that_cannot_be_is_refused(document: str, more: Any, why: str) ->
     assert of_host, "the document alone would do"
 
 
-def test_a_base_whose_mtu_the_document_itself_says_is_its_own_fault() -> None:
-    document = vlan("v", "eth1") + eth1(1500)
+@pytest.mark.parametrize(
+    "document",
+    [
+        vlan("v", "eth1") + eth1(1500),
+        vlan("v", "br0", 1401) + bridge("{name: eth1}", more=", mtu: 1400"),
+    ],
+)
+def test_a_base_whose_mtu_the_document_itself_says_is_its_own_fault(document: str) -> None:
     assert [of_host for _, of_host in faults(document, host())] == [False]
 
 
 def test_every_mtu_that_cannot_be_is_told_at_once() -> None:
-    document = "- {name: d, type: dummy}\n" + eth1(67) + vlan("v", "eth2") + "- {name: eth3, mtu: 9217}\n"
+    document = "- {name: d, type: dummy}\n" + eth1(69) + vlan("v", "eth2") + "- {name: eth3, mtu: 9217}\n"
     assert [told.split(":")[0] for told, _ in faults(document, host())] == ["eth1", "v", "eth3"]
 
 
@@ -90,7 +98,8 @@ def test_every_mtu_that_cannot_be_is_told_at_once() -> None:
     ("document", "more"),
     [
         (eth1(9216), {}),
-        (eth1(68), {}),
+        (eth1(70), {}),
+        ("- {name: bond0, type: bond, mtu: 9000, link-aggregation: {mode: active-backup, options: {primary: eth1}, port: [eth1]}}\n", {}),
         (eth1(1280, STATIC6), {}),
         (eth1(1279, OFF6), OLD6),
         (eth1(1279), {"address eth1 fe80::1/64": KERNELS}),
@@ -112,7 +121,9 @@ def test_an_mtu_that_can_be_is_not(document: str, more: Any) -> None:
 
 
 def test_links_in_a_circle_have_no_mtu_and_are_refused_as_a_circle() -> None:
-    document = vlan("x", "a", 1500) + vlan("a", "b", None) + vlan("b", "a", None)
-    want = wanted(f"interfaces:\n{document}", host())
+    of_vlans = vlan("x", "a", 1500) + vlan("a", "b", None) + vlan("b", "a", None)
+    of_a_bridge = vlan("x", "v", 1500) + vlan("v", "br0", None) + bridge("{name: v}")
+    assert faults(of_a_bridge, host()) == []
+    want = wanted(f"interfaces:\n{of_vlans}", host())
     with pytest.raises(Error, match="rest on each other in a circle"):
         plan(host(), want, KINDS)

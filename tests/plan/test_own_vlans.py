@@ -104,6 +104,17 @@ def test_a_new_default_vlan_takes_the_place_of_the_former(vids: Any, after: Any)
     assert own(host(vids), text, vlan("v", 20)) == after
 
 
+def test_a_default_vlan_that_is_not_the_usual_one_is_known_as_the_former() -> None:
+    now = host(((3, 3, "pvid untagged"),), **{"link br0": {**FILTERS, "vlan-default-pvid": 3}})
+    text = f"{{name: br0, type: linux-bridge, bridge: {{options: {{vlan-default-pvid: 8}}, port: [{{name: eth1, {TRUNK}}}]}}}}"
+    assert own(now, text, vlan("v", 20)) == ((8, 8, "pvid untagged"), (20, 20, ""))
+
+
+def test_a_bridge_of_service_vlans_carries_those() -> None:
+    now = host(**{"link br0": {**FILTERS, "vlan-protocol": "802.1ad"}})
+    assert own(now, vlan("v", 5, more=", protocol: 802.1ad"), vlan("w", 6)) == (PVID, (5, 5, ""))
+
+
 def joined(now: Host, *interfaces: str) -> list[tuple[str, ...]]:
     found = compiled(f"interfaces: [{', '.join(interfaces)}]", now)
     return [(*note.key, *note.names) for note in found.notes if "into one network" in note.text]
@@ -141,6 +152,8 @@ def test_what_documents_put_on_a_bridge_is_known_until_it_goes() -> None:
     gone = other.after(known, wanted("interfaces: [{name: v, state: absent}]", known))
     assert gone == Listed(("eth9",), (("br9", 5),))
     assert other.same(known, []) == other
+    new = wanted(f"interfaces: [{NEW}, {vlan('v', 5, 'br1')}]", now)
+    assert Listed().after(now, new).vlans == (("br1", 5),), "a bridge has its default VLAN by itself"
 
 
 def test_a_ports_vlans_are_no_bridges_own_and_its_name_is_known_from_then_on() -> None:

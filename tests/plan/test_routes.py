@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any
 
@@ -119,6 +120,20 @@ def test_what_could_not_be_made_again_is_not_taken_away(more: Any, reason: str) 
         plan(host, [Row(("up", "eth0"), absent=True)], KINDS)
     assert plan(host, [Row(("link", "eth0"), {"mtu": 1400})], KINDS)
     assert cannot_be_made(_host().rows["route", "ipv4", "254", "198.51.100.0/24", "0"].attrs) == ""
+
+
+def test_what_could_not_be_made_again_is_told_with_what_takes_it() -> None:
+    host = _host(unknown=[77])
+    key = ("route", "ipv4", "254", "198.51.100.0/24", "0")
+    with pytest.raises(Error) as with_its_link:
+        plan(host, [Row(("up", "eth0"), absent=True)], KINDS)
+    with pytest.raises(Error) as itself:
+        plan(host, [Row(key, {"nexthops": (("eth0", "192.0.2.254", 1, False),)}, absent=True)], KINDS)
+    name = "198.51.100.0/24 via 192.0.2.254 dev eth0"
+    assert re.match(
+        f"route {name} would be deleted with eth0 and could not be made", with_its_link.value.message
+    )
+    assert re.match(f"route {name} would be deleted and could not be made again", itself.value.message)
 
 
 def test_a_changed_route_is_written_whole() -> None:
