@@ -27,7 +27,7 @@ def permanent(name: str, host: Host) -> str | None:
 
 
 def of_new_bridges(want: Mapping[Key, Row], host: Host) -> Iterator[Row]:
-    """Yield the MAC address of each bridge that is to be made, if it is given none: its first listed port's."""
+    """Yield the MAC address of each bridge that is to be made, unless it is given one: its first port's."""
     ports: dict[str, list[str]] = {}
     for row in want.values():
         if row.key[0] == "port" and not row.absent:

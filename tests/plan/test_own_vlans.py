@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nncp.host import Host
 
 PVID = (1, 1, "pvid untagged")
-FILTERS = {"type": "linux-bridge", "vlan-filtering": True, "vlan-default-pvid": 1}
+FILTERS = {"type": "linux-bridge", "index": 7, "vlan-filtering": True, "vlan-default-pvid": 1}
 
 
 def above(number: int, base: str = "br0", **more: Any) -> dict[str, Any]:
