@@ -95,8 +95,9 @@ def _by_first_key(table: Mapping[str, tuple[str, tuple[Any, ...]]]) -> Mapping[s
 def _asked(
     part: Part, start: Struct, path: tuple[Step, ...], refused: Mapping[str, list[_Refused]]
 ) -> Iterator[Error]:
+    words = _words(type(start))
     for first, below in refused.items():
-        if _below(start, (first,)) is UNSET:
+        if getattr(start, words.get(first, ""), UNSET) is UNSET:
             continue  # as nearly all are, of nearly all interfaces
         for steps, why, harmless in below:
             value = _below(start, steps)
