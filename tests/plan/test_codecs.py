@@ -207,6 +207,23 @@ def test_vlans_are_read_as_they_were_written(entries: list[tuple[int, int, str]]
     assert rows == [Row(("vlans", "eth1"), {"vids": wanted})]
 
 
+ATTRIBUTES = st.lists(
+    st.tuples(st.integers(1, 8), st.sampled_from([0, wire.NLA_F_NESTED]), st.binary(max_size=6))
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(ATTRIBUTES, st.binary(max_size=5)), max_size=8), st.integers(0, 30))
+def test_attributes_are_picked_as_all_are_read(messages: list[tuple[Any, bytes]], cut: int) -> None:
+    """Whatever was read before, of the same length or not, whole or cut off, with a torn attribute at its end."""
+    pick = wire.Pick(16, (1, 3, 5))
+    for attrs, torn in messages * 2:
+        whole = bytes(16) + b"".join(wire.attr(number | flag, data) for number, flag, data in attrs) + torn
+        for data in (whole, whole[: max(16, len(whole) - cut)]):
+            every = wire.table(data, 16)
+            assert pick(data) == {number: every[number] for number in (1, 3, 5) if number in every}
+
+
 @settings(max_examples=300)
 @given(
     st.dictionaries(st.integers(1, 70), st.binary(max_size=24), max_size=8),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEAVY = {"pyroute2", "jsonschema", "rich", "kopf", "kubernetes", "libvirt", "scapy"}
 
@@ -30,3 +34,9 @@ def test_commands_import_nothing_heavy(argv: tuple[str, ...]) -> None:
 
 def test_the_version_needs_no_engine() -> None:
     assert imported("--version") & {"msgspec", "yaml"} <= {"msgspec"}
+
+
+def test_json_that_is_sound_imports_nothing_for_what_is_not(tmp_path: Path) -> None:
+    document = tmp_path / "lo.json"
+    document.write_text('{"interfaces": [{"name": "lo", "type": "loopback", "state": "up"}]}')
+    assert imported("plan", str(document)) & {"yaml", "difflib", "traceback", "shutil", "random"} == set()
