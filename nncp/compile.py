@@ -15,6 +15,7 @@ from nncp.carried import carried, joined
 from nncp.difference import difference
 from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
+from nncp.kinds.codec import readable
 from nncp.kinds.flat import flat, is_given
 from nncp.kinds.kind import Fault, Kind
 from nncp.kinds.ports import guests_of
@@ -258,7 +259,7 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
         for word, value in (
             ("mtu", interface.mtu),
             ("mac", interface.mac_address),
-            ("alias", interface.description),
+            ("alias", _alias(desk, interface)),
         )
         if is_given(value)
     }
@@ -331,6 +332,12 @@ def _keeps(desk: _Desk, interface: Interface) -> None:
 def _type(host: Host, name: str, kind: Kind) -> str:
     have = str(host.attr("link", name, name="type", default=kind.type))
     return have if {have, kind.type} <= SAME_TYPE else kind.type
+
+
+def _alias(desk: _Desk, interface: Interface) -> Any:
+    """Return the description; what is shown of one that is no text means the very same bytes."""
+    have = desk.host.attr("link", interface.name, name="alias")
+    return have if have and readable(have) == interface.description else interface.description
 
 
 def _copied_mac(desk: _Desk, path: Path, interface: Interface) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nncp.kinds.codec import readable
 from nncp.tables.address import is_kernels_own, is_v6, local_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[Row]) -> dict
         "state": "up" if ("up", name) in host else "down",
     }
     if attrs.get("alias"):
-        shown["description"] = attrs["alias"]
+        shown["description"] = readable(attrs["alias"])
     if len(attrs.get("mac", "")) == ETHERNET:
         shown["mac-address"] = attrs["mac"].upper()
     shown["mtu"] = attrs.get("mtu")

@@ -50,12 +50,33 @@ BE16 = _number("!H")
 LINK = _number("=I")
 """A link, by name in rows and by index in messages: the netlink layer translates between them."""
 
+
+def _text_or_raw(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return f"\0{data.hex()}"
+
+
+def _is_raw(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("\0")
+
+
+def readable(value: Any) -> Any:
+    """Return a value as a person can read it: what is not UTF-8 with its bytes escaped."""
+    return bytes.fromhex(value[1:]).decode(errors="backslashreplace") if _is_raw(value) else value
+
+
 TEXT = Codec(
     pack=lambda value: str(value).encode() + b"\0",
     unpack=lambda data: data.rstrip(b"\0").decode(errors="backslashreplace"),
 )
 # The one text that ends without a zero byte: a length of 0 takes it away (net/core/rtnetlink.c, ifla_policy).
-ALIAS = Codec(pack=lambda value: str(value).encode(), unpack=TEXT.unpack)
+# One that is not UTF-8 is a zero byte, which none can hold, and its bytes in hexadecimal.
+ALIAS = Codec(
+    pack=lambda value: bytes.fromhex(value[1:]) if _is_raw(value) else str(value).encode(),
+    unpack=lambda data: _text_or_raw(data.rstrip(b"\0")),
+)
 MAC = Codec(pack=lambda value: bytes.fromhex(value.replace(":", "")), unpack=lambda data: data.hex(":"))
 RAW = Codec(pack=bytes.fromhex, unpack=lambda data: data.hex())
 """Bytes that are nobody's business here, in hexadecimal."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 REORDER_HDR, GVRP, LOOSE_BINDING, MVRP, BRIDGE_BINDING = 1, 2, 4, 8, 16
+BOTH = "gvrp and mvrp"
+"""What no document can ask for, and `ip` can."""
+PROTOCOLS = {"none": 0, "gvrp": GVRP, "mvrp": MVRP, BOTH: GVRP | MVRP}
 
 ATTRS = (
     # The kernel answers 0 to a changed id or protocol and ignores it (vlan_changelink).
@@ -24,9 +27,7 @@ ATTRS = (
     Attr("protocol", 5, enum({"802.1q": 0x8100, "802.1ad": 0x88A8}, BE16), cost=Cost.NEW),
     # The flags are left out of a dump when none of them is set (vlan_fill_info).
     Attr("reorder-headers", 2, bits({True: REORDER_HDR, False: 0}, REORDER_HDR), unset=False),
-    Attr(
-        "registration-protocol", 2, bits({"none": 0, "gvrp": GVRP, "mvrp": MVRP}, GVRP | MVRP), unset="none"
-    ),
+    Attr("registration-protocol", 2, bits(PROTOCOLS, GVRP | MVRP), unset="none"),
     Attr("loose-binding", 2, bits({True: LOOSE_BINDING, False: 0}, LOOSE_BINDING), unset=False),
     Attr("bridge-binding", 2, bits({True: BRIDGE_BINDING, False: 0}, BRIDGE_BINDING), unset=False),
 )
@@ -86,7 +87,8 @@ def _check(vlan: VlanConfig, name: str, host: Host) -> Iterator[Fault]:
 def _show(host: Host, name: str) -> Mapping[str, Any]:
     attrs = host.rows["link", name].attrs
     words = ("base-iface", "id", "protocol", "registration-protocol", "reorder-headers", "loose-binding")
-    return nested(attrs, words)
+    said = {name: value for name, value in attrs.items() if value != BOTH}
+    return nested(said, words)
 
 
 def _up_with_base(attrs: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nncp import wire
 from nncp.host import Row
-from nncp.tables.link import ACK, IFLA_PROP_LIST, text
+from nncp.tables.link import ACK, IFLA_ALT_IFNAME, IFLA_PROP_LIST, text
 from nncp.tables.table import Table
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from nncp.host import Key, Op
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Dumps, Indexes, Rows
-
-IFLA_ALT_IFNAME = 53
 
 
 def _read(dumps: Dumps) -> Iterator[Row]:

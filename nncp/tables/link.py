@@ -30,6 +30,7 @@ from nncp.kinds.linux_bridge import BORROWED
 from nncp.kinds.tap import TAP
 from nncp.tables.table import Table, Tap, not_sent_back, references
 from nncp.tables.words import in_brackets
+from nncp.tables.words import value as said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +44,7 @@ ARPHRD_LOOPBACK = 772
 IFF_UP = 1
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 3, 5, 10, 18, 29, 37
 IFLA_INET6_CONF = 2
-IFLA_PROP_LIST = 52
+IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 RTEXT_FILTER_SKIP_STATS = 8
 VETH_INFO_PEER = 1
@@ -194,6 +195,8 @@ def _taken(look: Look, taken: Taken) -> Iterator[Row]:
         data = link.info_data
         decode(data, kind.sent_back if kind else (), attrs)
         unknown = [*queueing.get(link.index, ()), *(f"attribute {number}" for number in _unknown(link))]
+        if _is_misnamed(link):
+            unknown.append("a name that is not UTF-8")
         if kind:
             left = unmodelled(data, (*kind.attrs, *kind.sent_back), kind.read_only)
             unknown += [f"attribute {number} of {kind.type}" for number in left]
@@ -217,6 +220,13 @@ def _unknown(link: LinkMessage) -> Iterator[str]:
         str(number) for number in unmodelled(given, SENT_BACK, known) if given[number] != IDLE.get(number)
     )
     yield from (f"{number} of IPv6" for number, idle in INET6_IDLE.items() if inet6.get(number, idle) != idle)
+
+
+def _is_misnamed(link: LinkMessage) -> bool:
+    """Whether a name of a link, or a further one, is read as another than it is."""
+    further = wire.attrs(link.properties)
+    names = [link.every[IFLA_IFNAME], *(data for number, data in further if number == IFLA_ALT_IFNAME)]
+    return any(text(name).encode() != name.rstrip(b"\0") for name in names)
 
 
 def unmodelled(given: Iterable[int], attrs: Iterable[Attr], read_only: frozenset[int]) -> list[int]:
@@ -368,7 +378,7 @@ def _sentence(op: Op) -> str:
     if op.verb == "rename":
         return f"rename {op.old['name']} to {name}"
     if op.verb == "change":
-        return f"set {', '.join(f'{word} of {name} to {value}' for word, value in op.attrs.items())}"
+        return f"set {', '.join(f'{word} of {name} to {said(given)}' for word, given in op.attrs.items())}"
     return f"{op.verb} {op.type} {name}"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nncp.kinds.codec import readable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -32,7 +34,7 @@ def value(given: Any) -> str:
     """Return one value in words."""
     if isinstance(given, bool):
         return "on" if given else "off"
-    return "none" if given is None or given == "" else str(given)
+    return "none" if given is None or given == "" else str(readable(given))
 
 
 def in_brackets(attrs: Mapping[str, Any]) -> str:

@@ -103,7 +103,8 @@ class Namespace:
 def _batch(program: list[str], *questions: str) -> list[Any]:
     """Return what one iproute2 process answers to some questions, in their order."""
     argv = [*program, "-d", "-j", "-batch", "-"]
-    done = subprocess.run(argv, input="\n".join(questions), text=True, capture_output=True, check=True)
+    asked, names = "\n".join(questions), "surrogateescape"  # which may hold any bytes
+    done = subprocess.run(argv, input=asked, text=True, errors=names, capture_output=True, check=True)
     reader, rest, found = json.JSONDecoder(), done.stdout.strip(), []
     while rest:
         answer, end = reader.raw_decode(rest)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 from collections import Counter
 from pathlib import Path
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.kernel
 
 CONF = ("ipv4/conf", "ipv6/conf", "ipv4/neigh", "ipv6/neigh")
 ON_A_VLAN = [
-    "link add link eth1 name eth1.5 type vlan id 5 egress-qos-map 1:3 2:4 ingress-qos-map 3:6",
+    "link add link eth1 name eth1.5 type vlan id 5 gvrp on mvrp on egress-qos-map 1:3 2:4 ingress-qos-map 3:6",
     "link property add dev eth1.5 altname uplink altname a-name-of-more-than-sixteen-letters",
     "link set eth1.5 gso_max_size 32000 gso_max_segs 99 gro_max_size 30000",
     "link set eth1.5 arp off multicast off",
@@ -206,6 +207,7 @@ REFUSALS = {
     "queueing discipline pfifo (tc)": "tc qdisc add dev x0 root pfifo limit 10",
     "attribute 39": "ip link set x0 protodown on",
     "attribute 7 of IPv6": "ip token set ::5 dev x0",
+    "a name that is not UTF-8": "ip link property add dev x0 altname " + os.fsdecode(b"caf\xe9"),
 }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from outside import Namespace
@@ -184,9 +184,22 @@ def test_a_vlan_without_any_flag_is_wanted_shown_and_brought_back(nncp: Command,
     assert ns.differs(before) == {}
 
 
-def test_an_alias_of_any_bytes_can_be_shown(nncp: Command, ns: Namespace) -> None:
-    ns.run("ip", "link", "set", "eth1", "alias", os.fsdecode(b"caf\xe9"))
-    assert "caf\\xe9" in nncp("show")
+@pytest.mark.parametrize("alias", [b"caf\xe9", b"caf\xe9\\xe9", b"caf\\xe9", b"\xff"])
+def test_an_alias_of_any_bytes_is_shown_kept_and_brought_back(
+    nncp: Command, ns: Namespace, alias: bytes
+) -> None:
+    def told() -> bytes:
+        argv = ["ip", "netns", "exec", ns.name, "ip", "link", "show", "eth1"]
+        return subprocess.run(argv, capture_output=True, check=True).stdout
+
+    ns.run("ip", "link", "set", "eth1", "alias", os.fsdecode(alias))
+    assert told().endswith(b"alias " + alias + b"\n")
+    described = {"name": "eth1", "type": "ethernet", "description": alias.decode(errors="backslashreplace")}
+    assert described["description"] in nncp("show")
+    assert nncp("apply", described) == "No changes.\n"
+    nncp("apply", {**described, "description": "uplink"})
+    assert described["description"] in nncp("rollback")
+    assert told().endswith(b"alias " + alias + b"\n")
 
 
 def vlan(name: str, base: str, **more: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from nncp.netlink.indexes import Indexes
 from nncp.tables import vlans
 from nncp.tables.link import LinkMessage
 from nncp.tables.rtmsg import RTPROT_STATIC, pack, unpack
+from nncp.tables.words import value as said_of
 
 if TYPE_CHECKING:
     from nncp.kinds.codec import Codec
@@ -252,3 +253,9 @@ def test_no_link_of_anybody_ends_a_snapshot(
 
 def test_no_section_is_flattened_to_what_it_does_not_say() -> None:
     assert all(flat(kind.config()) == {} for kind in KINDS.by_type.values() if kind.config)
+
+
+@given(st.binary(max_size=255).filter(lambda data: b"\0" not in data))
+def test_an_alias_of_any_bytes_is_written_as_it_was_read(data: bytes) -> None:
+    assert codec.ALIAS.pack(codec.ALIAS.unpack(data)) == data
+    assert "\0" not in said_of(codec.ALIAS.unpack(data))
