@@ -94,5 +94,6 @@ def _then(now: Host, ops: Iterable[Op]) -> Host:
         if op.verb == "remove":
             state.pop(op.key, None)
         else:
-            state[op.key] = {**state.get(op.key, {}), **op.attrs}
+            # What is made is new, also where its controller took the former one along.
+            state[op.key] = {**(state.get(op.key, {}) if op.verb == "change" else {}), **op.attrs}
     return Host(Row(key, attrs) for key, attrs in state.items())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Path = tuple[str | int, ...]
 
+ETHTOOL = ("pause", "feature", "coalesce", "ring")
 SAME_TYPE = frozenset({"ethernet", "veth"})
 """nmstate calls a veth an ethernet and the other way round."""
 
@@ -260,6 +261,7 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
             ("mtu", interface.mtu),
             ("mac", interface.mac_address),
             ("alias", _alias(desk, interface)),
+            ("addr-gen-mode", getattr(interface.ipv6, "addr_gen_mode", None)),
         )
         if is_given(value)
     }
@@ -298,11 +300,14 @@ def _config(desk: _Desk, interface: Interface, kind: Kind) -> Any:
 def _left(desk: _Desk, interface: Interface) -> None:
     """Note what a document says that is left to the link itself."""
     kind = desk.kind_of(interface)
+    told = interface.ethtool if interface.is_up and is_given(interface.ethtool) else None
+    found = [f"ethtool.{word}" for word in ETHTOOL if is_given(getattr(told, word, None))]
     for section, words in kind.as_it_is.items() if kind and interface.is_up else ():
         said = flat(interface.part(section))
-        if found := [word for word in words if word in said]:
-            text = f"warning: left to {interface.name} itself, and not set: {', '.join(found)}"
-            desk.out.notes.append(Note("warn", ("link", interface.name), text, (interface.name,)))
+        found += [word for word in words if word in said]
+    if found:
+        text = f"warning: left to {interface.name} itself, and not set: {', '.join(found)}"
+        desk.out.notes.append(Note("warn", ("link", interface.name), text, (interface.name,)))
 
 
 def _untold(desk: _Desk, interface: Interface) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, Union, cast
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
+from nncp.document.ethtool import Ethtool
 from nncp.document.lax import (
     U8,
     U32,
@@ -85,6 +86,12 @@ class RouteType(LaxEnum, words={"blackhole": 6, "unreachable": 7, "prohibit": 8}
 
 class RuleAction(LaxEnum, words={"blackhole": 6, "unreachable": 7, "prohibit": 8}):
     """What a rule does instead of looking into a table (FR_ACT_* of linux/fib_rules.h)."""
+
+    __slots__ = ()
+
+
+class AddrGenMode(LaxEnum, words=("eui64", "none", "stable-privacy", "random")):
+    """Of what a link makes the second half of its own addresses (linux/if_link.h, IN6_ADDR_GEN_MODE_*)."""
 
     __slots__ = ()
 
@@ -164,7 +171,7 @@ class Ipv6(Ip, frozen=True):
     autoconf: Maybe[LaxBool] = UNSET
     address: Maybe[tuple[Ipv6Entry, ...]] = UNSET
     dhcp_duid: Maybe[str] = UNSET
-    addr_gen_mode: Maybe[str] = UNSET
+    addr_gen_mode: Maybe[AddrGenMode] = UNSET
     token: Maybe[Ipv6Address] = UNSET
 
 
@@ -213,7 +220,7 @@ class Interface(Section, frozen=True):
     ipv4: Maybe[Ipv4] = UNSET
     ipv6: Maybe[Ipv6] = UNSET
     alt_names: Maybe[tuple[AltName, ...]] = UNSET
-    ethtool: Any = UNSET
+    ethtool: Maybe[Ethtool] = UNSET
     lldp: Maybe[Lldp] = UNSET
     ieee_802_1x: Any = field(default=UNSET, name="802.1x")
     mptcp: Any = UNSET

@@ -36,7 +36,6 @@ INTERFACE: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "accept-all-mac-addresses": (NOT_YET, ()),
     "wait-ip": (NO_CLIENT, ("any",)),
     "alt-names": (NOT_YET, ()),
-    "ethtool": (NO_ETHTOOL, ()),
     "ethernet.sr-iov": (NO_ETHTOOL, ()),
     "lldp.enabled": (NO_PROGRAM, ()),
     "802.1x": (NO_PROGRAM, ()),
@@ -51,7 +50,6 @@ INTERFACE: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "ipv6.forwarding": (NOT_YET, ()),
     "ipv6.prefix-route-metric": (NOT_YET, ()),
     "ipv6.token": (NOT_YET, ("::",)),
-    "ipv6.addr-gen-mode": (NOT_YET, ()),
     "link-aggregation.options.balance_slb": ("it is no option of the kernel's bonds", ()),
 }
 

@@ -61,6 +61,8 @@ class Refused(Error):
 
 
 def _hint(code: int, op: Op) -> str:
+    if code == errno.EINVAL and op.attrs.get("addr-gen-mode") == "stable-privacy":
+        return f"it wants a secret: sysctl net.ipv6.conf.{op.key[1]}.stable_secret, or of default"
     if code == errno.EPERM:
         return "run it as root, or with CAP_NET_ADMIN in this network namespace"
     if code in UNSUPPORTED and op.verb == "create":

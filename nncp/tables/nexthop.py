@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp import wire
 from nncp.host import Row
-from nncp.tables.rtmsg import FAMILIES
+from nncp.tables.rtmsg import FAMILIES, encap_cannot_be_made
 from nncp.tables.table import SHARED, Table, not_sent_back
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Indexes, Look, Rows, Taken
 
-NHA_ID, NHA_GROUP, NHA_OIF, NHA_ENCAP = 1, 2, 5, 8
+NHA_ID, NHA_GROUP, NHA_OIF, NHA_ENCAP_TYPE, NHA_ENCAP = 1, 2, 5, 7, 8
 # group, group-type, blackhole, gateway, encap-type, encap, fdb, hw-stats-enable
-SENT_BACK = frozenset({NHA_GROUP, 3, 4, 6, 7, NHA_ENCAP, 11, 16})
+SENT_BACK = frozenset({NHA_GROUP, 3, 4, 6, NHA_ENCAP_TYPE, NHA_ENCAP, 11, 16})
 READ_ONLY = frozenset({14, 15, 17})  # op-flags, group-stats, hw-stats-used
 MEMBER = struct.Struct("=IBBH")  # struct nexthop_grp: id, weight, high weight, reserved
 RTNH_F_ONLINK = 4
@@ -82,6 +82,11 @@ def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
     yield wire.message(wire.RTM_NEWNEXTHOP, PUT, body)
 
 
+def _cannot_be_made(attrs: Mapping[str, Any]) -> str:
+    sent = {number: bytes.fromhex(value) for number, value in attrs["sent"]}
+    return not_sent_back(attrs) or encap_cannot_be_made(sent.get(NHA_ENCAP_TYPE), sent.get(NHA_ENCAP, b""))
+
+
 def _renamed(key: Key, attrs: Mapping[str, Any], names: Mapping[str, str]) -> tuple[Key, Mapping[str, Any]]:
     return key, {**attrs, "dev": names.get(attrs["dev"], attrs["dev"])}
 
@@ -93,7 +98,7 @@ NEXTHOP = Table(
     write=_write,
     needs=_needs,
     lives_on=_lives_on,
-    cannot_be_made=lambda attrs, _: not_sent_back(attrs),
+    cannot_be_made=lambda attrs, _: _cannot_be_made(attrs),
     links=lambda _, attrs: (attrs["dev"],) if attrs.get("dev") else (),
     about=False,
     whole=True,

@@ -33,7 +33,10 @@ MODELLED = frozenset({
 READ_ONLY = frozenset({RTA_CACHEINFO, RTA_MFC_STATS, RTA_PAD, RTA_UID})
 OF_A_HOP = (RTA_FLOW, RTA_ENCAP_TYPE, RTA_ENCAP)
 OF_A_ROUTE = (RTA_PREF, RTA_TTL_PROPAGATE)
-LWTUNNEL_ENCAP_BPF = 6
+LWTUNNEL_ENCAP_BPF, LWTUNNEL_ENCAP_SEG6_LOCAL = 6, 7
+ENCAPS = frozenset({1, 2, 3, 4, 5, LWTUNNEL_ENCAP_SEG6_LOCAL, 8, 9, 10})
+"""mpls, ip, ila, ip6, seg6, seg6local, rpl, ioam6, xfrm: what is told of them is what makes them."""
+SEG6_LOCAL_BPF = 8
 RTAX_LOCK, RTAX_CWND, RTAX_CC_ALGO = 1, 7, 16
 CWND_IS_LOCKED = 1 << RTAX_CWND
 RTPROT_STATIC = 4
@@ -166,10 +169,21 @@ def cannot_be_made(attrs: Mapping[str, Any]) -> str:
     if unknown := attrs.get("unknown"):
         return f"it has what nncp cannot send back: attribute {', '.join(str(number) for number in unknown)}"
     for hop in attrs.get("nexthops", ()):
-        kind = wire.table(bytes.fromhex("".join(hop[4:]))).get(RTA_ENCAP_TYPE, b"\0\0")
-        if struct.unpack_from("=H", kind)[0] == LWTUNNEL_ENCAP_BPF:
-            return "the program of its bpf encapsulation is known to its maker alone"
+        rest = wire.table(bytes.fromhex("".join(hop[4:])))
+        if why := encap_cannot_be_made(rest.get(RTA_ENCAP_TYPE), rest.get(RTA_ENCAP, b"")):
+            return why
     return ""
+
+
+def encap_cannot_be_made(kind: bytes | None, data: bytes) -> str:
+    """Return why an encapsulation could not be made again, or ""; a `kind` of None is none."""
+    if kind is None:
+        return ""
+    (number,) = struct.unpack_from("=H", kind)
+    local = wire.table(data) if number == LWTUNNEL_ENCAP_SEG6_LOCAL else {}
+    if number == LWTUNNEL_ENCAP_BPF or SEG6_LOCAL_BPF in local:
+        return "the program of its bpf encapsulation is known to its maker alone"
+    return "" if number in ENCAPS else f"it has what nncp cannot send back: encapsulation {number}"
 
 
 def pack(key: Key, attrs: Mapping[str, Any], indexes: Indexes) -> bytes:

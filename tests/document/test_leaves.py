@@ -26,9 +26,8 @@ SAMPLES: dict[str, Any] = {
     "alt-names": [{"name": "uplink"}],
     "ipv4.prefix-route-metric": 7,
     "ipv6.prefix-route-metric": 7,
-    "ipv6.addr-gen-mode": "eui64",
 }
-OPAQUE = {"ethtool", "ethernet.sr-iov", "802.1x", "mptcp", "dispatch", "ovs-db", "ovn"}
+OPAQUE = {"ethernet.sr-iov", "802.1x", "mptcp", "dispatch", "ovs-db", "ovn"}
 
 
 def is_refused(path: str) -> bool:

@@ -24,7 +24,6 @@ def refused(node: Node) -> list[Error]:
     [
         ("lldp: {enabled: true}", "lldp.enabled"),
         ("802.1x: {identity: me}", '["802.1x"]'),
-        ("ethtool: {pause: {rx: true}}", "ethtool"),
         ("ipv4: {enabled: true, dhcp: yes}", "ipv4.dhcp"),
         ("ipv6: {autoconf: 1}", "ipv6.autoconf"),
         ("wait-ip: ipv4", "wait-ip"),
@@ -55,6 +54,8 @@ def test_what_asks_for_something_unsupported_is_refused_by_name(
         "ipv4: {dhcp: '0'}, ipv6: {dhcp: n, autoconf: 'False'}, lldp: {enabled: OFF}",
         "mptcp: {address-flags: []}",
         "state: absent, lldp: {enabled: true}",
+        "ethtool: {pause: {rx: true, autoneg: no}, feature: {rx-gro: true}, ring: {rx: '256', rx-max: 4096}}",
+        "ipv6: {addr-gen-mode: eui64}",
     ],
 )
 def test_what_asks_for_nothing_is_no_reason_to_refuse(node: Parse, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nncp.document.ethtool import Coalesce, Pause, Ring
 from tests.leaves.address import EVERY_INTERFACE
 from tests.leaves.bond import EVERY_BOND_OPTION
 from tests.leaves.bridge import EVERY_BRIDGE_OPTION, EVERY_PORT
@@ -34,6 +35,7 @@ SEEN: Mapping[str, Leaf] = {
 }
 
 OF_A_LEASE = "only DHCP and advertisements have it, which are refused"
+OF_A_DRIVER = "left to the driver, and the plan says so"
 MOOT: Mapping[str, str] = {
     "description": "of a document: a remark",
     "profile-name": "a kernel has no profiles",
@@ -59,6 +61,12 @@ MOOT: Mapping[str, str] = {
     **{
         f"ethernet.{word}": "left to the card, and the plan says so"
         for word in ("auto-negotiation", "speed", "duplex")
+    },
+    "ethtool.feature": OF_A_DRIVER,
+    **{
+        f"ethtool.{section.__name__.lower()}.{leaf}": OF_A_DRIVER
+        for section in (Pause, Coalesce, Ring)
+        for leaf in section.__struct_encode_fields__
     },
 }
 """What is read and asks for nothing, with the reason."""

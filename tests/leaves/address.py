@@ -99,6 +99,11 @@ EVERY_INTERFACE = {
         of_sysctl("net.ipv6.conf.eth1.accept_ra"),
         lambda _: "0",
     ),
+    "ipv6.addr-gen-mode": Leaf(
+        ("none", "random", "eui64"),
+        lambda value: _eth1(ipv6={"enabled": True, "addr-gen-mode": value}),
+        of_link("eth1", "inet6_addr_gen_mode"),
+    ),
     "ipv6.address[].ip": Leaf(
         ("2001:DB8:0::9",), lambda v: _ipv6(ip=v), of_addresses("eth1", "local"), lambda _: ["2001:db8::9"]
     ),

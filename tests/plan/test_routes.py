@@ -17,6 +17,7 @@ from nncp.host import Host, Op, Row
 from nncp.known import KINDS
 from nncp.plan import plan
 from nncp.render import render_plan
+from nncp.tables.nexthop import NEXTHOP
 from nncp.tables.route import ROUTE, rows_of
 from nncp.tables.rtmsg import (
     HOPLESS,
@@ -94,6 +95,63 @@ def test_the_id_of_a_nexthop_is_sent_without_the_hops_that_a_dump_tells_beside_i
     key = ("route", "ipv4", "254", "198.51.100.0/24", "0")
     body = pack(key, {"type": "unicast", "nexthops": (hop, hop), "nexthop-id": 9}, INDEXES)
     assert set(wire.table(body, wire.RTMSG.size)) == {1, 15, RTA_NH_ID}
+
+
+def _encapsulated(kind: int, *parts: bytes) -> bytes:
+    """What lwtunnel_fill_encap() adds to a hop: a nest that is not marked as one, and its type."""
+    return wire.attr(22, b"".join(parts)) + wire.attr(21, struct.pack("=H", kind))
+
+
+BY_IP = _encapsulated(
+    2, wire.attr(1, bytes(7) + b"\x09"), wire.attr(2, bytes([192, 0, 2, 77])), wire.attr(5, b"\x40")
+)
+BY_MPLS = _encapsulated(1, wire.attr(1, bytes.fromhex("00064140")))
+BY_SEGMENT = _encapsulated(7, wire.attr(1, struct.pack("=I", 3)))
+ENCAPSULATED = {
+    "one hop": wire.attr(4, struct.pack("=I", 5)) + wire.attr(5, bytes([192, 0, 2, 254])) + BY_IP,
+    "two hops": wire.attr(9, b"".join(
+        struct.pack("=HBBi", 16 + len(encap), 0, 0, index) + wire.attr(5, bytes([192, 0, 2, 254])) + encap
+        for index, encap in ((5, BY_IP), (6, BY_MPLS))
+    )),
+    "an end of a segment": wire.attr(4, struct.pack("=I", 5)) + BY_SEGMENT,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", ENCAPSULATED.values(), ids=ENCAPSULATED)
+def test_an_encapsulation_is_sent_back_as_it_was_read(told: bytes) -> None:
+    head = wire.RTMSG.pack(2, 24, 0, 0, 254, 4, 0, 1, 0) + wire.attr(1, bytes([198, 51, 100, 0]))
+    found = unpack("ipv4", head + told, NAMES)
+    assert found is not None
+    assert cannot_be_made(found[1]) == ""
+    again = pack(*found, INDEXES)
+    assert unpack("ipv4", again, NAMES) == found
+    for encap in (one for one in (BY_IP, BY_MPLS, BY_SEGMENT) if one in told):
+        kind, data = wire.table(encap)[21], wire.table(encap)[22]
+        assert wire.attr(21, kind) in again
+        assert data in again
+        assert wire.nest(22, data) in again
+
+
+@pytest.mark.parametrize(
+    ("encap", "why"),
+    [
+        (_encapsulated(6, wire.attr(1, b"\1\0\0\0")), "bpf"),
+        (_encapsulated(7, wire.attr(1, struct.pack("=I", 15)), wire.attr(8, b"\4\0\1\0")), "bpf"),
+        (_encapsulated(11), "encapsulation 11"),
+    ],
+)
+def test_an_encapsulation_that_does_not_tell_what_makes_it_is_not_taken_away(encap: bytes, why: str) -> None:
+    hop = wire.attr(4, struct.pack("=I", 5)) + encap
+    found = unpack("ipv4", wire.RTMSG.pack(2, 0, 0, 0, 254, 4, 0, 1, 0) + hop, NAMES)
+    assert found is not None
+    assert why in cannot_be_made(found[1])
+    host = Host([*_host(), Row(*found)])
+    with pytest.raises(Error, match=why):
+        plan(host, [Row(("up", "eth0"), absent=True)], KINDS)
+    sent = tuple(
+        (number, data.hex()) for number, data in ((7, wire.table(encap)[21]), (8, wire.table(encap)[22]))
+    )
+    assert why in NEXTHOP.cannot_be_made({"sent": sent}, KINDS)
 
 
 def _host(**more: Any) -> Host:
