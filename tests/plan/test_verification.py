@@ -1,0 +1,181 @@
+"""What an apply waits for before it is held: that everything asked for stands, and is not only accepted.
+
+The kernel is a model, since no real one takes a write and drops it when a test likes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+from model import after, host_of
+
+from nncp import transaction
+from nncp.errors import Error, ErrorKind
+from nncp.host import Host, Row
+from nncp.known import KINDS
+from nncp.listed import Listed
+from nncp.plan import plan
+from nncp.transaction import PASSES, Change, _Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nncp.host import Op
+
+NOW = host_of({f"link eth{n}": {"type": "ethernet", "mtu": 1500, "index": n} for n in range(1, 8)})
+ALL = [Row(row.key, {"type": "ethernet", "mtu": 1400}) for row in NOW]
+WANT = ALL[:1]
+
+
+class Namespace:
+    """A namespace, and a socket that wakes at once, in which `meddle` has its way after every batch and look."""
+
+    def __init__(
+        self, meddle: Callable[[Namespace], None] = lambda _: None, want: Sequence[Row] = WANT
+    ) -> None:
+        self.host = NOW
+        self.want = want
+        self.meddle = meddle
+        self.batches: list[list[str]] = []
+        self.looks = 0
+        self.pinned: Sequence[str] | None = None
+        self.back: Sequence[Row] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def wait(self, seconds: float) -> None:
+        assert seconds <= 1.0, "somebody must hear that the writer goes on"
+
+    def snapshot(self, want: Sequence[Row]) -> Host:
+        assert want == self.want
+        return self.host
+
+    def foresee(self, now: Host, want: Sequence[Row]) -> tuple[Host, list[Op]]:
+        return now, plan(now, want, KINDS)
+
+    def plan(self, want: Sequence[Row]) -> list[Op]:
+        self.looks += 1
+        self.meddle(self)
+        return plan(self.host, want, KINDS)
+
+    def carry_out(
+        self, ops: Sequence[Op], now: Host, drawn: object, *, written: Callable[[Any], None]
+    ) -> None:
+        assert now == self.host
+        assert drawn == {op.key[1]: 77 for op in ops}
+        self.host = after(self.host, ops)
+        self.batches.append([op.key[1] for op in ops])
+        self.meddle(self)
+        written(ops)
+
+    def pin(self, bridges: Sequence[str]) -> None:
+        self.pinned = bridges
+
+    def bring_back(self, rows: Sequence[Row]) -> None:
+        self.back = rows
+
+    def put(self, *rows: Row) -> None:
+        self.host = self.host.with_rows(rows)
+
+
+class Journal:
+    """What of a journal the writer uses."""
+
+    def __init__(self) -> None:
+        self.noted: list[object] = []
+
+    def note_drawn(self, drawn: object) -> None:
+        self.noted.append(drawn)
+
+
+@pytest.fixture
+def write(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[str], Journal]]:
+    def written(namespace: Namespace, *, deadline: float | None = 0.2) -> tuple[list[str], Journal]:
+        monkeypatch.setattr(transaction, "DEADLINE", 0.2)
+        monkeypatch.setattr(transaction, "Channel", lambda: namespace)
+        monkeypatch.setattr(transaction, "Events", lambda: namespace)
+        monkeypatch.setattr(transaction, "Namespace", lambda *_: namespace)
+        monkeypatch.setattr(transaction, "indexes", lambda host: {row.name for row in host.table("link")})
+        monkeypatch.setattr(transaction, "draw", lambda ops, _taken: {op.key[1]: 77 for op in ops})
+        journal, pulses = Journal(), ["pulse"] * 0
+        ops = plan(NOW, namespace.want, KINDS)
+        change = Change(NOW, ops, namespace.want, Listed(), ["br1"])
+        drawn = {op.key[1]: 77 for op in ops}
+        writer = _Writer(change, journal, drawn, deadline, KINDS)  # type: ignore[arg-type]
+        writer.write(lambda: pulses.append("pulse"))
+        return pulses, journal
+
+    return written
+
+
+def set_back(namespace: Namespace) -> None:
+    namespace.put(*NOW)
+
+
+@pytest.mark.parametrize("deadline", [None, 0.2])
+def test_what_does_not_hold_fails_and_says_what_is_left(write: Any, deadline: float | None) -> None:
+    namespace = Namespace(set_back)
+    with pytest.raises(
+        Error, match=r"^what was asked for did not hold in .*; it still takes this: set mtu of eth1 to 1400$"
+    ) as caught:
+        write(namespace, deadline=deadline)
+    assert (caught.value.kind, caught.value.subject) == (ErrorKind.FAILED, "eth1")
+    assert len(namespace.batches) == PASSES
+    assert namespace.looks > 1
+    assert namespace.pinned is None
+
+
+def test_no_more_than_five_of_what_is_left_are_told(write: Any) -> None:
+    with pytest.raises(Error) as caught:
+        write(Namespace(set_back, ALL))
+    assert [name for name in ("eth1", "eth5", "eth6") if name in caught.value.message] == ["eth1", "eth5"]
+
+
+def test_what_holds_at_once_is_written_once_and_pins_what_is_to_be(write: Any) -> None:
+    namespace = Namespace()
+    pulses, journal = write(namespace)
+    assert (namespace.batches, namespace.looks, namespace.pinned) == ([["eth1"]], 0, ["br1"])
+    assert (pulses, journal.noted) == (["pulse"], [])
+
+
+def test_what_the_kernel_moves_along_is_written_again_and_its_indexes_are_noted(write: Any) -> None:
+    def once(namespace: Namespace) -> None:
+        if len(namespace.batches) == 1:
+            set_back(namespace)
+
+    namespace = Namespace(once)
+    pulses, journal = write(namespace)
+    assert (namespace.batches, namespace.looks) == ([["eth1"], ["eth1"]], 0)
+    assert (pulses, journal.noted) == (["pulse"] * 2, [{"eth1": 77}])
+
+
+@pytest.mark.parametrize("deadline", [None, 60])
+def test_what_falls_into_place_in_time_holds(write: Any, deadline: float | None) -> None:
+    def slowly(namespace: Namespace) -> None:
+        namespace.put(*WANT if namespace.looks > 3 else NOW)
+
+    namespace = Namespace(slowly)
+    pulses, _ = write(namespace, deadline=deadline)
+    assert (len(namespace.batches), namespace.looks, namespace.pinned) == (PASSES, 4, ["br1"])
+    assert len(pulses) == PASSES + 3, "each batch and each look is a sign of life"
+
+
+@pytest.mark.parametrize("deadline", [None, 0.01])
+def test_every_step_nearer_is_waited_for_unless_somebody_said_how_long(
+    write: Any, monkeypatch: pytest.MonkeyPatch, deadline: float | None
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(transaction.Limit, "progress", lambda _: counted.append(1))
+    monkeypatch.setattr(transaction.Limit, "is_over", lambda _: False)
+
+    def one_by_one(namespace: Namespace) -> None:
+        namespace.put(*NOW)
+        namespace.put(*ALL[: namespace.looks // 2])
+
+    write(Namespace(one_by_one, ALL), deadline=deadline)
+    assert len(counted) == (1 + len(ALL) if deadline is None else 0)
