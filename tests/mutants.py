@@ -121,7 +121,8 @@ def copy(work: Path) -> None:
 
 
 def try_again() -> None:
-    """Forget what has no verdict yet, and what lived: a new test may notice it."""
+    """Forget what has no verdict yet, what lived, and which test runs what: all of it may be another now."""
+    Path("mutants/mutmut-stats.json").unlink(missing_ok=True)
     for path, data in metas():
         verdicts = data["exit_code_by_key"]
         for name, code in verdicts.items():
