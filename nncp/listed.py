@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from nncp.carried import ids_of, tagged_of
+from nncp.difference import untold
 from nncp.errors import Error
 from nncp.host import Row
 from nncp.kinds.linux_bridge import BORROWED, LINUX_BRIDGE
@@ -43,18 +44,18 @@ class Listed(Struct, frozen=True):
 
     def known_to(self, host: Host) -> Host:
         """Return `host` with this knowledge."""
-        lending = [row for row in host.table("link") if row.attrs.get("borrowed")]
+        lending = [row for row in host.table("link") if untold(row.attrs)]
         found = host.with_rows(self._with_own(row) for row in lending) if lending else host
         return found.where(listed=self.ports, carried=self.vlans)
 
     def _with_own(self, row: Row) -> Row:
         """Return a bridge with the values of its own as they were given, and not as it tells them."""
+        hidden = untold(row.attrs)
         attrs = {name: value for name, value in row.attrs.items() if name != "borrowed"}
         of_it = {(row.name, row.attrs["index"]), (row.name, 0)}
         given = {option: value for name, index, option, value in self.own if (name, index) in of_it}
-        untold = row.attrs["borrowed"]
-        attrs |= {option: value for option, value in given.items() if option in untold}
-        return Row(row.key, {**attrs, "untold": untold})
+        attrs |= {option: value for option, value in given.items() if option in hidden}
+        return Row(row.key, {**attrs, "untold": hidden})
 
     def same(self, now: Host, want: Iterable[Row]) -> Listed:
         """Return what is known once rows that no document asked for hold."""

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nncp.errors import Error
+    from nncp.errors import Error, Place
     from nncp.host import Key, Op
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Table
+
+WIDEST = 100
+"""Characters of a line of the user's that an error shows."""
 
 MARKS = {"create": "+", "change": "~", "remove": "-", "rename": "~"}
 
@@ -28,17 +31,26 @@ def render_error(error: Error) -> str:
     path = printable(error.path)
     if error.where:
         lines.append(f"  --> {printable(str(error.where))}  {path}{about}".rstrip())
-        if error.where.text:
-            text = "".join(sign if sign.isprintable() else " " for sign in error.where.text)
-            lines += [
-                f"   | {text}",
-                f"   | {' ' * (error.where.column - 1)}{'^' * max(1, error.where.width)}",
-            ]
+        lines += [f"   | {line}" for line in _underlined(error.where) if error.where.text]
     elif error.path or error.subject:
         lines.append(f"  --> {path}{about}".replace("-->   (", "--> ("))
     if error.hint:
         lines.append(f"  hint: {_printed(error.hint)}")
     return "\n".join(lines)
+
+
+def _underlined(place: Place) -> list[str]:
+    """Return the text in question and what underlines it: of a long line the part around it.
+
+    A document on one line, as JSON often is, would bury what is said about it.
+    """
+    text = "".join(sign if sign.isprintable() else " " for sign in place.text)
+    start = max(0, place.column - 1 - WIDEST // 2) if len(text) > WIDEST else 0
+    shown = text[start : start + WIDEST]
+    before, after = "…" if start else "", "…" if start + WIDEST < len(text) else ""
+    margin = len(before) + place.column - 1 - start
+    marks = max(1, min(place.width, WIDEST - (place.column - 1 - start)))
+    return [f"{before}{shown}{after}", f"{' ' * margin}{'^' * marks}"]
 
 
 def _printed(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nncp.difference import untold
 from nncp.errors import Error, ErrorKind
 from nncp.host import Cost, Host, Op, Row
 from nncp.journal import Journal
@@ -189,7 +190,7 @@ class Rollback:
 
 def _untold(now: Host) -> Host:
     """Return a host whose links have none of what they do not tell: it is written once, and not compared."""
-    rows = [row for row in now.table("link") if row.attrs.get("borrowed")]
+    rows = [row for row in now.table("link") if untold(row.attrs)]
     less = [{name: value for name, value in row.attrs.items() if name != "borrowed"} for row in rows]
     return now.with_rows(Row(row.key, attrs) for row, attrs in zip(rows, less, strict=True)) if rows else now
 

@@ -103,6 +103,19 @@ def test_a_duplicate_key_is_told_with_its_path_and_the_line_of_the_first(refusal
     )
 
 
+def test_of_a_document_on_one_long_line_only_the_part_in_question_is_shown(refusal: Refusal) -> None:
+    names = [f'{{"name": "eth{n}"}}' for n in range(1000)]
+    names[500] = '{"name": "eth500", "mtu": "big"}'
+    told = refusal(f'{{"interfaces": [{", ".join(names)}]}}')
+    sentence, place, text, marks = told.splitlines()
+    assert sentence == "error: mtu must be a whole number, got 'big'"
+    assert place.endswith("  interfaces[500].mtu  (eth500)")
+    assert text[marks.index("^") :].startswith('"big"}, {"name": "eth501"}')
+    assert text.startswith("   | …")
+    assert text.endswith("…")
+    assert len(text) < 120
+
+
 # The value of one property of an interface, and what is told of it: sentence, column, path, hint.
 VALUES = [
     ("mtu: big", "mtu must be a whole number, got 'big'", "mtu", ""),

@@ -16,7 +16,7 @@ TOLD = {"stp.hello-time": 2, "stp.max-age": 20, "stp.forward-delay": 15}
 
 
 def host(**more: Any) -> Host:
-    lent = {"type": "linux-bridge", "index": 7, **TOLD, "borrowed": [HELLO, AGE]}
+    lent = {"type": "linux-bridge", "index": 7, "stp.forward-delay": 15, "borrowed": [HELLO, AGE]}
     own = {"type": "linux-bridge", "index": 9, **TOLD}
     return host_of({"link br0": lent, "link br1": own, "link eth1": {"type": "ethernet", "index": 2}, **more})
 
@@ -30,10 +30,16 @@ def test_a_value_of_a_bridges_own_is_the_one_that_it_was_given_last() -> None:
     )
     known = Listed(own=own).known_to(host())
     assert known.rows["link", "br0"].attrs == {
-        "type": "linux-bridge", "index": 7, **TOLD, HELLO: 5, "untold": (HELLO, AGE),
+        "type": "linux-bridge", "index": 7, "stp.forward-delay": 15, HELLO: 5, "untold": (HELLO, AGE),
     }  # fmt: skip
     assert known.rows["link", "br1"] == host().rows["link", "br1"]
     assert len(known) == len(host())
+
+
+def test_a_bond_that_has_its_active_ports_mac_tells_it_and_is_right_with_any() -> None:
+    bond = {"type": "bond", "index": 5, "mac": "02:00:00:00:00:01", "borrowed": ("mac",)}
+    known = Listed().known_to(host_of({"link bond0": bond}))
+    assert known.rows["link", "bond0"].attrs == bond
 
 
 def test_a_value_of_a_bridge_that_its_apply_has_made_is_known_before_its_index_is() -> None:
