@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Value: TypeAlias = Any
 """str, int, bool, None or a tuple of these: whatever compares by value and prints as itself."""
@@ -93,7 +93,7 @@ class Host:
 
     """
 
-    __slots__ = ("_ports", "_tables", "carried", "listed", "rows")
+    __slots__ = ("_links", "_ports", "_tables", "carried", "listed", "rows")
 
     def __init__(
         self,
@@ -105,7 +105,8 @@ class Host:
         self.rows: dict[Key, Row] = {row.key: row for row in rows}
         self.listed = frozenset(listed)
         self.carried = frozenset(carried)
-        self._tables: dict[str, dict[str, list[Row]]] | None = None
+        self._tables: dict[str, list[Row]] | None = None
+        self._links: dict[str, dict[str, list[Row]]] = {}
         self._ports: dict[str, list[Row]] | None = None
 
     def __contains__(self, key: Key) -> bool:
@@ -142,14 +143,22 @@ class Host:
         row = self.rows.get(key)
         return default if row is None else row.attrs.get(name, default)
 
-    def table(self, table: str) -> Iterator[Row]:
-        """Yield the rows of one table: `link`, `port`, `address` and so on."""
-        for rows in self._index().get(table, {}).values():
-            yield from rows
+    def table(self, table: str) -> Sequence[Row]:
+        """Return the rows of one table: `link`, `port`, `address` and so on."""
+        if self._tables is None:
+            self._tables = {}
+            for key, row in self.rows.items():
+                self._tables.setdefault(key[0], []).append(row)
+        return self._tables.get(table, ())
 
-    def of(self, table: str, name: str) -> list[Row]:
+    def of(self, table: str, name: str) -> Sequence[Row]:
         """Return the rows of one table whose key's second part is `name`: a link's addresses, say."""
-        return self._index().get(table, {}).get(name, [])
+        found = self._links.get(table)
+        if found is None:
+            found = self._links[table] = {}
+            for row in self.table(table):
+                found.setdefault(row.key[1], []).append(row)
+        return found.get(name, ())
 
     def ports(self, controller: str) -> list[Row]:
         """Return the rows of a controller's ports."""
@@ -158,10 +167,3 @@ class Host:
             for row in self.table("port"):
                 self._ports.setdefault(row.attrs["controller"], []).append(row)
         return self._ports.get(controller, [])
-
-    def _index(self) -> dict[str, dict[str, list[Row]]]:
-        if self._tables is None:
-            self._tables = {}
-            for key, row in self.rows.items():
-                self._tables.setdefault(key[0], {}).setdefault(key[1], []).append(row)
-        return self._tables

@@ -8,7 +8,7 @@ from nncp.kinds.codec import readable
 from nncp.tables.address import is_kernels_own, is_v6, local_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from nncp.host import Host, Row
     from nncp.tables.kinds import Kinds
@@ -31,7 +31,7 @@ def show_state(host: Host, kinds: Kinds, names: Iterable[str] = ()) -> dict[str,
     return {**sections, **shown}
 
 
-def _interface(row: Row, host: Host, kinds: Kinds, addresses: list[Row]) -> dict[str, Any]:
+def _interface(row: Row, host: Host, kinds: Kinds, addresses: Sequence[Row]) -> dict[str, Any]:
     attrs, name = row.attrs, row.name
     shown: dict[str, Any] = {
         "name": name,

@@ -25,11 +25,9 @@ LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 PLAIN_KEY = re.compile(r"[\w-]+")
 # How many lists and mappings may stand in each other: the deepest property of a document is the ninth.
 DEEPEST = 64
-# What JSON allows and YAML does not, or takes for a line break: characters that are not printed, halves of
-# surrogate pairs.
-NO_YAML = re.compile(
-    "[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|\\\\u[dD]"
-)
+# What JSON allows and YAML does not: characters that are not printed, halves of surrogate pairs. Beyond ASCII
+# there are more, which YAML's reader knows.
+NO_YAML = re.compile(r"[^\t\n\r -~]|\\u[dD]")
 # A longer key needs a question mark in YAML (YAML 1.2.2, section 7.4).
 LONGEST_KEY = 1000
 
