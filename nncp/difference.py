@@ -34,14 +34,6 @@ def difference(have: Mapping[str, Any], row: Row) -> dict[str, Any]:
     }
 
 
-def untold(attrs: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what a link has of its own and does not tell, since another's values are in force.
-
-    What it tells all the same, as a bond its active port's MAC address, is right with any value.
-    """
-    return tuple(name for name in attrs.get("borrowed", ()) if name not in attrs)
-
-
 def groups(keys: Iterable[Key], kinds: Kinds) -> dict[Key, list[Key]]:
     """Return the rows that only their place in a dump tells apart, by what their keys have in common."""
     found: dict[Key, list[Key]] = {}

@@ -83,6 +83,14 @@ class Op(Struct, frozen=True):
     implied: bool = False
 
 
+def untold(attrs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a link has of its own and does not tell, since another's values are in force.
+
+    What it tells all the same, as a bond its active port's MAC address, is right with any value.
+    """
+    return tuple(name for name in attrs.get("borrowed", ()) if name not in attrs)
+
+
 class Host:
     """The rows of a host, by key; they do not change once somebody has looked into it.
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from nncp.carried import ids_of, tagged_of
-from nncp.difference import untold
 from nncp.errors import Error
-from nncp.host import Row
+from nncp.host import Row, untold
 from nncp.kinds.linux_bridge import BORROWED, LINUX_BRIDGE
 from nncp.kinds.ports import guests_of
 

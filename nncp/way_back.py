@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nncp.difference import untold
 from nncp.errors import Error, ErrorKind
-from nncp.host import Cost, Host, Op, Row
+from nncp.host import Cost, Host, Op, Row, untold
 from nncp.journal import Journal
 from nncp.known import KINDS
 from nncp.namespace import Namespace
