@@ -85,7 +85,7 @@ def plan(files: tuple[str, ...], state_dir: Path, force: bool, exit_code: bool, 
 
     changes = work.plan(_documents(files), state_dir=state_dir, force=force)
     say(answers.changes(changes, output), nl=False)
-    return int(exit_code and bool(changes.ops))
+    return int(exit_code and changes.differ)
 
 
 @cli.command()
@@ -98,7 +98,7 @@ def diff(files: tuple[str, ...], state_dir: Path, output: str) -> int:
 
     changes = work.plan(_documents(files), state_dir=state_dir, force=True)
     say(answers.changes(changes, output) if changes.ops or output == "json" else "", nl=False)
-    return int(bool(changes.ops))
+    return int(changes.differ)
 
 
 @cli.command()

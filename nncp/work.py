@@ -13,6 +13,7 @@ from nncp.desired import Desired, checked, documents
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Op
 from nncp.journal import STATE_DIR
+from nncp.kinds.linux_bridge import BORROWED
 from nncp.known import KINDS
 from nncp.listed import bereft
 from nncp.show import show_state
@@ -30,6 +31,18 @@ class Changes(Struct, frozen=True):
 
     ops: Sequence[Op]
     notes: Sequence[Note] = ()
+
+    @property
+    def differ(self) -> bool:
+        """Whether the host is seen to differ from what is asked for.
+
+        What a bridge neither tells nor was given here is written, and nobody has seen that it is another.
+        """
+        return not all(_is_unseen(op) for op in self.ops)
+
+
+def _is_unseen(op: Op) -> bool:
+    return op.verb == "change" and all(name in BORROWED and op.old.get(name) is None for name in op.attrs)
 
 
 def show(names: Sequence[str] = ()) -> dict[str, Any]:

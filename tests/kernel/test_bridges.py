@@ -138,7 +138,12 @@ def test_timers_are_written_once_while_another_bridge_is_the_root(
     def wish(**stp: int) -> dict[str, Any]:
         return {"name": "br0", "type": "linux-bridge", "bridge": {"options": {"stp": stp}}}
 
-    told = writes(host, run, wish(**{"hello-time": 3, "max-age": 30}))
+    timers = {"hello-time": 3, "max-age": 30}
+    assert (
+        run("diff", "-", document={"interfaces": [wish(**timers)]}) != ""
+    )  # written, and no difference seen
+    assert run("diff", "-", document={"interfaces": [{**wish(**timers), "mtu": 1400}]}, code=1)
+    told = writes(host, run, wish(**timers))
     assert "br0 has others' values in force and does not tell its own: stp.hello-time, stp.max-age" in told
     assert "cannot be verified or undone" in told
     assert own_timers(host) == (300, 1550, 3000)
