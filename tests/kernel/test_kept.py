@@ -73,8 +73,9 @@ def view(ns: Namespace) -> dict[str, Any]:
         settings = dict(_settings(list(seen["link"])))
     return {
         **seen,
-        "neigh": ns.json("ip", "-d", "-j", "neigh", "show", "nud", "permanent"),
-        "proxy": ns.json("ip", "-j", "neigh", "show", "proxy"),
+        # A dump is in the order of a hash that the kernel seeds anew when the table grows.
+        "neigh": sorted(ns.json("ip", "-d", "-j", "neigh", "show", "nud", "permanent"), key=str),
+        "proxy": sorted(ns.json("ip", "-j", "neigh", "show", "proxy"), key=str),
         "nexthop": ns.json("ip", "-d", "-j", "nexthop"),
         "sysctl": settings,
     }
