@@ -10,8 +10,10 @@ from nncp.kinds.veth import VETH
 from nncp.kinds.vlan import VLAN
 from nncp.tables.address import ADDRESS
 from nncp.tables.altname import ALTNAME
+from nncp.tables.fdb import FDB
 from nncp.tables.kinds import Kinds
 from nncp.tables.link import LINK
+from nncp.tables.mdb import MDB
 from nncp.tables.neighbour import NEIGHBOUR
 from nncp.tables.nexthop import NEXTHOP
 from nncp.tables.port import PORT
@@ -20,7 +22,7 @@ from nncp.tables.sysctl import SYSCTL
 from nncp.tables.up import UP
 from nncp.tables.vlans import VLANS
 
-TABLES = (LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE)
+TABLES = (LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, FDB, MDB, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE)
 """Among rows that could be written now, the earlier table goes first: no link speaks before its sysctls."""
 
 KINDS = Kinds.of((ETHERNET, LOOPBACK, VETH, DUMMY, BOND, LINUX_BRIDGE, VLAN, MAC_VLAN, TAP), TABLES)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nncp.host import Host, Op, Row
     from nncp.netlink.channel import Channel
     from nncp.tables.kinds import Kinds
+    from nncp.tables.table import Table
 
 
 class Look:
@@ -99,18 +100,18 @@ def _moved(host: Host, ops: Sequence[Op], kinds: Kinds) -> frozenset[str]:
 def with_taken(channel: Channel, host: Host, ops: Sequence[Op], kinds: Kinds) -> Host:
     """Return `host` with what a plan takes and a snapshot leaves out; the same where it takes nothing."""
     what = taken(host, ops, kinds)
-    return _with(channel, host, what, kinds) if what else host
+    return _with(channel, host, what, kinds, kinds.tables.values()) if what else host
 
 
 def with_mentioned(channel: Channel, host: Host, want: Iterable[Row], kinds: Kinds) -> Host:
     """Return `host` with the rows that a snapshot leaves out and that `want` mentions."""
-    apart = {name for name, table in kinds.tables.items() if table.apart}
+    apart = {name: table for name, table in kinds.tables.items() if table.apart}
     found = [row for row in want if row.key[0] in apart]
-    names = {link for row in found for link in kinds.tables[row.key[0]].links(row.key, row.attrs)}
-    return _with(channel, host, Taken(down=frozenset(names)), kinds) if names else host
+    names = frozenset(link for row in found for link in apart[row.key[0]].links(row.key, row.attrs))
+    return _with(channel, host, Taken(names, names, names), kinds, apart.values()) if names else host
 
 
-def _with(channel: Channel, host: Host, what: Taken, kinds: Kinds) -> Host:
+def _with(channel: Channel, host: Host, what: Taken, kinds: Kinds, tables: Iterable[Table]) -> Host:
     look = Look(channel, kinds, host)
-    rows = [row for table in kinds.tables.values() for row in table.taken(look, what)]
+    rows = [row for table in tables for row in table.taken(look, what)]
     return host.with_rows(rows) if rows else host

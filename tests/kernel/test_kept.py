@@ -212,6 +212,55 @@ REFUSALS = {
 }
 
 
+ENTRIES = [
+    "bridge vlan add dev eth1 vid 33",
+    "bridge fdb add 02:00:00:00:00:01 dev eth1 master static",
+    "bridge fdb add 02:00:00:00:00:02 dev eth1 master static vlan 33",
+    "bridge fdb add 02:00:00:00:00:03 dev eth1 master permanent vlan 33",
+    "bridge fdb add 02:00:00:00:00:04 dev eth2 master static sticky vlan 1",
+    "bridge fdb add 02:00:00:00:00:05 dev br0 self permanent vlan 1",
+    "bridge fdb add 02:00:00:00:00:06 dev eth2 master extern_learn vlan 1",
+    "bridge mdb add dev br0 port eth1 grp 239.1.1.1 permanent vid 33",
+    "bridge mdb add dev br0 port eth2 grp 239.1.1.3 src 192.0.2.1 permanent vid 1",
+    "bridge mdb add dev br0 port eth2 grp 239.1.1.4 permanent filter_mode include source_list 192.0.2.1 vid 1",
+    "bridge mdb add dev br0 port eth2 grp ff0e::7 permanent vid 1",
+    "bridge mdb add dev br0 port eth2 grp 01:02:03:04:05:06 permanent vid 1",
+]
+LOSING_ENTRIES = {
+    "a bridge that goes": {"name": "br0", "state": "absent"},
+    "ports that leave": {"name": "br0", "type": "linux-bridge", "bridge": {"port": []}},
+    "ports that move": {
+        "name": "br1", "type": "linux-bridge", "bridge": {"port": [{"name": "eth1"}, {"name": "eth2"}]},
+    },
+}  # fmt: skip
+
+
+def entries(host: Namespace) -> list[str]:
+    """Return the entries of br0 that somebody gave, in an order of their own."""
+    fdb = [one for one in host.json("bridge", "-j", "fdb") if one["mac"].startswith("02:00:00:00:00:")]
+    mdb = [one for table in host.json("bridge", "-j", "mdb") for one in table["mdb"]]
+    lasting = [{**one, "index": 0} for one in mdb if one["state"] == "permanent"]
+    return sorted(map(str, [*fdb, *lasting]))
+
+
+@pytest.mark.parametrize("why", LOSING_ENTRIES)
+def test_addresses_and_groups_that_somebody_gave_ports_come_back_with_them(
+    host: Namespace, apply: Callable[..., str], run: Callable[..., str], why: str
+) -> None:
+    host.batch(
+        "link add br0 type bridge vlan_filtering 1 mcast_igmp_version 3 mcast_mld_version 2",
+        "link set br0 up", "link set eth1 master br0", "link set eth2 master br0",
+    )  # fmt: skip
+    apply({"name": "br0", "type": "linux-bridge", "bridge": {"port": [{"name": "eth1"}, {"name": "eth2"}]}})
+    host.batch(*ENTRIES)
+    before = entries(host)
+    assert len(before) == len(ENTRIES) + 1  # less the VLAN; the first is in each of two VLANs too
+    apply(LOSING_ENTRIES[why])
+    assert entries(host) != before
+    run("rollback")
+    assert entries(host) == before
+
+
 @pytest.mark.parametrize("what", REFUSALS)
 def test_what_could_not_be_sent_back_refuses_the_change_at_its_place(
     host: Namespace, run: Callable[..., str], what: str
