@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from nncp import wire
 from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,10 @@ BATCH = 64
 """Requests per datagram: enough to make the send cheap, few enough for their answers to fit the buffer."""
 
 RECEIVE_BUFFER = 1 << 20
-DUMP_TRIES = 10
+PATIENCE = 10.0
+"""Seconds of a quiet machine for a dump that no change of others interrupts."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.1
+"""Seconds between two tries, twice as long each time: who makes many links at once has done so by then."""
 
 
 class Refusal(OSError):
@@ -85,15 +89,17 @@ class Channel:
             Refusal: the kernel does not answer this dump.
 
         """
-        for _ in range(DUMP_TRIES):
-            found = self._dump_once(kind, body, decode)
-            if found is not None:
-                return found
-        raise Error(
-            f"the kernel's tables changed during each of {DUMP_TRIES} dumps",
-            kind=ErrorKind.FAILED,
-            hint="something is changing links or routes in a tight loop; stop it and try again",
-        )
+        limit, pause = Limit(PATIENCE), FIRST_PAUSE
+        while (found := self._dump_once(kind, body, decode)) is None:
+            if limit.is_over():
+                raise Error(
+                    f"the kernel's tables changed during each of {self.dumps} dumps {limit.story}",
+                    kind=ErrorKind.FAILED,
+                    hint="something is changing links or routes in a tight loop; stop it and try again",
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return found
 
     def ask(self, kind: int, body: bytes) -> bytes:
         """Return the body that answers a question about one thing.
