@@ -34,7 +34,7 @@ def before(now: Host, ops: Iterable[Op], kinds: Kinds) -> list[Row]:
         by_name.setdefault(op.key[1], []).append(op)
     found = {key: kinds.tables[key[0]].recorded(key, state, by_name) for key in state if key in touched}
     kept = [_as_it_was(key, attrs, former, kinds) for key, attrs in found.items()]
-    made = {op.key for op in ops if op.verb != "remove"} - state.keys()
+    made = {op.key for op in ops} - state.keys()
     down = {("up", key[1]) for key in touched if key[0] == "link"} - state.keys()
     return kept + [Row(key, absent=True) for key in sorted(made | down)]
 
@@ -92,7 +92,7 @@ def _then(now: Host, ops: Iterable[Op]) -> Host:
     state = {row.key: row.attrs for row in now}
     for op in ops:
         if op.verb == "remove":
-            state.pop(op.key, None)
+            del state[op.key]
         else:
             # What is made is new, also where its controller took the former one along.
             state[op.key] = {**(state.get(op.key, {}) if op.verb == "change" else {}), **op.attrs}

@@ -117,7 +117,7 @@ def _controller_type(attrs: Mapping[str, Any], book: _Book) -> str:
     key = ("link", attrs["controller"])
     wanted = book.want.get(key)
     found = wanted.attrs.get("type") if wanted else None
-    return str(found or book.now.get(key, {}).get("type", attrs.get("type", "")))
+    return str(found or book.now.get(key, {}).get("type", ""))
 
 
 def _in_the_way(row: Row, have: Mapping[str, Any], book: _Book) -> Iterator[Key]:
@@ -195,13 +195,12 @@ def _stands(key: Key, target: Rows, book: _Book) -> bool:
     attrs = target[key]
     if pair := _pair(key, attrs, book.kinds):
         other = target.get((key[0], pair))
-        return other is not None and _pair((key[0], pair), other, book.kinds) in {"", key[1]}
+        return other is not None and _pair((key[0], pair), other, book.kinds) == key[1]
     if key[0] == "vlans" and (port := book.now.get(("port", key[1]))):
         # Membership of another controller, or of none, has VLANs of its own.
         return bool(target.get(("port", key[1]), {}).get("controller") == port["controller"])
-    kind = book.kinds.by_type.get(_controller_type(attrs, book)) if key[0] == "port" else None
-    if kind and not kind.port_attrs:
-        return False  # its controller becomes something that has no ports
+    if key[0] == "port" and _controller_type(attrs, book) != attrs["type"]:
+        return False  # a controller of another type has ports of its own, or none
     return all(need in target for need in needs(key, target, book.kinds)) and all(
         any(row in target for row in book.shared[need])
         for need in lives_on(key, target, book.kinds)
@@ -285,7 +284,7 @@ def _holders(book: _Book, gone: set[Key]) -> dict[tuple[str, str, Any], Key]:
     return {
         (attrs["controller"], attr.name, attrs.get(attr.name)): key
         for key, attrs in book.now.items()
-        if key[0] == "port" and key not in gone
+        if key not in gone
         for attr in _unique(key, attrs, book)
     }
 
@@ -295,14 +294,13 @@ def _made_free(key: Key, held: dict[tuple[str, str, Any], Key], book: _Book, tar
     for attr in _unique(key, target[key], book):
         controller, value = target[key]["controller"], target[key].get(attr.name)
         holder = held.get((controller, attr.name, value), key)
-        if holder != key and value != attr.shared and target.get(holder, {}).get(attr.name) != value:
+        if holder != key and value != attr.shared and target[holder].get(attr.name) != value:
             attrs = book.now[holder]
             yield Op("change", holder, {attr.name: attr.shared}, {attr.name: value}, type=attrs["type"])
             book.now[holder] = {**attrs, attr.name: attr.shared}
         former = (controller, attr.name, book.now.get(key, {}).get(attr.name))
         if held.get(former) == key:
             del held[former]
-        held[controller, attr.name, value] = key
 
 
 def _unique(key: Key, attrs: Mapping[str, Any], book: _Book) -> Iterator[Attr]:
@@ -401,7 +399,7 @@ def _creation(row: Row, target: Rows, book: _Book, *, asked: bool) -> Iterator[O
         for name, value in _known_in_mode(attrs, table, _mode(row, target)).items()
         if name not in table or _is_made_with(table[name], attrs, asked=name in asked_for)
     }
-    pair = target.get((row.key[0], _pair(row.key, {**attrs, "type": kind}, book.kinds)))
+    pair = target.get((row.key[0], _pair(row.key, attrs, book.kinds)))
     if pair and "index" in pair:
         attrs["peer-index"] = pair["index"]
     if kept := {name: pair[name] for name in AS_READ if name in pair} if pair else {}:
@@ -435,8 +433,6 @@ def _given(row: Row, target: Rows) -> dict[str, Any]:
 def _while_known(row: Row, have: Mapping[str, Any], table: Mapping[str, Attr]) -> Iterator[Op]:
     """Yield the change of what the mode that is left knows and the new one does not."""
     mode, old = row.attrs.get("mode"), have.get("mode")
-    if old is None or mode == old:
-        return
     wanted = {
         name: value
         for name, value in difference(have, row).items()
@@ -472,11 +468,11 @@ def _changes(row: Row, have: Mapping[str, Any], book: _Book, target: Rows) -> It
         if not (name in table and table[name].create)
     }
     switch = next((table[name].without for name in wanted if name in table and table[name].without), "")
-    on = row.attrs.get(switch, have.get(switch))
+    on = row.attrs.get(switch)
     yield from _while_known(row, have, table)
     if switch and have.get(switch):
         yield Op("change", row.key, {switch: False}, {switch: True}, type=kind)
-    wanted = {name: value for name, value in wanted.items() if name != switch} if switch else wanted
+    wanted = {name: value for name, value in wanted.items() if name != switch}
     if wanted and book.kinds.tables[row.key[0]].whole:
         yield Op("change", row.key, row.attrs, have)
     elif wanted:

@@ -1,0 +1,222 @@
+"""What a plan makes again, and with what: all that nobody can see from the order of its writes alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from model import after, host_of, told, wanted
+
+from nncp.errors import Error
+from nncp.host import Key, Op, Row
+from nncp.known import KINDS
+from nncp.plan import plan
+from nncp.remake import irreplaceable
+
+ETH = {"link eth0": {"type": "ethernet"}, "link eth1": {"type": "ethernet"}}
+PAIR = {"link ve0": {"type": "veth", "peer": "ve1", "index": 5, "tx-queues": 1, "mtu": 1400},
+        "link ve1": {"type": "veth", "peer": "ve0", "index": 6, "flags": 4098, "mtu": 1300}, "up ve1": {}}  # fmt: skip
+BRIDGE = {**ETH, "link br0": {"type": "linux-bridge", "vlan-default-pvid": 7},
+          "port eth0": {"type": "linux-bridge", "controller": "br0"}, "up eth0": {},
+          "vlans eth0": {"vids": [[7, 7, "pvid untagged"]]}}  # fmt: skip
+BOND = {"type": "bond", "mode": "active-backup"}
+OWN = {"vids": ((9, 9, ""),)}
+
+
+def link(name: str, **attrs: Any) -> Row:
+    return Row(("link", name), {attr.replace("_", "-"): value for attr, value in attrs.items()})
+
+
+def written(rows: Any, *want: Row) -> list[Op]:
+    """Return the writes of a plan that a kernel can carry out, and that leave nothing to do."""
+    host = host_of(rows)
+    ops = plan(host, want, KINDS)
+    assert plan(after(host, ops), want, KINDS) == []
+    return [op for op in ops if not op.implied]
+
+
+def made(key: Key, ops: list[Op]) -> Op:
+    return next(op for op in ops if (op.verb, op.key) == ("create", key))
+
+
+def test_a_link_of_another_type_has_nothing_of_the_former() -> None:
+    remove, create, up = written(
+        {"link d": {"type": "dummy", "mtu": 1400}, "up d": {}}, link("d", type="linux-bridge")
+    )
+    assert [told(op) for op in (remove, create, up)] == ["remove link d", "create link d", "* create up d"]
+    assert create.attrs == {"type": "linux-bridge"}
+
+
+def test_a_link_that_is_made_again_keeps_what_a_document_does_not_say() -> None:
+    now = {**ETH, "link v": {"type": "vlan", "base-iface": "eth0", "id": 5, "mtu": 1400}}
+    ops = written(now, Row(("link", "v"), {"unknown": 1, "id": 6}))
+    assert made(("link", "v"), ops).attrs == {"type": "vlan", "base-iface": "eth0", "id": 6, "mtu": 1400}
+
+
+def test_what_is_set_at_creation_only_costs_a_new_link_where_the_kernel_tells_it() -> None:
+    now = {"link t": {"type": "tap", "multi-queue": False}}
+    assert [told(op) for op in written(now, link("t", multi_queue=True))] == [
+        "remove link t",
+        "create link t",
+    ]
+    assert plan(host_of({"link t": {"type": "tap"}}), [link("t", multi_queue=True)], KINDS) == []
+
+
+def test_a_veth_is_made_again_with_its_other_end_as_that_was() -> None:
+    ops = written(PAIR, link("ve0", tx_queues=4))
+    create = made(("link", "ve0"), ops)
+    assert (create.attrs["peer-index"], create.attrs["peer-kept"]) == (6, {"flags": 4098})
+    assert "* create up ve1" in [told(op) for op in ops]
+
+
+@pytest.mark.parametrize("wish", [link("ve0", type="dummy"), link("ve0", type="veth", peer="ve2")])
+def test_the_other_end_of_a_veth_that_is_none_of_it_any_more_goes_for_good(wish: Row) -> None:
+    assert [told(op) for op in written(PAIR, wish)] == ["remove link ve0", "create link ve0"]
+
+
+@pytest.mark.parametrize("wish", [link("br0", type="dummy"), link("br0", **BOND)])
+def test_a_controller_of_another_type_has_no_port_of_the_former(wish: Row) -> None:
+    ops = plan(host_of(BRIDGE), [wish], KINDS)
+    assert [told(op) for op in ops if op.key[0] == "port"] == ["? remove port eth0"]
+    assert [told(op) for op in written(BRIDGE, wish)] == ["remove link br0", "create link br0"]
+
+
+def test_a_bond_that_is_made_again_gets_the_ports_that_it_had() -> None:
+    port = {"type": "bond", "controller": "bond0", "queue-id": 2}
+    now = {**ETH, "link bond0": {**BOND, "tx-queues": 1}, "port eth0": port}
+    assert made(("port", "eth0"), written(now, link("bond0", tx_queues=4))).attrs == port
+
+
+@pytest.mark.parametrize(
+    ("bridge", "given"),
+    [({"vlan-default-pvid": 7}, ((7, 7, "pvid untagged"),)), ({}, ((1, 1, "pvid untagged"),)), ({"vlan-default-pvid": 0}, ())],
+)  # fmt: skip
+def test_vlans_are_written_over_those_that_the_kernel_gives_a_new_port(bridge: Any, given: Any) -> None:
+    now = {**BRIDGE, "vlans eth0": {"vids": [[8, 8, ""]]}, "link br1": {"type": "linux-bridge", **bridge}}
+    port = Row(("port", "eth0"), {"type": "linux-bridge", "controller": "br1"})
+    create = made(("vlans", "eth0"), written(now, port, Row(("vlans", "eth0"), OWN)))
+    assert (create.attrs, create.old, create.type) == (OWN, {"vids": given}, "port")
+
+
+def test_a_bridges_own_vlans_are_written_over_its_default_one() -> None:
+    want = [link("br0", type="linux-bridge", vlan_default_pvid=7), Row(("vlans", "br0"), OWN)]
+    ops = written({}, *want)
+    create = made(("vlans", "br0"), ops)
+    assert (create.old, create.type) == ({"vids": ((7, 7, "pvid untagged"),)}, "linux-bridge")
+    assert made(("link", "br0"), ops).old == {}
+
+
+def test_vlans_of_a_port_stay_behind_when_it_moves() -> None:
+    now = {**BRIDGE, "link br1": {"type": "linux-bridge"}}
+    ops = written(now, Row(("port", "eth0"), {"type": "linux-bridge", "controller": "br1"}))
+    assert [told(op) for op in ops] == ["remove port eth0", "create port eth0"]
+
+
+def test_an_address_that_comes_back_is_what_it_was() -> None:
+    now = {
+        **ETH,
+        "link v": {"type": "vlan", "base-iface": "eth0", "id": 5},
+        "address v 192.0.2.1/24": {"scope": 0},
+    }
+    create = made(("address", "v", "192.0.2.1/24"), written(now, link("v", id=6)))
+    assert (create.attrs, create.old, create.back) == ({"scope": 0}, {"scope": 0}, True)
+
+
+def test_what_nobody_gives_or_can_write_is_not_written() -> None:
+    (create,) = written({}, Row(("link", "d"), {"type": "dummy", "mtu": None, "alias": "a", "carrier": True}))
+    assert create.attrs == {"type": "dummy", "alias": "a"}
+
+
+def test_a_port_leaves_out_what_its_bonds_mode_does_not_know() -> None:
+    options = {"type": "bond", "controller": "bond0", "priority": 3, "actor-port-priority": 4}
+    ops = plan(host_of(ETH), [link("bond0", **BOND), Row(("port", "eth0"), options)], KINDS)
+    assert made(("port", "eth0"), ops).attrs == {"type": "bond", "controller": "bond0", "priority": 3}
+
+
+def test_a_link_goes_down_to_become_a_port_of_a_bond_that_no_document_names() -> None:
+    now = {**ETH, "up eth0": {}, "link bond0": BOND}
+    ops = written(now, Row(("port", "eth0"), {"controller": "bond0"}))
+    assert [told(op) for op in ops] == ["* remove up eth0", "create port eth0", "* create up eth0"]
+
+
+def bonded(**queues: int) -> dict[str, Any]:
+    ports = {f"port {name}": {"type": "bond", "controller": "bond0", "queue-id": queue, "priority": queue}
+             for name, queue in queues.items()}  # fmt: skip
+    return {**ETH, "link bond0": BOND, **ports}
+
+
+def test_a_port_gives_up_for_a_moment_what_another_is_to_get() -> None:
+    want = [
+        Row(("port", name), {"controller": "bond0", "queue-id": queue})
+        for name, queue in (("eth0", 2), ("eth1", 1))
+    ]
+    port = ("port", "eth1")
+    first = written(bonded(eth0=1, eth1=2), *want)[0]
+    assert first == Op("change", port, {"queue-id": 0}, {"queue-id": 2}, type="bond")
+
+
+def test_a_port_that_goes_gives_nothing_up_and_what_ports_may_have_alike_is_left() -> None:
+    gone = Row(("port", "eth0"), absent=True)
+    taken = Row(("port", "eth1"), {"controller": "bond0", "queue-id": 1})
+    assert [told(op) for op in written(bonded(eth0=1, eth1=2), gone, taken)] == [
+        "remove port eth0",
+        "change port eth1",
+    ]
+    alike = Row(("port", "eth1"), {"controller": "bond0", "priority": 1})
+    assert [told(op) for op in written(bonded(eth0=1, eth1=2), alike)] == ["change port eth1"]
+
+
+def test_secondary_addresses_that_are_to_go_go_before_their_primary_one() -> None:
+    now = {
+        **ETH,
+        "address eth0 192.0.2.1/24": {},
+        "address eth0 192.0.2.2/24": {"secondary-to": "192.0.2.1/24"},
+    }
+    gone = [Row(("address", "eth0", f"192.0.2.{n}/24"), absent=True) for n in (1, 2)]
+    assert [op.key[2] for op in plan(host_of(now), gone, KINDS)] == ["192.0.2.2/24", "192.0.2.1/24"]
+
+
+def test_an_address_that_differs_in_all_that_can_be_changed_is_changed() -> None:
+    now = {**ETH, "address eth0 192.0.2.1/24": {"lasting": False, "metric": 5}}
+    wish = Row(("address", "eth0", "192.0.2.1/24"), {"lasting": True, "metric": 6})
+    assert [told(op) for op in written(now, wish)] == ["change address eth0 192.0.2.1/24"]
+
+
+def test_an_option_that_only_the_former_mode_knows_is_told_with_what_it_was() -> None:
+    now = {"link bond0": {"type": "bond", "mode": "802.3ad", "lacp_rate": "fast"}}
+    first, _ = written(now, Row(("link", "bond0"), {**BOND, "lacp_rate": "slow"}))
+    assert first == Op("change", ("link", "bond0"), {"lacp_rate": "slow"}, {"lacp_rate": "fast"}, type="bond")
+
+
+def test_a_circle_names_each_interface_once() -> None:
+    want = [Row(("link", name), {"type": "vlan", "base-iface": base, "id": 1}) for name, base in ("ab", "ba")]
+    with pytest.raises(Error, match=r": a -> b -> a$"):
+        plan(host_of({}), [*want, Row(("up", "a")), Row(("up", "b"))], KINDS)
+
+
+STACK = {**ETH, "link v": {"type": "vlan", "base-iface": "eth0", "id": 5}, "link w": {"type": "vlan", "base-iface": "v", "id": 6},
+         "link t": {"type": "vxlan", "base-iface": "w"}, "link d": {"type": "dummy"}}  # fmt: skip
+
+
+def refused(roots: list[str], *want: Row) -> list[str]:
+    rows = {row.key: row.attrs for row in host_of(STACK)}
+    keys = [("link", name) for name in roots]
+    found = irreplaceable(set(rows), keys, rows, {row.key: row for row in want}, KINDS)
+    return [error.subject for error in found]
+
+
+def test_what_could_not_come_back_is_told_once_with_the_first_that_takes_it() -> None:
+    assert refused(["v", "d", "w"]) == ["v"]
+
+
+def test_what_goes_for_good_takes_along_what_could_not_come_back() -> None:
+    final = Row(("link", "v"), absent=True, final=True)
+    assert refused(["v"], final) == []
+    assert refused(["v"], Row(("link", "v"), absent=True)) == ["v"]
+    assert refused(["v", "w"], final) == ["w"]
+
+
+def test_a_document_that_changes_a_controllers_type_lists_its_ports() -> None:
+    text = "interfaces: [{name: br0, type: bond, link-aggregation: {mode: active-backup, port: [eth0]}}]"
+    ops = written(BRIDGE, *wanted(text, host_of(BRIDGE)))
+    assert made(("port", "eth0"), ops).attrs == {"type": "bond", "controller": "br0"}
