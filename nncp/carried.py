@@ -116,6 +116,15 @@ def _counts(
     return begins or ("link", name) in want
 
 
+def is_uncarried(name: str, host: Host) -> bool:
+    """Whether a link is a VLAN above a bridge that filters and does not carry it, as a document has it do."""
+    bridge = str(host.attr("link", name, name="base-iface"))
+    links = {row.name: row.attrs for key in (name, bridge) if (row := host.get("link", key))}
+    if not links.get(bridge, {}).get("vlan-filtering") or not _is_above(links[name], bridge, links):
+        return False
+    return links[name]["id"] not in ids_of(host.attr("vlans", bridge, name="vids", default=()))
+
+
 def joined(want: Iterable[Row], host: Host) -> Iterator[tuple[str, str, list[str]]]:
     """Yield the bridges that would join VLANs of one link: bridge, link, the VLAN links."""
     rows = {row.key: row for row in want}

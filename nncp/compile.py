@@ -228,11 +228,12 @@ def _unknown_type(desk: _Desk, path: Path, interface: Interface) -> None:
             "add its type, or mend its name",
         )
         return
+    known = sorted(kind.type for kind in desk.kinds.by_type.values() if not kind.shown_as)
     desk.fault(
         interface.name,
         (*path, "type"),
         f"interfaces of type {interface.type} are not supported yet",
-        f"supported types: {', '.join(sorted(kind for kind in desk.kinds.by_type if kind != 'tap'))}",
+        f"supported types: {', '.join(known)}",
         unsupported=True,
     )
 

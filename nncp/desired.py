@@ -13,7 +13,6 @@ from nncp.document.source import load
 from nncp.document.unsupported import unsupported
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Host
-from nncp.kinds.tap import TAP
 from nncp.known import KINDS
 from nncp.netlink.carry import Refused
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from nncp.host import Row
 
 
-WRITTEN = {name: kind for name, kind in KINDS.by_type.items() if name != TAP.type}
+WRITTEN = {name: kind for name, kind in KINDS.by_type.items() if not kind.shown_as}
 """The types that a document may name: a tap is made for a guest, and goes with it."""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nncp.carried import is_uncarried
 from nncp.kinds.codec import readable
-from nncp.tables.address import is_kernels_own, is_v6, local_of
+from nncp.tables.address import is_v6, local_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,38 +34,39 @@ def show_state(host: Host, kinds: Kinds, names: Iterable[str] = ()) -> dict[str,
 
 def _interface(row: Row, host: Host, kinds: Kinds, addresses: Sequence[Row]) -> dict[str, Any]:
     attrs, name = row.attrs, row.name
+    kind = kinds.by_type.get(attrs["type"])
     shown: dict[str, Any] = {
         "name": name,
-        "type": attrs["type"],
+        "type": (kind and kind.shown_as) or attrs["type"],
         "state": "up" if ("up", name) in host else "down",
     }
     if attrs.get("alias"):
         shown["description"] = readable(attrs["alias"])
-    if len(attrs.get("mac", "")) == ETHERNET:
+    if len(attrs.get("mac", "")) == ETHERNET and attrs["mac"].strip("0:"):  # a bridge may have none yet
         shown["mac-address"] = attrs["mac"].upper()
     shown["mtu"] = attrs.get("mtu")
     if controller := host.attr("port", name, name="controller"):
         shown["controller"] = controller
-    shown["ipv4"] = _ip([address for address in addresses if not is_v6(address.key[2])])
-    shown["ipv6"] = _ip([address for address in addresses if is_v6(address.key[2])])
-    if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
-        shown["ipv6"] = {**shown["ipv6"], "enabled": True}
-        if controller and not _own(addresses):
-            del shown["ipv6"]  # a port has no IP to enable, and nobody switched it off
-    kind = kinds.by_type.get(attrs["type"])
+    shown |= _families(name, host, addresses)
     if kind and kind.section and kind.show:
         section = kind.show(host, name)
         if section:
             shown[kind.section] = section
-    if kind is None:
-        # Another tool's link of a type that we do not write: shown, and left alone when applied.
+    if kind is None or kind.shown_as or is_uncarried(name, host):
+        # What no document can ask for as it is: shown, and left alone when applied.
         shown["state"] = "ignore"
     return shown
 
 
-def _own(addresses: Iterable[Row]) -> list[Row]:
-    """Return the IPv6 addresses that somebody gave to a link."""
-    return [row for row in addresses if is_v6(row.key[2]) and not is_kernels_own(row.key, row.attrs)]
+def _families(name: str, host: Host, addresses: Sequence[Row]) -> dict[str, Any]:
+    """Return the sections of both families; of a port what is off alone: its controller speaks for it."""
+    ipv4 = _ip([row for row in addresses if not is_v6(row.key[2])])
+    ipv6 = _ip([row for row in addresses if is_v6(row.key[2])])
+    if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
+        ipv6["enabled"] = True
+    shown = {"ipv4": ipv4, "ipv6": ipv6}
+    routed = host.attr("port", name, name="type") in {None, "vrf"}
+    return {word: section for word, section in shown.items() if routed or not section["enabled"]}
 
 
 def _ip(addresses: Iterable[Row]) -> dict[str, Any]:

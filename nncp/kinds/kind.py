@@ -122,6 +122,8 @@ class Kind(Struct, frozen=True):
 
     Args:
         type: nmstate's word, as in `type: linux-bridge`.
+        shown_as: nmstate's word, where documents have another than `type` and nobody can ask for such a link:
+            it is shown, and left alone when applied.
         link: the kernel's word (IFLA_INFO_KIND), or "" for a device that software cannot make.
         section: the document's section, as in `bridge:`; "" when the type has none.
         config: the Struct of that section; its docstring holds a YAML sample.
@@ -151,6 +153,7 @@ class Kind(Struct, frozen=True):
 
     type: str
     link: str
+    shown_as: str = ""
     section: str = ""
     config: builtins.type[Struct] | None = None
     also: Mapping[str, builtins.type[Struct]] = {}

@@ -328,7 +328,7 @@ def _show(host: Host, name: str) -> Mapping[str, Any]:
 
 def _default_only(attrs: Mapping[str, Any]) -> dict[str, Any]:
     pvid = attrs.get("vlan-default-pvid", DEFAULT_PVID)
-    return {"mode": "access", "tag": pvid} if pvid else {}
+    return {"mode": "access", "tag": pvid} if pvid else {"enable-native": False}
 
 
 def _show_port(host: Host, bridge: str, port: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Taps: `type: tap`, what a hypervisor opens; not in nmstate's words (drivers/net/tun.c)."""
+"""Taps: what a hypervisor opens, `tun` in nmstate's words, which only shows them (drivers/net/tun.c)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def _cannot_be_made(attrs: Mapping[str, Any]) -> str:
 
 TAP = Kind(
     type="tap",
+    shown_as="tun",
     link="tun",
     attrs=(
         Attr("owner", 1, U32, create=True),

@@ -46,8 +46,9 @@ def _read(dumps: Dumps) -> Iterator[Row]:
         return
     for data in dumps.dump(wire.RTM_GETLINK, DUMP):
         index = wire.IFINFO.unpack_from(data)[2]
-        spec = GIVEN(data).get(IFLA_AF_SPEC)
-        if spec is not None and index in dumps.names:
+        if index in dumps.names:
+            # Without any VLAN there is no attribute (br_fill_ifinfo).
+            spec = GIVEN(data).get(IFLA_AF_SPEC, b"")
             yield Row(("vlans", dumps.names[index]), {"vids": _vids(spec)})
 
 
