@@ -313,7 +313,7 @@ def _link(attachment: Attachment, result: Mapping[str, Any], host: Host) -> PodL
 def _call(
     record: Record, attachment: Attachment, environment: Environment, *, netns_path: str | None = None
 ) -> cnirun.Call:
-    own = (sys.executable, "-m", "vmnet.cni")
+    own = (sys.executable, "-P", "-m", "vmnet.cni")
     secondary = attachment.interface != PRIMARY
     return cnirun.Call(
         container=record.uid,

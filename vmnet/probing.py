@@ -97,7 +97,7 @@ class Talk:
         self.trouble = ""
         self.process: subprocess.Popen[str] | None = None
         self._rest = b""
-        argv = (*place.command, sys.executable, "-m", "vmnet.member")
+        argv = (*place.command, sys.executable, "-P", "-m", "vmnet.member")
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         try:
             self.process = subprocess.Popen(argv, text=True, **pipes)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from tests.lab.conftest import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.lab.conftest import Nothing, Processes, Running
 
@@ -72,6 +72,23 @@ def test_the_folder_it_starts_in_is_writable_and_the_rest_of_the_host_is_not_tou
     )
     assert (tmp_path / "made").read_text() == "new\n"
     assert outside.read_text() == "host"
+
+
+def test_nothing_is_imported_from_the_folder_it_starts_in(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "nncp").mkdir()
+    for name in ("json", "struct", "socket", "signal", "sitecustomize", "click", "nncp/__init__", "nncp/lab"):
+        (tmp_path / f"{name}.py").write_text(f"open('imported', 'a').write({name!r})\nraise SystemExit(9)\n")
+    nncp = [str(Path(sys.executable).parent / "nncp")]
+    inside = "ip link add b0 type bridge; echo '{interfaces: [{name: b0, state: absent}]}' | nncp apply -"
+    for argv in (["--version"], ["lab", "run", "--memory", "512M", "--", "sh", "-ec", inside]):
+        done = subprocess.run(
+            [*nncp, *argv], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert "1 to remove" in done.stdout
+    assert not (tmp_path / "imported").exists()
 
 
 @pytest.mark.parametrize("name", ["with space", "comma,=quote'"])

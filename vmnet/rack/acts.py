@@ -303,7 +303,7 @@ def console(pod: Pod) -> str:
 
 
 def _ours(module: str) -> list[str]:
-    return [sys.executable, "-m", module]
+    return [sys.executable, "-P", "-m", module]
 
 
 def programs_missing() -> list[str]:

@@ -191,7 +191,7 @@ def _writable(*more: Path) -> list[Path]:
 
 def _again(*words: str) -> list[str]:
     """Return this command line's own command with other words."""
-    return [sys.executable, "-m", "vmnet.rack", *words]
+    return [sys.executable, "-P", "-m", "vmnet.rack", *words]
 
 
 def _say(text: str) -> None:

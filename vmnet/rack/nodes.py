@@ -172,6 +172,6 @@ def _program(argv: Sequence[str]) -> str:
     words = list(argv)
     while "--" in words and words[0] == "nsenter":
         words = words[words.index("--") + 1 :]
-    if words[1:2] == ["-m"]:
-        words = [words[2].partition(".")[0], *words[3:]]
+    if words[1:3] == ["-P", "-m"]:
+        words = [words[3].partition(".")[0], *words[4:]]
     return " ".join(words[:2])

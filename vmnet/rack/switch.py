@@ -34,7 +34,7 @@ STP_S, STP_IN_ALL = 45.0, 180.0
 
 def configure(tor: Node) -> None:
     """Give the switch its configuration, by the same engine that the nodes get theirs from."""
-    tor.run(sys.executable, "-m", "nncp", "apply", "-", stdin=DOCUMENT.read_text(encoding="utf-8"))
+    tor.run(sys.executable, "-P", "-m", "nncp", "apply", "-", stdin=DOCUMENT.read_text(encoding="utf-8"))
 
 
 def set_vlan(tor: Node, port: str, vlan: int, *, carried: bool) -> None:
