@@ -354,6 +354,8 @@ def _macs(bond: BondConfig, name: str, host: Host) -> frozenset[str] | None:
         for mac in (row.attrs.get("mac"), row.attrs.get("permanent-mac"))
         if mac
     }
+    if set(listed) == set(ports_of(name, host)):
+        found.add(host.attr("link", name, name="mac"))  # it stays, also where no port is active
     return frozenset(found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from msgspec import UNSET
+from msgspec import UNSET, convert
 
 from nncp.document import lax
 from nncp.document.lax import GroupAddress, LaxBool, LaxEnum, LaxInt, Maybe, Query, VlanProtocol
@@ -336,7 +336,11 @@ def _show_port(host: Host, bridge: str, port: str) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": port, **nested(host.rows["port", port].attrs, words)}
     if host.attr("link", bridge, name="vlan-filtering"):
         pvid = host.attr("link", bridge, name="vlan-default-pvid", default=DEFAULT_PVID)
-        shown["vlan"] = show_vlan(host.attr("vlans", port, name="vids", default=()), pvid)
+        ranges = host.attr("vlans", port, name="vids", default=())
+        vlan = show_vlan(ranges, pvid)
+        # What no document can say (untagged in several, a tagged PVID, none at all) is left out, and stays.
+        if vids(convert(vlan, PortVlan, dec_hook=lax.read_lax), pvid) == ranges:
+            shown["vlan"] = vlan
     return shown
 
 

@@ -219,10 +219,7 @@ def _renamed(key: Key, attrs: Mapping[str, Any], names: Mapping[str, str]) -> tu
 
 
 def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
-    """Return all routes as `running` and those that an administrator put there as `config`.
-
-    A hop over a link that is down stands beside others (fib_sync_down_dev), and no document can ask for it.
-    """
+    """Return all routes as `running`, and as `config` what an administrator put there and a document can say."""
     found = sorted(_by_protocol(host, names), key=lambda found: _route_order(found[1]))
     return {
         "routes": {"running": [entry for _, entry in found], "config": [entry for own, entry in found if own]}
@@ -231,7 +228,7 @@ def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
 
 def _by_protocol(host: Host, wanted: set[str]) -> list[tuple[bool, dict[str, Any]]]:
     return [
-        (row.attrs.get("protocol") in CONFIG_PROTOCOLS and _stands(row, host), entry)
+        (row.attrs.get("protocol") in CONFIG_PROTOCOLS and _can_be_asked_for(row, host), entry)
         for row in host.table("route")
         if row.attrs.get("type", "unicast") in SHOWN_TYPES
         and row.attrs.get("scope", 0) in SHOWN_SCOPES
@@ -241,8 +238,13 @@ def _by_protocol(host: Host, wanted: set[str]) -> list[tuple[bool, dict[str, Any
     ]
 
 
-def _stands(row: Row, host: Host) -> bool:
-    return all(("up", hop[0]) in host for hop in row.attrs.get("nexthops", ()))
+def _can_be_asked_for(row: Row, host: Host) -> bool:
+    """Whether a document can say a route: weights are IPv4's alone in nmstate, and no two hops are alike."""
+    hops = row.attrs.get("nexthops", ())
+    if row.key[1] == "ipv6" and any(hop[2] != 1 for hop in hops):
+        return False
+    # A hop over a link that is down stands beside others (fib_sync_down_dev).
+    return len({hop[:2] for hop in hops}) == len(hops) and all(("up", hop[0]) in host for hop in hops)
 
 
 def _routes(row: Row) -> list[dict[str, Any]]:
