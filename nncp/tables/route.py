@@ -219,7 +219,7 @@ def _renamed(key: Key, attrs: Mapping[str, Any], names: Mapping[str, str]) -> tu
 
 
 def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
-    """Return all routes as `running`, and as `config` what an administrator put there and a document can say."""
+    """Return all routes as `running`, and as `config` those of an administrator that a document can say."""
     found = sorted(_by_protocol(host, names), key=lambda found: _route_order(found[1]))
     return {
         "routes": {"running": [entry for _, entry in found], "config": [entry for own, entry in found if own]}
