@@ -70,7 +70,7 @@ def plan(now: Host, want: Iterable[Row], kinds: Kinds, *, undoing: bool = False)
         raise_all(irreplaceable(gone, roots, book.now, wanted, kinds))
     target = _target(book, gone)
     removals = _removals(book, gone, target, renaming.taken, set(roots))
-    return [*renaming.ops, *removals, *_writes(book, gone, target)]
+    return [*renaming.ops, *removals, *_writes(book, gone, target), *_going_with_changes(book, gone)]
 
 
 def _roots(book: _Book) -> Iterator[Key]:
@@ -90,6 +90,16 @@ def _roots(book: _Book) -> Iterator[Key]:
         elif key[0] == "port" and row.attrs.get("controller", have["controller"]) != have["controller"]:
             yield key
             yield from _down_for_port(row, book)
+
+
+def _going_with_changes(book: _Book, gone: set[Key]) -> Iterator[Op]:
+    """Yield what the kernel takes with a change, and nobody asked to go: routes with IPv6 that is off."""
+    for key, row in book.want.items():
+        takes, have = book.kinds.tables[key[0]].takes, book.now.get(key)
+        if takes and have is not None and not row.absent and difference(have, row):
+            for other in takes(key, row.attrs, book.now):
+                if other not in gone and other not in book.want:
+                    yield Op("remove", other, old=book.now[other], implied=True)
 
 
 def _with_followers(roots: list[Key], book: _Book) -> list[Key]:

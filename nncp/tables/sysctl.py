@@ -63,6 +63,16 @@ def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001
         yield ("link", link)
 
 
+def _takes(key: Key, attrs: Mapping[str, Any], rows: Rows) -> Iterator[Key]:
+    """Yield the routes that go with a link's IPv6 (net/ipv6/addrconf.c, addrconf_ifdown)."""
+    if not key[1].endswith("/disable_ipv6") or attrs["value"] != "1":
+        return
+    link = sysctl_link(key[1])
+    for other, route in rows.items():
+        if other[:2] == ("route", "ipv6") and any(hop[0] == link for hop in route.get("nexthops", ())):
+            yield other
+
+
 def _write(op: Op, indexes: Indexes) -> Iterator[Sysctl]:  # noqa: ARG001
     if op.verb != "remove":
         yield Sysctl(op.key[1], op.attrs["value"])
@@ -89,6 +99,7 @@ SYSCTL = Table(
     taken=_taken,
     write=_write,
     needs=_needs,
+    takes=_takes,
     about=False,
     links=lambda key, _: (link for link in (sysctl_link(key[1]),) if link),
     sentence=lambda op: f"set {op.key[1]} to {op.attrs.get('value')}",

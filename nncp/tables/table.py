@@ -213,6 +213,7 @@ class Table(Struct, frozen=True):
             of an apply by the second part of their keys.
         follows: the key of the row behind which one is wanted, and with which it is made anew; None for none.
         stem: what the keys of rows have in common that only their place in a dump tells apart; () for none.
+        takes: what the kernel takes with a change of a row; takes key, wanted attributes and rows.
         spared: whether the kernel may spare a row when another of its table goes that it needs: it is then
             removed by itself, and first, where it is to go.
         turn: where among the rows of its table one is written that could be written now; takes key,
@@ -251,6 +252,7 @@ class Table(Struct, frozen=True):
     recorded: Callable[[Key, Rows, Mapping[str, list[Op]]], Mapping[str, Any]] = _as_it_is
     follows: Callable[[Row], Key | None] = _nowhere
     stem: Callable[[Key], Key] = _nothing
+    takes: Callable[[Key, Mapping[str, Any], Rows], Iterable[Key]] | None = None
     spared: bool = False
     turn: Callable[[Key, Mapping[str, Any], int], tuple[Any, ...]] = _as_written
     apart: bool = False

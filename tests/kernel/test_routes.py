@@ -230,7 +230,9 @@ def test_daemons_routes_that_go_with_their_source_or_with_ipv6_come_back(
     assert routes(ns) == []
     run("rollback")
     assert ns.differs(before) == {}
-    run("apply", {"name": "eth2", "ipv6": {"enabled": False}})
+    off = {"name": "eth2", "ipv6": {"enabled": False}}
+    assert "takes 1 route of bird with it" in run("plan", off)
+    run("apply", off)
     run("rollback")
     assert ns.differs(before) == {}
 
