@@ -36,6 +36,7 @@ IN_ALL = 20
 """So many times its patience is a lock waited for at most, though its holder works."""
 LOOK_EVERY = 1.0
 VERSION = 1
+GIVE_UP = "drop it with `nncp rollback --forget`: the host stays as it is"
 PENDING, UNDOING, KEPT, LISTED = "pending.json", "undoing.json", "kept.json", "listed.json"
 
 
@@ -125,7 +126,7 @@ class Journal:
         try:
             data = self._data(LISTED)
             return Listed() if data is None else msgspec.json.decode(data, type=Listed)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise Error(
                 f"{LISTED} in {self.path} cannot be read: {error}",
                 kind=ErrorKind.FAILED,
@@ -193,21 +194,22 @@ class Journal:
 
 
 def _decoded(data: bytes, folder: Path) -> Record:
-    hint = "undo it with the nncp that wrote it, or drop it with `nncp rollback --forget`"
     try:
         version = msgspec.json.decode(data, type=_Versioned).version
         if version != VERSION:
             raise Error(
                 f"the journal in {folder} is of version {version}, and this nncp reads version {VERSION}",
                 kind=ErrorKind.ROLLBACK_FAILED,
-                hint=hint,
+                hint=f"undo it with the nncp that wrote it, or {GIVE_UP}",
             )
         record = msgspec.json.decode(data, type=Record)
-    except msgspec.MsgspecError as error:
+        return msgspec.structs.replace(record, before=tuple(_restored(row) for row in record.before))
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise Error(
-            f"the journal in {folder} cannot be read: {error}", kind=ErrorKind.ROLLBACK_FAILED, hint=hint
+            f"the journal in {folder} cannot be read: {error}",
+            kind=ErrorKind.ROLLBACK_FAILED,
+            hint=f"put it back as it was, or {GIVE_UP}",
         ) from error
-    return msgspec.structs.replace(record, before=tuple(_restored(row) for row in record.before))
 
 
 def _lock(descriptor: int, patience: float) -> None:
@@ -253,7 +255,7 @@ def _holds(process: Path, wanted: os.stat_result) -> bool:
 
 def _restored(row: Row) -> Row:
     attrs = {name: _tuples(value) for name, value in row.attrs.items()}
-    return Row(row.key, attrs, row.needs, row.absent, row.was)
+    return msgspec.structs.replace(row, attrs=attrs)
 
 
 def _tuples(value: Any) -> Any:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
+import stat
 from typing import TYPE_CHECKING, Self
 
 from nncp.errors import Error, ErrorKind
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-FILE = os.O_NOFOLLOW | os.O_CLOEXEC
+FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # whoever opens a FIFO would wait otherwise
 
 
 class StateFolder:
@@ -84,7 +86,11 @@ class StateFolder:
     def open(self, name: str, flags: int) -> int:
         """Return a descriptor of a file in it."""
         with self._told(name):
-            return os.open(name, flags | FILE, 0o600, dir_fd=self.descriptor)
+            descriptor = os.open(name, flags | FILE, 0o600, dir_fd=self.descriptor)
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return descriptor
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is not a file")
 
     def has(self, name: str) -> bool:
         """Whether it holds a file."""
@@ -126,9 +132,12 @@ class StateFolder:
             os.fsync(self.descriptor)
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it is there, or whatever is there instead."""
         with contextlib.suppress(FileNotFoundError), self._told(name):
-            os.unlink(name, dir_fd=self.descriptor)
+            try:
+                os.unlink(name, dir_fd=self.descriptor)
+            except IsADirectoryError:
+                shutil.rmtree(name, dir_fd=self.descriptor)
 
     @contextlib.contextmanager
     def _told(self, name: str) -> Iterator[None]:
@@ -141,7 +150,7 @@ class StateFolder:
             raise Error(
                 f"{self.path / name} cannot be used: {why}",
                 kind=ErrorKind.PRIVILEGE if error.errno in {errno.EPERM, errno.EACCES} else ErrorKind.FAILED,
-                hint="it belongs to nncp alone; name another folder with --state-dir if it cannot be mended",
+                hint="it belongs to nncp alone; remove it, or name another folder with --state-dir",
             ) from error
 
 

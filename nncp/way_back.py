@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from nncp.errors import Error, ErrorKind
 from nncp.host import Cost, Host, Op, Row, untold
-from nncp.journal import Journal
+from nncp.journal import GIVE_UP, Journal
 from nncp.known import KINDS
 from nncp.namespace import Namespace
 from nncp.needs import closure
@@ -50,7 +52,16 @@ def undo(namespace: Namespace, journal: Journal, *, kept: bool = False) -> list[
     record = journal.claim(kept=kept)
     if record is None:
         return []
-    ops = Rollback(namespace, record, journal.note_drawn).run()
+    try:
+        ops = Rollback(namespace, record, journal.note_drawn).run()
+    except (Error, OSError):
+        raise
+    except Exception as error:
+        raise Error(
+            f"the journal in {journal.path} holds what nothing leads back to: {error!r}",
+            kind=ErrorKind.ROLLBACK_FAILED,
+            hint=f"put it back as it was, or {GIVE_UP}",
+        ) from error
     if record.listed is not None:
         journal.note_listed(record.listed)
     journal.forget()
@@ -283,7 +294,7 @@ def _less_followers(row: Row, now: Host, kinds: Kinds, *, bonded: bool) -> Row:
         return row
     table = kinds.attrs("link", kind.type)
     attrs = {name: value for name, value in row.attrs.items() if name not in table or not table[name].follows}
-    return Row(row.key, attrs, row.needs, row.absent, row.was)
+    return structs.replace(row, attrs=attrs)
 
 
 def _late_comers(rows: Iterable[Row], now: Host) -> Iterator[Row]:

@@ -20,7 +20,7 @@ from nncp.journal import Journal
 from tests.waiting import is_gone, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from outside import Namespace
 
@@ -286,21 +286,53 @@ def test_the_journal_of_a_namespace_that_somebody_holds_stays(
         assert path.exists()
 
 
-def test_a_journal_of_another_version_is_told_and_can_be_dropped(
-    ns: Namespace, eth1: dict[str, Any], tmp_path: Path
+def _other_version(path: Path) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 999}))
+
+
+def _nonsense(*rows: Any) -> Callable[[Path], None]:
+    return lambda path: path.write_text(json.dumps({"version": 1, "before": rows})) and None
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    (path / "in" / "it").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        pytest.param(_other_version, "version 999", id="another version"),
+        pytest.param(_fifo, "it is not a file", id="a FIFO"),
+        pytest.param(_folder, "it is not a file", id="a folder"),
+        pytest.param(_nonsense({"key": ["link"]}), "nothing leads back to", id="a key too short"),
+        pytest.param(_nonsense({"key": ["rule", "1"]}), "nothing leads back to", id="an unknown table"),
+        pytest.param(
+            _nonsense({"key": ["link", "eth1"], "attrs": {"mtu": [1]}}),
+            "nothing leads back to",
+            id="an odd row",
+        ),
+        pytest.param(
+            _nonsense({"key": ["link", "eth1"], "attrs": {"alias": "DEEP"}}), "cannot be read", id="too deep"
+        ),
+    ],
+)
+def test_a_damaged_journal_is_told_and_can_be_dropped(
+    ns: Namespace, eth1: dict[str, Any], tmp_path: Path, damage: Callable[[Path], None], told: str
 ) -> None:
-    nncp(
-        ns,
-        "apply",
-        "-",
-        "--state-dir",
-        str(tmp_path),
-        document={"interfaces": [{"name": "eth1", "mtu": 1400}]},
-    )
+    folder = ("--state-dir", str(tmp_path))
+    nncp(ns, "apply", "-", *folder, document={"interfaces": [{"name": "eth1", "mtu": 1400}]})
     with netns.entered(ns.path):
         path = Journal(tmp_path).path / "kept.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 999}))
-    assert "version 999" in nncp(ns, "rollback", "--state-dir", str(tmp_path), code=76)
-    assert "given up" in nncp(ns, "rollback", "--forget", "--state-dir", str(tmp_path))
-    assert nncp(ns, "rollback", "--state-dir", str(tmp_path)) == "No changes.\n"
+    damage(path)
+    if path.is_file():
+        path.write_text(path.read_text().replace('"DEEP"', 2000 * "[" + 2000 * "]"))
+    assert told in nncp(ns, "rollback", *folder, code=75 if "file" in told else 76)
+    assert "given up" in nncp(ns, "rollback", "--forget", *folder)
+    assert nncp(ns, "rollback", *folder) == "No changes.\n"
     assert ns.view()["link"]["eth1"]["mtu"] == 1400

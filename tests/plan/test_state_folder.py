@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,7 @@ from nncp.journal import Journal, Record
 from nncp.listed import Listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 RECORD = Record((Row(("link", "eth1"), {"type": "ethernet"}),), Listed(("eth1",)))
@@ -101,7 +101,10 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     assert told.value.kind is ErrorKind.PRIVILEGE
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"version": 1}', b'{"before": []}'])
+DEEP = b'{"version": 1, "before": [' + 5000 * b"[" + 5000 * b"]" + b"]}"
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"version": 1}', b'{"before": []}', DEEP])
 def test_a_journal_that_cannot_be_read_is_told_with_what_to_do(data: bytes, tmp_path: Path) -> None:
     journal = written(tmp_path)
     (journal.path / "pending.json").write_bytes(data)
@@ -111,13 +114,40 @@ def test_a_journal_that_cannot_be_read_is_told_with_what_to_do(data: bytes, tmp_
     assert "--forget" in told.value.hint
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"ports": 5}'])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"ports": 5}', DEEP])
 def test_a_list_that_cannot_be_read_is_told_with_what_to_do(data: bytes, tmp_path: Path) -> None:
     journal = written(tmp_path)
     (journal.path / "listed.json").write_bytes(data)
     with pytest.raises(Error, match=r"listed.json in .* cannot be read") as told:
         journal.listed()
     assert "remove it" in told.value.hint
+
+
+def _lock(journal: Journal) -> None:
+    with journal.locked(patience=1):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "use"), [("lock", _lock), ("pending.json", Journal.read), ("listed.json", Journal.listed)]
+)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_told_and_nobody_waits_for_it(
+    name: str, use: Callable[[Journal], Any], make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    journal = written(tmp_path)
+    (journal.path / name).unlink()
+    make(journal.path / name)
+    with pytest.raises(Error, match=rf"{name} cannot be used: (it is not a file|Is a directory)"):
+        use(journal)
+
+
+def test_a_folder_in_the_place_of_a_journal_is_forgotten_with_what_is_in_it(tmp_path: Path) -> None:
+    journal = written(tmp_path)
+    (journal.path / "pending.json").unlink()
+    (journal.path / "pending.json" / "in" / "it").mkdir(parents=True)
+    journal.forget()
+    assert journal.read() is None
 
 
 def test_what_has_begun_to_be_undone_is_no_longer_kept(tmp_path: Path) -> None:
