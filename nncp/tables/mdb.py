@@ -17,7 +17,7 @@ from nncp.tables.fdb import AF_BRIDGE, entry, fallen, of_bridges
 from nncp.tables.table import Table, not_sent_back
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from nncp.host import Key, Op
     from nncp.tables.kinds import Kinds
@@ -62,11 +62,22 @@ def _row(info: bytes, bridge: int, look: Look) -> Row | None:
     )
     head = (vid, address.hex(), protocol.hex())
     attrs = {"bridge": look.names[bridge], "head": head, "sent": sent}
+    if closed := _closed(attrs["bridge"], look):
+        attrs["closed"] = closed
     if unknown := sorted(given.keys() - WRITTEN_AS.keys() - READ_ONLY):
         attrs["unknown"] = tuple(f"attribute {number} of an mdb entry" for number in unknown)
     source = _spelled(given[EATTR_SOURCE]) if EATTR_SOURCE in given else ""
     name, group = look.names[index], _spelled(address[: PROTOCOLS[protocol]])
     return Row(("mdb", name, group, str(vid) if vid else "", source), attrs)
+
+
+def _closed(bridge: str, look: Look) -> str:
+    """Return why the kernel would take no entry of a bridge that has one (br_mdb.c, br_mdb_add)."""
+    if ("up", bridge) not in look.host:
+        return f"{bridge} is down, and takes no mdb entry"
+    if not look.host.attr("link", bridge, name="multicast-snooping", default=True):
+        return f"{bridge} does not snoop multicast, and takes no mdb entry"
+    return ""
 
 
 def _spelled(address: bytes) -> str:
@@ -86,6 +97,16 @@ def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001
     yield ("port", key[1])
     bridge = rows.get(("port", key[1]), {}).get("controller", "")
     yield from (other for other in (("vlans", key[1]), ("up", bridge), ("up", key[1])) if other in rows)
+
+
+def _fallen(keys: Iterable[Key], rows: Rows) -> set[Key]:
+    """Return the entries that their port cannot hold, and those of bridges that would take none."""
+    keys = list(keys)
+    return fallen(keys, rows) | {key for key in keys if not _is_taken(rows[key]["bridge"], rows)}
+
+
+def _is_taken(bridge: str, rows: Rows) -> bool:
+    return ("up", bridge) in rows and rows.get(("link", bridge), {}).get("multicast-snooping", True)
 
 
 def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
@@ -108,8 +129,8 @@ MDB = Table(
     apart=True,
     write=_write,
     needs=_needs,
-    fallen=fallen,
-    cannot_be_made=lambda attrs, _: not_sent_back(attrs),
+    fallen=_fallen,
+    cannot_be_made=lambda attrs, _: attrs.get("closed", "") or not_sent_back(attrs),
     links=lambda key, _: (key[1],),
     whole=True,
     sentence=lambda op: f"{op.verb} mdb entry {entry(op.key)} of {op.key[1]}",

@@ -46,10 +46,16 @@ def _read(dumps: Dumps) -> Iterator[Row]:
         return
     for data in dumps.dump(wire.RTM_GETLINK, DUMP):
         index = wire.IFINFO.unpack_from(data)[2]
-        if index in dumps.names:
-            # Without any VLAN there is no attribute (br_fill_ifinfo).
-            spec = GIVEN(data).get(IFLA_AF_SPEC, b"")
+        # Without any VLAN there is no attribute (br_fill_ifinfo).
+        spec = GIVEN(data).get(IFLA_AF_SPEC, b"")
+        if index in dumps.names and not _is_cards(spec):
             yield Row(("vlans", dumps.names[index]), {"vids": _vids(spec)})
+
+
+@lru_cache(maxsize=1024)
+def _is_cards(spec: bytes) -> bool:
+    """Whether it tells of a switch in the card, not of the bridge above (ndo_dflt_bridge_getlink)."""
+    return IFLA_BRIDGE_FLAGS in wire.table(spec)
 
 
 @lru_cache(maxsize=1024)  # most ports have the same

@@ -261,6 +261,26 @@ def test_addresses_and_groups_that_somebody_gave_ports_come_back_with_them(
     assert entries(host) == before
 
 
+@pytest.mark.parametrize(
+    ("closed", "told"),
+    [
+        ("link set br0 down", "is down"),
+        ("link set br0 type bridge mcast_snooping 0", "does not snoop multicast"),
+    ],
+)
+def test_groups_that_a_bridge_would_not_take_back_refuse_that_their_port_leaves(
+    host: Namespace, apply: Callable[..., str], run: Callable[..., str], closed: str, told: str
+) -> None:
+    host.batch("link add br0 type bridge vlan_filtering 1", "link set br0 up", "link set eth1 master br0")
+    apply({"name": "br0", "type": "linux-bridge", "bridge": {"port": [{"name": "eth1"}]}})
+    host.batch("bridge mdb add dev br0 port eth1 grp 239.1.1.1 permanent vid 1", closed)
+    before = entries(host)
+    assert len(before) == 1
+    document = {"interfaces": [LOSING_ENTRIES["ports that leave"]]}
+    assert f"br0 {told}, and takes no mdb entry" in run("apply", "-", document=document, code=69)
+    assert entries(host) == before
+
+
 @pytest.mark.parametrize("what", REFUSALS)
 def test_what_could_not_be_sent_back_refuses_the_change_at_its_place(
     host: Namespace, run: Callable[..., str], what: str

@@ -198,14 +198,26 @@ def test_vlans_are_read_as_they_were_written(entries: list[tuple[int, int, str]]
         assert not requests
         return
     (request,) = requests
-    link = LinkMessage(
-        wire.IFINFO.pack(0, 0, 1, 0, 0) + wire.attr(3, b"br0\0") + wire.nest(18, wire.attr(1, b"bridge\0")),
-        KINDS,
+    assert vlans_in(bytes(request[wire.HEADER.size :])) == [Row(("vlans", "eth1"), {"vids": wanted})]
+
+
+def vlans_in(*bodies: bytes) -> list[Row]:
+    """Return the VLANs that a kernel with a bridge tells by these messages."""
+    link = wire.IFINFO.pack(0, 0, 1, 0, 0) + wire.attr(3, b"br0\0")
+    answers = Answers(*bodies)
+    answers.links = [LinkMessage(link + wire.nest(18, wire.attr(1, b"bridge\0")), KINDS)]
+    return list(vlans.VLANS.read(answers))
+
+
+def test_what_a_cards_own_switch_tells_is_not_what_the_bridge_above_it_carries() -> None:
+    """As br_fill_ifinfo and, after it, ndo_dflt_bridge_getlink answer for a card that is a bridge's port."""
+    head = wire.IFINFO.pack(vlans.AF_BRIDGE, 0, INDEXES["eth1"], 0, 0) + wire.attr(10, struct.pack("=I", 1))
+    bridges = head + wire.nest(
+        26, wire.attr(2, struct.pack("=HH", 6, 1)), wire.attr(2, struct.pack("=HH", 0, 33))
     )
-    answers = Answers(bytes(request[wire.HEADER.size :]))
-    answers.links = [link]
-    rows = list(vlans.VLANS.read(answers))
-    assert rows == [Row(("vlans", "eth1"), {"vids": wanted})]
+    cards = head + wire.nest(26, wire.attr(0, struct.pack("=H", 2)), wire.attr(1, struct.pack("=H", 0)))
+    carried = Row(("vlans", "eth1"), {"vids": ((1, 1, "pvid untagged"), (33, 33, ""))})
+    assert vlans_in(bridges, cards) == [carried]
 
 
 ATTRIBUTES = st.lists(
