@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nncp import wire
 from nncp.host import Row
@@ -61,8 +61,8 @@ def _row(info: bytes, bridge: int, look: Look) -> Row | None:
         if number in WRITTEN_AS.keys() - told
     )
     head = (vid, address.hex(), protocol.hex())
-    attrs = {"bridge": look.names[bridge], "head": head, "sent": sent}
-    if closed := _closed(attrs["bridge"], look):
+    attrs: dict[str, Any] = {"bridge": look.names[bridge], "head": head, "sent": sent}
+    if closed := _closed(look.names[bridge], look):
         attrs["closed"] = closed
     if unknown := sorted(given.keys() - WRITTEN_AS.keys() - READ_ONLY):
         attrs["unknown"] = tuple(f"attribute {number} of an mdb entry" for number in unknown)
