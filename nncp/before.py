@@ -51,7 +51,8 @@ def _names(op: Op, state: Rows, kinds: Kinds) -> Iterator[str]:
     found: list[tuple[Key, Mapping[str, Any]]] = [
         (op.key, {"type": op.type, **attrs}) for attrs in (op.attrs, op.old)
     ]
-    found += [(key, state[key]) for key in (("port", name), ("link", name)) if key in state]
+    if ("port", name) in state:
+        found.append((("port", name), state["port", name]))
     for key, attrs in found:
         yield from (
             other for attr, other in references(key, attrs, kinds) if key[0] == "port" or attr.tie is Tie.PAIR
@@ -95,5 +96,5 @@ def _then(now: Host, ops: Iterable[Op]) -> Host:
             del state[op.key]
         else:
             # What is made is new, also where its controller took the former one along.
-            state[op.key] = {**(state.get(op.key, {}) if op.verb == "change" else {}), **op.attrs}
+            state[op.key] = {**(state[op.key] if op.verb == "change" else {}), **op.attrs}
     return Host(Row(key, attrs) for key, attrs in state.items())

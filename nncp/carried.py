@@ -130,11 +130,10 @@ def joined(want: Iterable[Row], host: Host) -> Iterator[tuple[str, str, list[str
     rows = {row.key: row for row in want}
     links = _links(rows, host)
     groups: dict[tuple[str, str], list[str]] = {}
-    for row in rows.values():
-        link = links.get(row.name, {}) if row.key[0] == "port" and not row.absent else {}
-        controller = str(row.attrs.get("controller", ""))
+    ports = ((row.name, row.attrs["controller"]) for row in rows.values() if "controller" in row.attrs)
+    for name, controller in ports:
+        link, joining = links.get(name, {}), links.get(controller, {})
         base = link.get("base-iface")  # none where it is in another network namespace
-        is_bridge = links.get(controller, {}).get("type") == LINUX_BRIDGE.type
-        if base and is_bridge and link["type"] == VLAN.type:
-            groups.setdefault((controller, base), []).append(row.name)
+        if base and link["type"] == VLAN.type and joining.get("type") == LINUX_BRIDGE.type:
+            groups.setdefault((controller, base), []).append(name)
     yield from ((bridge, base, names) for (bridge, base), names in groups.items() if len(names) > 1)

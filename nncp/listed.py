@@ -68,11 +68,8 @@ class Listed(Struct, frozen=True):
             if name in indexes and index in {0, indexes[name]}
         }
         for row in want:
-            if row.key[0] == "link" and not row.absent:
-                given = {
-                    option: row.attrs[option] for option in BORROWED if row.attrs.get(option) is not None
-                }
-                found |= {(row.name, option): value for option, value in given.items()}
+            given = {option: row.attrs[option] for option in BORROWED if row.attrs.get(option) is not None}
+            found |= {(row.name, option): value for option, value in given.items()}
         return tuple(
             (name, indexes.get(name, 0), option, found[name, option]) for name, option in sorted(found)
         )

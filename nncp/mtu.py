@@ -109,8 +109,10 @@ class _Future:
         found = references(("link", name), attrs, self.kinds)
         return next((other for attr, other in found if attr.tie is Tie.RESTS), None)
 
-    def mtu(self, name: str, seen: tuple[str, ...] = ()) -> int:
-        """Return the MTU that a link will have; `seen` are those that rest on it."""
+    def mtu(self, name: str | None, seen: tuple[str, ...] = ()) -> int:
+        """Return the MTU that a link will have, the usual one for none; `seen` are those that rest on it."""
+        if name is None:
+            return ETHERNET
         row, attrs = self.want.get(("link", name)), self.attrs(name)
         if row and row.attrs.get("mtu") is not None:
             return int(row.attrs["mtu"])
@@ -120,9 +122,9 @@ class _Future:
         if attrs.get("type") == BRIDGE and (ports := self.ports(name)):
             # br_mtu_auto_adjust() gives a bridge the least MTU of its ports, unless somebody has set its own,
             # which nothing tells.
-            return max(int(now or 0), min(self.mtu(port, (*seen, name)) for port in ports))
-        base = self.base(name)
-        return int(now or (self.mtu(base, (*seen, name)) if base else ETHERNET))
+            least = min(self.mtu(port, (*seen, name)) for port in ports)
+            return max(least, now) if now else least
+        return int(now or self.mtu(self.base(name), (*seen, name)))
 
     def ports(self, bridge: str) -> list[str]:
         """Return the ports that a bridge will have."""

@@ -435,7 +435,7 @@ def _given(row: Row, target: Rows) -> dict[str, Any]:
     if row.key[0] != "vlans":
         return {}
     port = target.get(("port", row.name))
-    bridge = target.get(("link", port["controller"] if port else row.name), {})
+    bridge = target["link", port["controller"] if port else row.name]
     pvid = bridge.get("vlan-default-pvid", 1)
     return {"vids": ((pvid, pvid, "pvid untagged"),) if pvid else ()}
 

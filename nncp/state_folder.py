@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 from typing import TYPE_CHECKING, Self
 
@@ -137,6 +136,8 @@ class StateFolder:
             try:
                 os.unlink(name, dir_fd=self.descriptor)
             except IsADirectoryError:
+                import shutil  # noqa: PLC0415  (hardly ever wanted)
+
                 shutil.rmtree(name, dir_fd=self.descriptor)
 
     @contextlib.contextmanager

@@ -15,6 +15,7 @@ from nncp.netlink import tap
 from nncp.netlink.channel import Channel, Refusal
 from nncp.netlink.indexes import Gone, Indexes
 from nncp.netlink.usable import until_usable
+from nncp.tables.link import IFLA_MASTER
 from nncp.tables.sysctl import sysctl_link
 from nncp.tables.table import Sysctl, Tap, Usable
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Write
 
-UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EAFNOSUPPORT, errno.ENODEV})
+UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EAFNOSUPPORT})
 GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
 """How the kernel says that what is to go is not there: no link, route, neighbour or address."""
 NO_PORT = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
@@ -65,6 +66,8 @@ def _hint(code: int, op: Op) -> str:
         return f"it wants a secret: sysctl net.ipv6.conf.{op.key[1]}.stable_secret, or of default"
     if code == errno.EPERM:
         return "run it as root, or with CAP_NET_ADMIN in this network namespace"
+    if code == errno.ENODEV and op.verb != "remove":
+        return "a link has gone that stood when this was planned: somebody else changes this host too"
     if code in UNSUPPORTED and op.verb == "create":
         return f"this kernel was built without {op.type or op.key[0]}, or its module is not there"
     return ""
@@ -200,13 +203,27 @@ class Carrier:
             request, op = queue[refusal.index]
             if _is_gone(request, op, refusal):
                 written(op)
-            elif refused:
-                refused(Refused(op, refusal, self.kinds))
-            else:
-                raise Refused(op, refusal, self.kinds) from refusal
+                return
+            told = Refused(op, self._for_want_of_a_port(op, refusal), self.kinds)
+            if refused is None:
+                raise told from refusal
+            refused(told)
 
         requests = [request for request, _ in queue]
         self.channel.send(requests, lambda index: written(queue[index][1]), hear)
+
+    def _for_want_of_a_port(self, op: Op, refusal: Refusal) -> Refusal:
+        """Return a refusal, told apart from a kernel's without VLANs where the link has left its bridge."""
+        if op.key[0] != "vlans" or refusal.errno != errno.EOPNOTSUPP or op.type != "port":
+            return refusal
+        index = self.indexes[op.key[1]]
+        try:
+            link = self.channel.ask(wire.RTM_GETLINK, wire.IFINFO.pack(0, 0, index, 0, 0))
+        except Refusal as gone:
+            return gone
+        if IFLA_MASTER in wire.table(link, wire.IFINFO.size):
+            return refusal
+        return Refusal(errno.ENODEV, f"{op.key[1]} is no port any more", refusal.index)
 
     def _write(self, write: Sysctl | Tap, op: Op) -> None:
         if isinstance(write, Sysctl):

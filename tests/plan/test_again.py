@@ -19,6 +19,7 @@ PAIR = {"link ve0": {"type": "veth", "peer": "ve1", "index": 5, "tx-queues": 1, 
 BRIDGE = {**ETH, "link br0": {"type": "linux-bridge", "vlan-default-pvid": 7},
           "port eth0": {"type": "linux-bridge", "controller": "br0"}, "up eth0": {},
           "vlans eth0": {"vids": [[7, 7, "pvid untagged"]]}}  # fmt: skip
+STACKED = {"link v": {"type": "vlan", "base-iface": "eth0", "id": 5}}
 BOND = {"type": "bond", "mode": "active-backup"}
 OWN = {"vids": ((9, 9, ""),)}
 
@@ -104,6 +105,57 @@ def test_a_bridges_own_vlans_are_written_over_its_default_one() -> None:
     create = made(("vlans", "br0"), ops)
     assert (create.old, create.type) == ({"vids": ((7, 7, "pvid untagged"),)}, "linux-bridge")
     assert made(("link", "br0"), ops).old == {}
+
+
+def test_a_port_that_is_made_again_carries_what_it_did() -> None:
+    now = {
+        **BRIDGE,
+        **STACKED,
+        "port v": {"type": "linux-bridge", "controller": "br0"},
+        "vlans v": {"vids": [[8, 8, ""]]},
+    }
+    create = made(("vlans", "v"), written(now, link("v", id=6)))
+    assert (create.attrs, create.back) == ({"vids": ((8, 8, ""),)}, True)
+
+
+def test_what_a_port_does_by_itself_is_not_written_to_one_that_is_made_again_unless_it_is_asked_for() -> None:
+    port = {"type": "linux-bridge", "controller": "br0", "state": "forwarding", "priority": 3}
+    now = {**BRIDGE, **STACKED, "port v": port}
+    assert "state" not in made(("port", "v"), written(now, link("v", id=6))).attrs
+    asked = plan(host_of(now), [link("v", id=6), Row(("port", "v"), {**port, "state": "disabled"})], KINDS)
+    assert made(("port", "v"), asked).attrs["state"] == "disabled"
+
+
+def test_what_waits_for_a_switch_is_written_before_that_is_thrown() -> None:
+    """A bridge that filters takes no other default VLAN (br_vlan_set_default_pvid)."""
+    bridge = link("br1", type="linux-bridge", vlan_filtering=True, vlan_default_pvid=7)
+    create, change = (op for op in written({}, bridge) if op.key[0] == "link")
+    assert (create.verb, create.back, "vlan-filtering" in create.attrs) == ("create", False, False)
+    assert (change.verb, change.back, change.attrs) == ("change", False, {"vlan-filtering": True})
+
+
+def test_routes_of_a_link_come_back_with_it_or_go_with_its_last_address() -> None:
+    """A link without any address may have routes; one that loses its last loses them (fib_disable_ip)."""
+    over = {"type": "unicast", "protocol": 186, "nexthops": [["v", "", 1, False]]}
+    now = {**ETH, **STACKED, "up v": {}, "route ipv4 254 10.0.0.0/8 0": over}
+    ops = written(now, link("v", id=6))
+    assert made(("route", "ipv4", "254", "10.0.0.0/8", "0"), ops).back
+    address = ("address", "v", "192.0.2.1/24")
+    gone = plan(host_of({**now, " ".join(address): {}}), [Row(address, absent=True)], KINDS)
+    assert [told(op) for op in gone] == [
+        "? remove route ipv4 254 10.0.0.0/8 0",
+        "remove address v 192.0.2.1/24",
+    ]
+
+
+def test_a_route_is_made_beside_others_only_where_there_are_others() -> None:
+    over = {"type": "unicast", "protocol": 4, "nexthops": (("eth0", "192.0.2.9", 1, False),)}
+    now = {**ETH, "up eth0": {}, "address eth0 192.0.2.1/24": {}}
+    route = ("route", "ipv4", "254", "10.0.0.0/8", "0")
+    assert "beside" not in made(route, written(now, Row(route, over))).attrs
+    apart = Row((*route, "via 192.0.2.8 dev eth0"), {**over, "nexthops": (("eth0", "192.0.2.8", 1, False),)})
+    there = host_of(now).with_rows([Row(route, over)])
+    assert made(apart.key, plan(there, [apart], KINDS)).attrs["beside"]
 
 
 def test_vlans_of_a_port_stay_behind_when_it_moves() -> None:
@@ -220,3 +272,57 @@ def test_a_document_that_changes_a_controllers_type_lists_its_ports() -> None:
     text = "interfaces: [{name: br0, type: bond, link-aggregation: {mode: active-backup, port: [eth0]}}]"
     ops = written(BRIDGE, *wanted(text, host_of(BRIDGE)))
     assert made(("port", "eth0"), ops).attrs == {"type": "bond", "controller": "br0"}
+
+
+def test_a_port_that_is_made_again_is_what_it_was_to_the_same_controller() -> None:
+    port = {"type": "linux-bridge", "controller": "br0", "priority": 3}
+    now = {**BRIDGE, **STACKED, "port v": port}
+    ops = written(now, link("v", id=6), Row(("port", "v"), {"type": "linux-bridge", "controller": "br0"}))
+    assert made(("port", "v"), ops).attrs == port
+
+
+def test_addresses_that_the_kernel_gives_a_link_by_itself_are_left_to_it_when_it_is_made_again() -> None:
+    kernels = {"address v fe80::5/64": {"protocol": 3}, "address v fe80::6/64": {}}
+    ops = written({**ETH, **STACKED, "up v": {}, **kernels}, link("v", id=6))
+    assert [op.key[2] for op in ops if op.key[0] == "address"] == ["fe80::6/64"]
+
+
+def test_routes_that_go_with_ipv6_are_told_and_what_is_asked_for_is_not() -> None:
+    """IPv6 that is off takes the routes of daemons (addrconf_ifdown); what is written otherwise takes nothing."""
+    off = "net/ipv6/conf/eth0/disable_ipv6"
+    over = {"type": "unicast", "protocol": 186, "nexthops": [["eth0", "fe80::1", 1, False]]}
+    routes = [("route", "ipv6", "254", f"2001:db8:{n}::/48", "1024") for n in (1, 2, 3)]
+    now = {**ETH, "up eth0": {}, f"sysctl {off}": {"value": "0"}, **{" ".join(key): over for key in routes}}
+    asked = [Row(routes[0], over), Row(routes[1], absent=True)]
+
+    def going(value: str, *more: Row) -> list[tuple[str, bool]]:
+        ops = plan(host_of(now), [Row(("sysctl", off), {"value": value}), *more], KINDS)
+        gone = [op for op in ops if op.key[0] == "route" and op.verb == "remove"]
+        assert all(op.old["protocol"] == 186 for op in gone)
+        return sorted((op.key[3], op.implied) for op in gone)
+
+    assert going("1") == [(f"2001:db8:{n}::/48", True) for n in (1, 2, 3)]
+    assert going("1", *asked) == [("2001:db8:2::/48", False), ("2001:db8:3::/48", True)]
+    assert going("0") == []
+    assert [told(op) for op in plan(host_of(now), [Row(("sysctl", off), absent=True)], KINDS)] == [
+        f"remove sysctl {off}"
+    ]
+
+
+def test_what_a_change_costs_is_what_its_dearest_attribute_does() -> None:
+    """The first of these is nobody's, the last of them wants the bond to be down."""
+    now = {**ETH, "link bond0": {**BOND, "unknown": 1, "miimon": 100}, "up bond0": {}}
+    want = {"a-unknown": 2, "miimon": 50, "mode": "balance-rr", "z-unknown": 2}
+    assert [told(op) for op in written(now, Row(("link", "bond0"), want))] == [
+        "* remove up bond0", "change link bond0", "* create up bond0",
+    ]  # fmt: skip
+
+
+def test_what_another_gives_up_by_itself_is_not_taken_from_it() -> None:
+    """Of three ports two exchange their queues by way of the third's, which is to be none."""
+    want = [
+        Row(("port", name), {"controller": "bond0", "queue-id": queue})
+        for name, queue in (("eth0", 0), ("eth1", 1))
+    ]
+    ops = written(bonded(eth0=1, eth1=2), *want)
+    assert [(op.key[1], op.attrs) for op in ops] == [("eth0", {"queue-id": 0}), ("eth1", {"queue-id": 1})]

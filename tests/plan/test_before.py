@@ -73,6 +73,15 @@ ETH1 = {"link eth1", "up eth1", "address eth1 192.0.2.1/24"}
          {"link v"}, {"up v"}),
         ({"link a": {"type": "veth", "peer": "b"}, "link b": {"type": "veth", "peer": "a"}, "up b": {}},
          Op("change", ("link", "a"), {"mtu": 1400}), {"link a", "link b", "up b"}, {"up a"}),
+        ({"link a": {"type": "veth", "peer": "b"}}, Op("change", ("link", "a"), {"peer": "eth1"}, type="veth"),
+         ETH1 | {"link a"}, {"up a"}),
+        ({}, Op("rename", ("link", "lan1"), {"name": "lan1"}, {"name": "eth1"}), ETH1, {"link lan1"}),
+        # What is no link's is recorded by itself; a link may have the name of a family.
+        ({"sysctl net/ipv4/ip_forward": {"value": "0"}, "link ipv4": {"type": "dummy"}},
+         Op("change", ("sysctl", "net/ipv4/ip_forward"), {"value": "1"}), {"sysctl net/ipv4/ip_forward"}, set()),
+        ({"link ipv4": {"type": "dummy"}},
+         Op("create", ("route", "ipv4", "254", "10.0.0.0/8", "0"), {"nexthops": (("eth1", "192.0.2.9", 1, False),)}),
+         ETH1, {"route ipv4 254 10.0.0.0/8 0"}),
     ],
 )  # fmt: skip
 def test_all_rows_that_a_write_can_move_are_recorded(
@@ -108,6 +117,13 @@ def test_what_moves_by_itself_is_not_recorded() -> None:
     rows = {row.key: row.attrs for row in before(now, [Op("change", ("link", "br0"), {"mtu": 1400})], KINDS)}
     assert rows["port", "eth1"] == {name: value for name, value in port.items() if name != "state"}
     assert rows["link", "br0"] == {"type": "linux-bridge", "index": 7}
+
+
+def test_of_a_bridge_that_another_may_rule_is_recorded_what_a_write_changes() -> None:
+    now = host(**{"link br0": {"type": "linux-bridge", "mtu": 1500, "stp.hello-time": 2}})
+    for attrs, kept in (({"mtu": 1400}, False), ({"stp.hello-time": 3}, True)):
+        rows = {row.key: row.attrs for row in before(now, [Op("change", ("link", "br0"), attrs)], KINDS)}
+        assert ("stp.hello-time" in rows["link", "br0"]) == kept
 
 
 def test_a_link_with_a_new_name_is_recorded_under_the_former_by_which_it_can_be_found() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nncp.errors import ErrorKind
 from nncp.host import Op
 from nncp.known import KINDS
 from nncp.netlink.carry import Carrier, Refused
@@ -26,5 +27,6 @@ def test_a_link_that_has_gone_meanwhile_is_told(op: Op) -> None:
     channel: Any = None  # nothing is sent
     with pytest.raises(Refused, match="there is no interface eth9 any more") as refused:
         Carrier(channel, KINDS, {"eth1": 2}).carry_out([op])
-    assert refused.value.errno == errno.ENODEV
+    assert (refused.value.errno, refused.value.kind) == (errno.ENODEV, ErrorKind.FAILED)
+    assert "somebody else" in refused.value.hint
     assert refused.value.op == op

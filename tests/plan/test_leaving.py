@@ -89,6 +89,17 @@ def test_a_port_that_stays_one_and_a_link_that_keeps_another_address_lose_no_rou
     )
 
 
+def test_a_loopback_that_keeps_its_own_address_loses_no_route() -> None:
+    loopback = {
+        "link lo": {"type": "loopback"},
+        "address lo 127.0.0.1/8": {},
+        "address lo 192.0.2.200/32": {},
+    }
+    over = {key: {**attrs, "nexthops": [["lo", "", 1, False]]} for key, attrs in ROUTES["static 4"].items()}
+    host = HOST.with_rows(host_of({**loopback, **over}))
+    assert lost("{name: lo, type: loopback, ipv4: {enabled: true, address: []}}", host) == set()
+
+
 def test_a_virtual_link_that_goes_takes_its_routes_of_both_families() -> None:
     over = ROUTES["static 4"] | ROUTES["local 6"]
     rows = {

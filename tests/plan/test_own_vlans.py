@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from model import compiled, host_of, wanted
 
+from nncp.carried import carried, is_uncarried
+from nncp.carried import joined as carried_joined
+from nncp.host import Row
 from nncp.listed import Listed
 
 if TYPE_CHECKING:
@@ -34,6 +37,45 @@ def own(now: Host, *interfaces: str, bridge: str = "br0") -> Any:
     """Return the VLANs that a document gives a bridge itself, None where it changes none."""
     rows = wanted(f"interfaces: [{', '.join(interfaces)}]", now)
     return next((row.attrs["vids"] for row in rows if row.key == ("vlans", bridge)), None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ids"),
+    [(FILTERS, (5, 9)), ({"type": "dummy"}, (1, 5))],
+)
+def test_a_bridge_that_stands_is_asked_only_about_the_vlans_that_change(kind: Any, ids: Any) -> None:
+    """Others may put some there meanwhile; one that is made is as we make it."""
+    now = host((PVID, (7, 7, ""), (9, 9, "")), [("br0", 9)], **{"link br0": kind, "link w": above(9)})
+    rows = {("link", "v"): Row(("link", "v"), above(5)), ("link", "w"): Row(("link", "w"), absent=True)}
+    rows["link", "br0"] = Row(("link", "br0"), FILTERS)
+    assert [row.attrs["ids"] for row in carried(rows, now)] == [ids]
+
+
+def test_a_route_of_ipv4_says_nothing_of_a_bridge_of_that_name() -> None:
+    now = host(**{"link ipv4": FILTERS, "vlans ipv4": {"vids": (PVID, (6, 6, ""))}}).where(
+        listed=(), carried=[("ipv4", 6)]
+    )
+    route = Row(("route", "ipv4", "254", "10.0.0.0/8", "0"), {"nexthops": (("eth1", "192.0.2.9", 1, False),)})
+    assert list(carried({route.key: route}, now)) == []
+    link = Row(("link", "ipv4"), {})
+    assert [row.attrs["vids"] for row in carried({link.key: link}, now)] == [(PVID,)]
+
+
+@pytest.mark.parametrize(
+    ("more", "uncarried"),
+    [
+        ({}, True),
+        ({"vlans br0": {"vids": (PVID, (5, 5, ""))}}, False),
+        ({"vlans br0": {}}, True),
+        ({"link br0": {**FILTERS, "vlan-filtering": False}}, False),
+        ({"link br0": {**FILTERS, "vlan-protocol": "802.1ad"}}, False),
+        ({"link v": above(5, "eth1")}, False),
+        ({"link v": {"type": "vlan", "id": 5}}, False),  # the link below is in another network namespace
+        ({"link v": {"type": "mac-vlan", "base-iface": "br0"}}, False),
+    ],
+)
+def test_a_vlan_that_the_bridge_below_does_not_carry_is_known(more: Any, uncarried: bool) -> None:
+    assert is_uncarried("v", host(**{"link v": above(5), **more})) == uncarried
 
 
 TRUNK = "vlan: {mode: trunk, trunk-tags: [{id: 9}]}"
@@ -140,6 +182,15 @@ def test_two_vlans_of_one_link_in_one_bridge_are_warned_of() -> None:
     assert joined(host(), one, other, bond) == []
     hidden = host(**{f"link {name}": {"type": "vlan", "id": number} for name, number in (("v", 5), ("w", 6))})
     assert joined(hidden, bridge("v", "w")) == []
+
+
+def test_a_port_that_is_not_there_joins_nothing() -> None:
+    ports = [Row(("port", name), {"controller": "br0", "type": "linux-bridge"}) for name in ("v", "w")]
+    now = host(**{"link v": above(5, "eth1")})
+    assert list(carried_joined(ports, now)) == []
+    assert list(carried_joined(ports, now.with_rows(host_of({"link w": above(6, "eth1")})))) == [
+        ("br0", "eth1", ["v", "w"])
+    ]
 
 
 def test_what_documents_put_on_a_bridge_is_known_until_it_goes() -> None:

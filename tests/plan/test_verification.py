@@ -12,16 +12,16 @@ from model import after, host_of
 
 from nncp import transaction
 from nncp.errors import Error, ErrorKind
-from nncp.host import Host, Row
+from nncp.host import Host, Op, Row
 from nncp.known import KINDS
 from nncp.listed import Listed
+from nncp.pace import Limit
 from nncp.plan import plan
-from nncp.transaction import PASSES, Change, _Writer
+from nncp.transaction import PASSES, Change, _interrupted, _kept, _Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nncp.host import Op
 
 NOW = host_of({f"link eth{n}": {"type": "ethernet", "mtu": 1500, "index": n} for n in range(1, 8)})
 ALL = [Row(row.key, {"type": "ethernet", "mtu": 1400}) for row in NOW]
@@ -39,6 +39,7 @@ class Namespace:
         self.meddle = meddle
         self.batches: list[list[str]] = []
         self.looks = 0
+        self.waits = 0
         self.pinned: Sequence[str] | None = None
         self.back: Sequence[Row] = ()
 
@@ -50,6 +51,7 @@ class Namespace:
 
     def wait(self, seconds: float) -> None:
         assert seconds <= 1.0, "somebody must hear that the writer goes on"
+        self.waits += 1
 
     def snapshot(self, want: Sequence[Row]) -> Host:
         assert want == self.want
@@ -99,9 +101,9 @@ def write(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[str], Jou
         monkeypatch.setattr(transaction, "DEADLINE", 0.2)
         monkeypatch.setattr(transaction, "Channel", lambda: namespace)
         monkeypatch.setattr(transaction, "Events", lambda: namespace)
-        monkeypatch.setattr(transaction, "Namespace", lambda *_: namespace)
+        monkeypatch.setattr(transaction, "Namespace", lambda channel, kinds: _same(namespace, channel, kinds))
         monkeypatch.setattr(transaction, "indexes", lambda host: {row.name for row in host.table("link")})
-        monkeypatch.setattr(transaction, "draw", lambda ops, _taken: {op.key[1]: 77 for op in ops})
+        monkeypatch.setattr(transaction, "draw", _drawn)
         journal, pulses = Journal(), ["pulse"] * 0
         ops = plan(NOW, namespace.want, KINDS)
         change = Change(NOW, ops, namespace.want, Listed(), ["br1"])
@@ -111,6 +113,16 @@ def write(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[str], Jou
         return pulses, journal
 
     return written
+
+
+def _same(namespace: Namespace, channel: object, kinds: object) -> Namespace:
+    assert (channel, kinds) == (namespace, KINDS)
+    return namespace
+
+
+def _drawn(ops: Sequence[Op], taken: set[str]) -> dict[str, int]:
+    assert taken == {row.name for row in NOW.table("link")}
+    return {op.key[1]: 77 for op in ops}
 
 
 def set_back(namespace: Namespace) -> None:
@@ -162,7 +174,42 @@ def test_what_falls_into_place_in_time_holds(write: Any, deadline: float | None)
     namespace = Namespace(slowly)
     pulses, _ = write(namespace, deadline=deadline)
     assert (len(namespace.batches), namespace.looks, namespace.pinned) == (PASSES, 4, ["br1"])
+    assert namespace.waits == namespace.looks - 1
     assert len(pulses) == PASSES + 3, "each batch and each look is a sign of life"
+
+
+@pytest.mark.parametrize("deadline", [None, 60])
+def test_seconds_that_somebody_asked_for_are_kept_and_not_stretched(
+    write: Any, monkeypatch: pytest.MonkeyPatch, deadline: float | None
+) -> None:
+    asked: list[Any] = []
+
+    def limit(seconds: float, **more: Any) -> Limit:
+        asked.append((seconds, more))
+        return Limit(seconds, **more)
+
+    monkeypatch.setattr(transaction, "Limit", limit)
+    write(Namespace(), deadline=deadline)
+    assert asked == ([(0.2, {})] if deadline is None else [(60, {"most": 1})])
+
+
+def test_neighbours_that_a_new_mac_address_takes_are_brought_back_unless_they_are_to_go(write: Any) -> None:
+    keys = [("neighbour", "eth1", f"192.0.2.{n}") for n in (1, 2, 3)]
+    rows = [Row(key, {"mac": "02:00:00:00:00:01"}) for key in keys]
+    again = {"head": "", "mac": "02:00:00:00:00:02"}
+    ops = [
+        Op("remove", keys[0]),
+        Op("remove", keys[1]),
+        Op("create", keys[1], again),
+        Op("change", keys[2], again),
+    ]
+    change = Change(NOW.with_rows(rows), ops, WANT, Listed(), ())
+    assert _kept(change, KINDS) == rows[1:]
+
+
+def test_who_ended_an_apply_is_told() -> None:
+    assert "by SIGTERM" in str(_interrupted(KeyboardInterrupt("SIGTERM")))
+    assert " by " not in str(_interrupted(KeyboardInterrupt()))
 
 
 @pytest.mark.parametrize("deadline", [None, 0.01])
