@@ -15,7 +15,7 @@ from nncp.kinds.kind import Tie
 from nncp.tables.table import references
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Rows
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 def needs(key: Key, rows: Rows, kinds: Kinds) -> Iterable[Key]:
     """Return the keys without which the row `key` of `rows` cannot be."""
     return kinds.tables[key[0]].needs(key, rows, kinds)
-
-
-def rests_on(key: Key, rows: Rows, kinds: Kinds) -> Iterator[str]:
-    """Yield the links that a link rests on."""
-    for attr, name in references(key, rows[key], kinds):
-        if attr.tie is Tie.RESTS:
-            yield name
 
 
 def companions(key: Key, rows: Rows, kinds: Kinds) -> list[Key]:

@@ -17,7 +17,7 @@ from nncp.errors import Error, raise_all
 from nncp.host import Cost, Host, Key, Op, Row
 from nncp.kinds.kind import Attr, Tie
 from nncp.kinds.link import SENT_BACK
-from nncp.needs import closure, companions, lives_on, needs, rests_on, upheld
+from nncp.needs import closure, companions, lives_on, needs, upheld
 from nncp.remake import irreplaceable
 from nncp.renaming import renamed
 from nncp.tables.kinds import Kinds
@@ -87,7 +87,7 @@ def _roots(book: _Book) -> Iterator[Key]:
             yield from _in_the_way(row, have, book)
         elif _is_replaced(row, have, book.kinds):
             yield key
-        elif key[0] == "port" and row.attrs.get("controller", have["controller"]) != have["controller"]:
+        elif key[0] == "port" and row.attrs["controller"] != have["controller"]:
             yield key
             yield from _down_for_port(row, book)
 
@@ -106,7 +106,7 @@ def _with_followers(roots: list[Key], book: _Book) -> list[Key]:
     """Return `roots` and the rows that are wanted right behind one of them, in the order of the wish."""
     found = dict.fromkeys(roots)
     for key, row in book.want.items():
-        lead = None if row.absent or key not in book.now else book.kinds.tables[key[0]].follows(row)
+        lead = book.kinds.tables[key[0]].follows(row)
         if lead in found and not book.want[lead].absent:
             found[key] = None
     return list(found)
@@ -183,13 +183,13 @@ def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Ke
         if book.kinds.tables[key[0]].own(key, target[key]):
             del target[key]
     unmentioned = [key for key in target if key in gone and key not in book.want]
-    while True:
-        left = [key for key in unmentioned if key in target]
-        lost = {key for key in left if not _stands(key, target, book)} or _fallen(left, target, book)
+    while lost := _without_needs([key for key in unmentioned if key in target], target, book):
         for key in lost:
             del target[key]
-        if not lost:
-            break
+
+
+def _without_needs(keys: list[Key], target: Rows, book: _Book) -> set[Key]:
+    return {key for key in keys if not _stands(key, target, book)} or _fallen(keys, target, book)
 
 
 def _fallen(keys: Iterable[Key], target: Rows, book: _Book) -> set[Key]:
@@ -338,20 +338,18 @@ def _ordered(keys: list[Key], target: Rows, book: _Book) -> Iterator[Key]:
     for key, found in waits_for.items():
         for need in found:
             frees.setdefault(need, []).append(key)
-    ready = [(place.get(key, ()), key) for key, count in waits.items() if not count]
+    ready = [(place[key], key) for key, count in waits.items() if not count]
     heapq.heapify(ready)
-    done = 0
     while ready:
         key = heapq.heappop(ready)[1]
         if key in place:
-            done += 1
             yield key
         for other in frees.get(key, ()):
             waits[other] -= 1
             if not waits[other]:
                 heapq.heappush(ready, (place.get(other, ()), other))
-    if done < len(keys):
-        raise _circle([key for key in keys if waits[key]])
+    if circle := [key for key in keys if waits[key]]:
+        raise _circle(circle)
 
 
 def _place(key: Key, number: int, target: Rows, book: _Book) -> tuple[Any, ...]:
@@ -373,7 +371,7 @@ def _waits(keys: list[Key], target: Rows, book: _Book) -> dict[Key, set[Key]]:
         found.update(need for need in lives_on(key, target, book.kinds) if need in waits)
         if key[0] == "link":
             # A VLAN takes its MAC address from below when it is made, and a bridge has its from its ports.
-            for base in rests_on(key, target, book.kinds):
+            for _, base in references(key, target[key], book.kinds):
                 found |= ports.get(base, set())
         waits[key] = found - {key}
     return waits

@@ -225,7 +225,10 @@ def test_secondary_addresses_that_are_to_go_go_before_their_primary_one() -> Non
         "address eth0 192.0.2.2/24": {"secondary-to": "192.0.2.1/24"},
     }
     gone = [Row(("address", "eth0", f"192.0.2.{n}/24"), absent=True) for n in (1, 2)]
-    assert [op.key[2] for op in plan(host_of(now), gone, KINDS)] == ["192.0.2.2/24", "192.0.2.1/24"]
+    ops = plan(host_of(now), gone, KINDS)
+    assert [(op.key[2], op.implied) for op in ops] == [("192.0.2.2/24", False), ("192.0.2.1/24", False)]
+    ops = plan(host_of(now), gone[:1], KINDS)
+    assert [(op.key[2], op.implied) for op in ops] == [("192.0.2.2/24", True), ("192.0.2.1/24", False)]
 
 
 def test_an_address_that_differs_in_all_that_can_be_changed_is_changed() -> None:
@@ -326,3 +329,78 @@ def test_what_another_gives_up_by_itself_is_not_taken_from_it() -> None:
     ]
     ops = written(bonded(eth0=1, eth1=2), *want)
     assert [(op.key[1], op.attrs) for op in ops] == [("eth0", {"queue-id": 0}), ("eth1", {"queue-id": 1})]
+
+
+def test_vlans_that_a_wish_is_not_about_are_no_difference() -> None:
+    vids = [[1, 1, "pvid untagged"], [5, 5, ""], [7, 7, ""]]
+    wish = Row(("vlans", "br0"), {"vids": ((1, 1, "pvid untagged"), (5, 5, "")), "ids": (5,)})
+    assert written({**BRIDGE, "vlans br0": {"vids": vids}}, wish) == []
+    assert [
+        told(op) for op in plan(host_of({**BRIDGE, "vlans br0": {"vids": vids[::2]}}), [wish], KINDS)
+    ] == ["change vlans br0"]
+
+
+def test_an_address_that_cannot_be_changed_is_given_anew_with_those_behind_it() -> None:
+    keys = [("address", "eth0", f"192.0.2.{n}/24") for n in (1, 2, 3)]
+    behind = [{"scope": 0}, {"scope": 0, "after": "192.0.2.1/24"}, {"scope": 0, "after": "192.0.2.2/24"}]
+    now = {**ETH, **{" ".join(key): attrs for key, attrs in zip(keys, behind, strict=True)}}
+    want = [Row(key, attrs) for key, attrs in zip(keys, behind, strict=True)]
+    again = [Row(keys[0], {"scope": 254}), *want[1:]]
+    assert [op.key for op in written(now, *again) if op.verb == "create"] == keys
+    assert [op.verb for op in written(now, *again)] == ["remove"] * 3 + ["create"] * 3
+    assert [told(op) for op in written(now, want[0], Row(keys[1], {"scope": 254}))] == [
+        f"remove {' '.join(keys[1])}", f"create {' '.join(keys[1])}",
+    ]  # fmt: skip
+    first_goes = [Row(keys[0], absent=True), Row(keys[1], {"scope": 0}), want[2]]
+    assert [told(op) for op in written(now, *first_goes)] == [f"remove {' '.join(keys[0])}"]
+
+
+def test_a_link_goes_down_to_move_from_a_bridge_to_a_bond() -> None:
+    now = {**BRIDGE, "link bond0": BOND}
+    ops = written(now, Row(("port", "eth0"), {"type": "bond", "controller": "bond0"}))
+    assert [told(op) for op in ops] == [
+        "* remove up eth0", "remove port eth0", "create port eth0", "* create up eth0",
+    ]  # fmt: skip
+
+
+def test_an_entry_of_a_bridge_comes_back_with_its_port_and_stays_behind_when_that_moves() -> None:
+    entry = {"bridge": "br0", "head": [128, 4, 0], "sent": []}
+    now = {**BRIDGE, **STACKED, "port v": {"type": "linux-bridge", "controller": "br0"},
+           "fdb v 02:00:00:00:00:01 ": entry, "link br1": {"type": "linux-bridge"}}  # fmt: skip
+    again = [told(op) for op in written(now, link("v", id=6))]
+    assert "* create fdb v 02:00:00:00:00:01 " in again
+    moved = plan(host_of(now), [Row(("port", "v"), {"type": "linux-bridge", "controller": "br1"})], KINDS)
+    assert "? remove fdb v 02:00:00:00:00:01 " in [told(op) for op in moved]
+
+
+def test_what_goes_by_itself_is_told_as_what_it_was() -> None:
+    now = {"link d": {"type": "dummy"}, "link v": {"type": "vlan", "base-iface": "d", "id": 5}}
+    (op,) = (op for op in plan(host_of(now), [Row(("link", "d"), absent=True)], KINDS) if op.implied)
+    assert (op.key, op.type, op.old["id"]) == (("link", "v"), "vlan", 5)
+
+
+def test_the_other_end_that_is_made_with_a_link_is_changed_to_what_it_is_to_be() -> None:
+    ops = written({}, link("ve0", type="veth", peer="ve1"), link("ve1", type="veth", peer="ve0", mtu=1300))
+    assert [(told(op), op.attrs.get("mtu")) for op in ops] == [
+        ("create link ve0", None),
+        ("change link ve1", 1300),
+    ]
+
+
+def test_a_circle_is_seen_among_whatever_else_there_is_to_write() -> None:
+    circle = [link("a", type="vlan", base_iface="b", id=1), link("b", type="vlan", base_iface="a", id=2)]
+    others = [link(f"d{n}", type="dummy") for n in range(4)]
+    with pytest.raises(Error, match="circle: a -> b -> a") as caught:
+        plan(host_of({}), [*others, *circle], KINDS)
+    assert caught.value.subject == "a"
+
+
+@pytest.mark.parametrize(
+    ("former", "mode", "anew"),
+    [("vepa", "bridge", False), ("passthru", "bridge", True), ("vepa", "passthru", True)],
+)
+def test_what_a_change_costs_depends_on_both_values(former: str, mode: str, anew: bool) -> None:
+    now = {**ETH, "link m": {"type": "mac-vlan", "base-iface": "eth0", "mode": former}}
+    assert [op.verb for op in written(now, link("m", mode=mode))] == (
+        ["remove", "create"] if anew else ["change"]
+    )

@@ -104,3 +104,9 @@ def test_nothing_else_is_a_new_name(row: Row) -> None:
 def test_a_type_that_nobody_says_is_that_of_the_former_name() -> None:
     rows = [Row(("link", "lan0"), was="eth0"), Row(("link", "w"), was="eth1")]
     assert [op.key[1] for op in renamed(HOST, rows, KINDS).ops if op.verb == "rename"] == ["lan0", "w"]
+
+
+def test_a_link_that_is_down_need_not_go_down() -> None:
+    assert [(op.verb, op.key) for op in renamed(HOST, wish({"eth0": "lan0"}), KINDS).ops] == [
+        ("rename", ("link", "lan0"))
+    ]
