@@ -62,9 +62,16 @@ def undo(namespace: Namespace, journal: Journal, *, kept: bool = False) -> list[
             kind=ErrorKind.ROLLBACK_FAILED,
             hint=f"put it back as it was, or {GIVE_UP}",
         ) from error
-    if record.listed is not None:
-        journal.note_listed(record.listed)
-    journal.forget()
+    try:
+        if record.listed is not None:
+            journal.note_listed(record.listed)
+        journal.forget()
+    except Error as error:
+        raise Error(
+            f"the state before is restored, and that could not be noted: {error.message}",
+            kind=error.kind,
+            hint="make room or mend the state folder, and run `nncp rollback` again",
+        ) from error
     return ops
 
 

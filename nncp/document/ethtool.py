@@ -4,8 +4,6 @@ It is read, so that a mistake in it is told, and left to the link, as the sectio
 """
 
 # No `from __future__ import annotations`: msgspec evaluates the annotations.
-from typing import Any
-
 from msgspec import UNSET
 
 from nncp.document.lax import U32, LaxBool, Maybe
@@ -71,6 +69,6 @@ class Ethtool(Section, frozen=True):
     """
 
     pause: Maybe[Pause] = UNSET
-    feature: Any = UNSET
+    feature: Maybe[dict[str, LaxBool]] = UNSET
     coalesce: Maybe[Coalesce] = UNSET
     ring: Maybe[Ring] = UNSET

@@ -6,6 +6,7 @@ row with `ids` is about those VLANs alone: what somebody else adds or takes away
 
 from __future__ import annotations
 
+import itertools
 import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -102,22 +103,28 @@ def _info(first: int, last: int, word: str) -> Iterator[bytes]:
 def _fresh(new: Ranges, old: Ranges) -> Iterable[tuple[int, int, str]]:
     fresh = [
         (first, last, word)
-        for entry in new
-        for word in entry[2:]
-        for first, last, _ in without((entry,), tuple(other for other in old if other[2] == word))
+        for word in WORDS.values()
+        for first, last, _ in without(_of(word, new), _of(word, old))
     ]
     # A PVID that moves: the entry that loses it is written before the one that gets it.
     return sorted(fresh, key=lambda entry: "pvid" in entry[2])
 
 
+def _of(word: str, entries: Ranges) -> Ranges:
+    return tuple(entry for entry in entries if entry[2] == word)
+
+
 def without(old: Ranges, new: Ranges) -> Ranges:
-    """Return the parts of `old` whose numbers are in no range of `new`."""
+    """Return the parts of `old` whose numbers are in no range of `new`; neither has a number twice."""
     found = []
-    for first, last, _ in old:
+    taken, begun = sorted(new), 0
+    for first, last, _ in sorted(old):
         at = first
-        for begin, end, _ in sorted(new):
-            if end < at or begin > last:
-                continue
+        while begun < len(taken) and taken[begun][1] < first:
+            begun += 1
+        for begin, end, _ in itertools.islice(taken, begun, None):
+            if begin > last:
+                break
             if begin > at:
                 found.append((at, begin - 1, ""))
             at = end + 1

@@ -212,6 +212,16 @@ def test_a_wrong_value_is_told_in_one_sentence(
     [
         ("- a\n", "a document must be a mapping, got a list", "1:1"),
         ("interfaces: 5\n", "interfaces must be a list, got 5", "1:13"),
+        (
+            "interfaces: [{name: a, ethtool: {feature: {rx-gro: maybe}}}]\n",
+            "ethtool.feature.rx-gro must be true or false, got 'maybe'",
+            "1:52",
+        ),
+        (
+            "interfaces: [{name: a, ethtool: {feature: 5}}]\n",
+            "ethtool.feature must be a mapping, got 5",
+            "1:43",
+        ),
         ("interfaces: []\nroutes: []\n", "routes must be a mapping, got a list", "2:9"),
         ("interfaces:\n- eth0\n", "an interface must be a mapping, got 'eth0'", "2:3"),
         ("interfaces:\n- type: dummy\n", "name is missing", "2:3"),

@@ -336,3 +336,23 @@ def test_a_damaged_journal_is_told_and_can_be_dropped(
     assert "given up" in nncp(ns, "rollback", "--forget", *folder)
     assert nncp(ns, "rollback", *folder) == "No changes.\n"
     assert ns.view()["link"]["eth1"]["mtu"] == 1400
+
+
+def test_a_rollback_that_cannot_be_noted_says_that_all_is_as_it_was(
+    ns: Namespace, eth1: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = ("--state-dir", str(tmp_path))
+    bridge = {"name": "br0", "type": "linux-bridge", "bridge": {"port": [{"name": "eth1"}]}}
+    nncp(ns, "apply", "-", *folder, document={"interfaces": [bridge]})
+    with netns.entered(ns.path):
+        listed = Journal(tmp_path).path / "listed.json"
+    listed.unlink()
+    (listed / "in" / "it").mkdir(parents=True)
+    told = nncp(ns, "rollback", *folder, code=75)
+    assert "the state before is restored, and that could not be noted" in told
+    assert str(listed) in told
+    assert ns.differs(eth1) == {}
+    for part in (listed / "in" / "it", listed / "in", listed):
+        part.rmdir()
+    assert nncp(ns, "rollback", *folder) == "No changes.\n"
+    assert nncp(ns, "rollback", *folder) == "No changes.\n"
