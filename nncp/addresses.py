@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.host import Host, Row
 from nncp.kinds.flat import is_given
-from nncp.tables.address import is_kernels_own, is_v6, local_of
+from nncp.tables.address import is_advertised, is_kernels_own, is_v6, local_of
 from nncp.tables.address_order import listed, moved_ipv4, moved_ipv6, primaries
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def without_addresses(name: str, host: Host, *, families: Iterable[int]) -> Iter
     """Yield what takes all addresses off a link, but for those that the kernel or the loopback needs."""
     for version in families:
         yield from _less(name, version, host, keep=set(LOOPBACKS.values()) if name == LOOPBACK else set())
+        if version == 6:
+            yield from _without_advertised(name, host)
 
 
 def defaults(name: str, host: Host) -> Iterator[Row]:
@@ -55,6 +57,12 @@ def address_rows(name: str, ip: Any, version: int, host: Host) -> Iterator[Row]:
     if version == 6 and ip.enabled is not False and ip.autoconf is False:
         # Without advertisements there is neither an autoconfigured address nor a route (addrconf_rs_timer()).
         yield Row(("sysctl", f"net/ipv6/conf/{name}/accept_ra"), {"value": "0"})
+        yield from _without_advertised(name, host)
+
+
+def _without_advertised(name: str, host: Host) -> Iterator[Row]:
+    advertised = (row.key for row in host.of("address", name) if is_advertised(row.key, row.attrs))
+    yield from (Row(key, absent=True) for key in advertised)
 
 
 def _has_static(ip: Any) -> bool:

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nncp.known import KINDS
-from nncp.macs import pinned
 from nncp.render import render_plan
 
 if TYPE_CHECKING:
@@ -40,11 +39,11 @@ def changes(found: Changes, output: str) -> str:
     return "\n".join([*lines[:-1], *(f"  {note.text}" for note in found.notes), lines[-1]]) + "\n"
 
 
-def undone(ops: Sequence[Op], output: str) -> str:
-    """Return what `rollback` answers."""
+def undone(ops: Sequence[Op], pinned: Sequence[str], output: str) -> str:
+    """Return what `rollback` answers: what was written, and which bridges keep a MAC address of their own."""
     if output == "json":
         return _json([_op(op) for op in ops])
-    kept = [f"  {name} keeps its MAC address: it was pinned when its ports changed" for name in pinned(ops)]
+    kept = [f"  {name} keeps its MAC address: the apply has pinned it" for name in pinned]
     lines = render_plan(ops, KINDS)
     return "\n".join([*lines[:-1], *kept, lines[-1]]) + "\n"
 

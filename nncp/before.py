@@ -28,6 +28,9 @@ def before(now: Host, ops: Iterable[Op], kinds: Kinds) -> list[Row]:
     links: list[Key] = [("link", name) for name in names]
     touched = closure(links, state, kinds) | {op.key for op in ops if op.key in state}
     touched.update(*(keys for keys in groups(state, kinds).values() if not touched.isdisjoint(keys)))
+    touched -= {key for key in touched if kinds.tables[key[0]].fleeting(key, state[key])} - {
+        op.key for op in ops
+    }
     former = {op.key: op.old["name"] for op in ops if op.verb == "rename"}
     by_name: dict[str, list[Op]] = {}
     for op in ops:

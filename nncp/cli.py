@@ -135,7 +135,7 @@ def rollback(state_dir: Path, forget: bool, output: str) -> None:
     if forget:
         say(answers.forgotten(engine.forget(state_dir=state_dir), output), nl=False)
     else:
-        say(answers.undone(engine.rollback(state_dir=state_dir), output), nl=False)
+        say(answers.undone(*engine.rolled_back(state_dir=state_dir), output), nl=False)
 
 
 @cli.command()

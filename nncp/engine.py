@@ -108,7 +108,7 @@ def _apply(
     deadline: float | None,
     silence: float,
     checked: Callable[[Host, Sequence[Op]], None] = lambda _now, _ops: None,
-    pins: Callable[[Sequence[Op]], Sequence[str]] = lambda _ops: (),
+    pins: Callable[[Host, Sequence[Op]], Sequence[str]] = lambda _now, _ops: (),
 ) -> list[Op]:
     journal = Journal(state_dir)
     with Channel() as channel:
@@ -123,7 +123,7 @@ def _apply(
                 checked(now, ops)
                 listed = noted(journal.listed(), now, want)
                 if ops:
-                    change = transaction.Change(now, ops, want, listed, pins(ops))
+                    change = transaction.Change(now, ops, want, listed, pins(now, ops))
                     transaction.run(change, journal, lock, KINDS, deadline=deadline, silence=silence)
                     sweep(journal)
                 journal.note_listed(listed)
@@ -141,11 +141,26 @@ def rollback(*, state_dir: Path = STATE_DIR) -> list[Op]:
         Error: the state before could not be restored.
 
     """
+    return rolled_back(state_dir=state_dir)[0]
+
+
+def rolled_back(*, state_dir: Path = STATE_DIR) -> tuple[list[Op], Sequence[str]]:
+    """Do as `rollback` does; return what was written, and the bridges that keep their MAC address.
+
+    Raises:
+        Error: the state before could not be restored.
+
+    """
     journal = Journal(state_dir)
     if journal.read() is None:
-        return []
+        return [], ()
     with journal.locked(patience=PATIENCE), Channel() as channel:
-        return undo(Namespace(channel, KINDS), journal, kept=True)
+        namespace = Namespace(channel, KINDS)
+        record = None if journal.is_pending() else journal.read()
+        ops = undo(namespace, journal, kept=True)
+        return ops, [
+            name for name in record.pinned if ("link", name) in namespace.snapshot()
+        ] if record else []
 
 
 def forget(*, state_dir: Path = STATE_DIR) -> Record | None:

@@ -35,17 +35,28 @@ NAMESPACE = Path("/proc/thread-self/ns/net")
 IN_ALL = 20
 """So many times its patience is a lock waited for at most, though its holder works."""
 LOOK_EVERY = 1.0
-VERSION = 1
+VERSION = 2
 GIVE_UP = "drop it with `nncp rollback --forget`: the host stays as it is"
 PENDING, UNDOING, KEPT, LISTED = "pending.json", "undoing.json", "kept.json", "listed.json"
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The touched rows as they were, what documents had listed, and the indexes drawn for each new link."""
+    """What an apply is undone by.
+
+    Args:
+        before: the touched rows as they were.
+        listed: what documents had listed.
+        made: the indexes drawn for each new link, also for one that is made again.
+        gone: the links that the apply deletes; any other that has gone since was deleted by somebody else.
+        pinned: the bridges whose MAC address is set in the end.
+
+    """
 
     before: tuple[Row, ...]
     listed: Listed | None = None
     made: Mapping[str, tuple[int, ...]] = {}
+    gone: frozenset[str] = frozenset()
+    pinned: tuple[str, ...] = ()
     version: int = VERSION
 
     def noting(self, drawn: Mapping[str, int]) -> Record:

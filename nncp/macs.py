@@ -58,13 +58,20 @@ def _future(
     return next(known, None)
 
 
-def pinned(ops: Iterable[Op]) -> list[str]:
-    """Return the bridges that stand before and after `ops`, which change their ports."""
+def pinned(now: Host, ops: Iterable[Op]) -> list[str]:
+    """Return the bridges that are to keep their MAC address: `ops` change their ports or give them addresses.
+
+    One that is made keeps what it then has, unless it is made with a MAC address: that is its own already.
+    """
     ops = list(ops)
-    moved = {op.key for op in ops if op.key[0] == "link" and op.verb in {"create", "remove"}}
-    found = {
+    links = [op for op in ops if op.key[0] == "link"]
+    made = {op.key[1]: op for op in links if op.verb == "create" and op.type == LINUX_BRIDGE.type}
+    stand = {row.name for row in now.table("link") if row.attrs["type"] == LINUX_BRIDGE.type}
+    stand -= {op.key[1] for op in links if op.verb == "remove"}
+    told = {
         str(op.attrs.get("controller") or op.old.get("controller"))
         for op in ops
-        if op.key[0] == "port" and op.verb in {"create", "remove"} and op.type == LINUX_BRIDGE.type
+        if op.key[0] == "port" and op.verb in {"create", "remove"}
     }
-    return sorted(name for name in found if ("link", name) not in moved)
+    told |= {op.key[1] for op in ops if op.key[0] == "address" and op.verb == "create"}
+    return sorted((told & stand) | {name for name, op in made.items() if "mac" not in op.attrs})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.carried import is_uncarried
 from nncp.kinds.codec import readable
-from nncp.tables.address import is_v6, local_of
+from nncp.tables.address import is_advertised, is_v6, local_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,9 +59,13 @@ def _interface(row: Row, host: Host, kinds: Kinds, addresses: Sequence[Row]) -> 
 
 
 def _families(name: str, host: Host, addresses: Sequence[Row]) -> dict[str, Any]:
-    """Return the sections of both families; of a port what is off alone: its controller speaks for it."""
-    ipv4 = _ip([row for row in addresses if not is_v6(row.key[2])])
-    ipv6 = _ip([row for row in addresses if is_v6(row.key[2])])
+    """Return the sections of both families; of a port what is off alone: its controller speaks for it.
+
+    No document can ask for what routers advertise, and one that does not refuse it leaves it to them.
+    """
+    asked = [row for row in addresses if not is_advertised(row.key, row.attrs)]
+    ipv4 = _ip([row for row in asked if not is_v6(row.key[2])])
+    ipv6 = _ip([row for row in asked if is_v6(row.key[2])])
     if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
         ipv6["enabled"] = True
     shown = {"ipv4": ipv4, "ipv6": ipv6}

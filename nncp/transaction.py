@@ -83,7 +83,8 @@ def run(
         rows = before(change.now, change.ops, kinds)
         see_the_way_back(change.now, change.ops, rows, kinds)
         drawn = draw(change.ops, indexes(change.now))
-        record = Record(tuple(rows), journal.listed()).noting(drawn)
+        gone = frozenset(op.key[1] for op in change.ops if op.key[0] == "link" and op.verb == "remove")
+        record = Record(tuple(rows), journal.listed(), gone=gone, pinned=tuple(change.pin)).noting(drawn)
         guard.await_ready()
     except BaseException:
         guard.dismiss()

@@ -20,7 +20,7 @@ from nncp.netlink.carry import Refused, sentence
 from nncp.netlink.channel import Channel
 from nncp.netlink.indexes import draw
 from nncp.netlink.snapshot import indexes
-from nncp.tables.address import is_kernels_own
+from nncp.tables.address import is_advertised, is_kernels_own
 from nncp.tables.sysctl import sysctl_link
 from nncp.tables.table import references
 
@@ -234,20 +234,38 @@ def own(record: Record, now: Host, kinds: Kinds) -> tuple[list[Row], list[str]]:
     """Return the rows of a record that are about its own links, and the links whose names others took.
 
     A link is known by its index, not by its name: what was made by somebody else since stays as it is, and
-    so does all that would have to stand on it.
+    so does all that would have to stand on it. What somebody else has deleted since stays away, with all
+    that was on it: a Pod's end, say, that was a bridge's port.
     """
-    strangers = {row.name for row in record.before if row.key[0] == "link" and _is_strange(row, record, now)}
+    links = [row for row in record.before if row.key[0] == "link"]
+    strangers = {row.name for row in links if _is_strange(row, record, now)}
     strangers |= {name for name in record.made if _is_none_of(record.made[name], name, now)} - {
-        row.name for row in record.before if row.key[0] == "link" and not row.absent
+        row.name for row in links if not row.absent
     }
-    if not strangers:
-        return list(record.before), []
-    rows: Rows = {row.key: row.attrs for row in record.before if not row.absent}
-    links: Rows = {("link", name): {"type": ""} for name in strangers}
-    out = closure(links, {**rows, **links}, kinds)
-    out |= {row.key for row in record.before if _is_about(row, strangers, kinds)}
+    there = {row.name for row in links if not row.absent and not _is_deleted(row, record, now)}
+    there |= {row.name for row in now.table("link")}
+    away = {name for row in record.before if not row.absent for name in _links(row, kinds)} - there
+    out = _with_what_rests_on(strangers, record, kinds)
     lost = {row.name for row in record.before if row.key in out and row.key[0] == "link" and not row.absent}
+    out |= _with_what_rests_on(away, record, kinds)
     return [row for row in record.before if row.key not in out], sorted(lost)
+
+
+def _with_what_rests_on(names: set[str], record: Record, kinds: Kinds) -> set[Key]:
+    """Return the rows of a record that are about links, and those of links above them."""
+    if not names:
+        return set()
+    rows: Rows = {row.key: row.attrs for row in record.before if not row.absent}
+    links: Rows = {("link", name): {"type": ""} for name in names}
+    out = closure(links, {**rows, **links}, kinds)
+    return out | {row.key for row in record.before if _is_about(row, names, kinds)}
+
+
+def _is_deleted(row: Row, record: Record, now: Host) -> bool:
+    """Whether somebody else has deleted a link since: nothing that was to be done to it could have."""
+    if row.name in record.gone or row.name in record.made:
+        return False
+    return now.get(*row.key) is None and not (row.was and now.get("link", row.was))
 
 
 def _is_strange(row: Row, record: Record, now: Host) -> bool:
@@ -267,11 +285,15 @@ def _is_none_of(made: Iterable[int], name: str, now: Host) -> bool:
 
 
 def _is_about(row: Row, names: set[str], kinds: Kinds) -> bool:
-    table = kinds.tables[row.key[0]]
-    found = {other for _, other in references(row.key, row.attrs, kinds)}
-    found.update(table.links(row.key, row.attrs))
-    found.add(row.name if table.about else sysctl_link(row.name))
+    found = _links(row, kinds) | {other for _, other in references(row.key, row.attrs, kinds)}
     return not found.isdisjoint(names)
+
+
+def _links(row: Row, kinds: Kinds) -> set[str]:
+    """Return the links without which a row is about nothing."""
+    table = kinds.tables[row.key[0]]
+    found = {*table.links(row.key, row.attrs), row.name if table.about else sysctl_link(row.name)}
+    return found - {""}
 
 
 def _without_followers(rows: Sequence[Row], now: Host, kinds: Kinds) -> list[Row]:
@@ -308,5 +330,6 @@ def _late_comers(rows: Iterable[Row], now: Host) -> Iterator[Row]:
     """Yield, as absent, link-local addresses that touched links have got since."""
     known = {row.key for row in rows if not row.absent}
     for row in now.table("address"):
-        if is_kernels_own(row.key, row.attrs) and row.key not in known and ("link", row.name) in known:
+        came = is_kernels_own(row.key, row.attrs) and not is_advertised(row.key, row.attrs)
+        if came and row.key not in known and ("link", row.name) in known:
             yield Row(row.key, absent=True)

@@ -1,8 +1,9 @@
 """Addresses: what `ip address` shows (struct ifaddrmsg; net/ipv4/devinet.c, net/ipv6/addrconf.c).
 
 Keys are ("address", name, "192.0.2.1/24"), and "192.0.2.1/32 peer 192.0.2.2" for one with a peer: a link may
-have an IPv4 address once for each peer (__inet_insert_ifa), an IPv6 address only once. Left out are those of
-router advertisements, which the kernel makes and unmakes by itself; its own link-local addresses are marked.
+have an IPv4 address once for each peer (__inet_insert_ifa), an IPv6 address only once. Those that the kernel
+makes by itself, link-local ones and those of router advertisements, are marked; temporary ones, which come
+and go with the latter, are left out.
 `after` is the address before this one in the kernel's list of the link and family, `lasting` that no lifetime
 ends.
 """
@@ -48,8 +49,13 @@ def is_v6(address: str) -> bool:
 
 
 def is_kernels_own(key: Key, attrs: Mapping[str, Any]) -> bool:
-    """Whether the kernel makes this row by itself: a link-local address of a link that goes up."""
-    return key[0] == "address" and attrs.get("protocol") == IFAPROT_KERNEL_LL
+    """Whether the kernel makes this row by itself: a link-local address, or an advertised one."""
+    return key[0] == "address" and attrs.get("protocol") in {IFAPROT_KERNEL_LL, IFAPROT_KERNEL_RA}
+
+
+def is_advertised(key: Key, attrs: Mapping[str, Any]) -> bool:
+    """Whether the kernel has made an address of a router's advertisement (addrconf_prefix_rcv_add_addr)."""
+    return key[0] == "address" and attrs.get("protocol") == IFAPROT_KERNEL_RA
 
 
 def _read(dumps: Dumps) -> Iterator[Row]:
@@ -59,7 +65,9 @@ def _read(dumps: Dumps) -> Iterator[Row]:
         family, prefix, flags, scope, index = wire.IFADDR.unpack_from(data)
         given = GIVEN(data)
         flags = struct.unpack("=I", given[IFA_FLAGS])[0] if IFA_FLAGS in given else flags
-        if family not in SIZES or index not in dumps.names or _is_advertised(family, given, flags):
+        if family not in SIZES or index not in dumps.names:
+            continue
+        if family == socket.AF_INET6 and flags & IFA_F_TEMPORARY:
             continue
         # inet_fill_ifaddr() leaves an address out that is all zeros: that of a peer, say.
         given.setdefault(IFA_ADDRESS, bytes(SIZES[family]))
@@ -86,12 +94,6 @@ def local_of(address: str) -> str:
     return address.partition(PEER)[0]
 
 
-def _is_advertised(family: int, given: Mapping[int, bytes], flags: int) -> bool:
-    if family == socket.AF_INET6 and flags & IFA_F_TEMPORARY:
-        return True
-    return given.get(IFA_PROTO, b"\0")[0] == IFAPROT_KERNEL_RA
-
-
 def _attrs(
     family: int, given: Mapping[int, bytes], flags: int, scope: int, name: str, dumps: Dumps
 ) -> dict[str, Any]:
@@ -104,6 +106,8 @@ def _attrs(
         label = text(given.get(IFA_LABEL, b""))
         if label and label != name:
             attrs["label"] = label
+    elif given.get(IFA_PROTO, b"\0")[0] == IFAPROT_KERNEL_RA:
+        attrs["protocol"] = IFAPROT_KERNEL_RA
     elif remote.startswith(LINK_LOCAL) and _maker(given, dumps) == IFAPROT_KERNEL_LL:
         attrs["protocol"] = IFAPROT_KERNEL_LL
     for word, flag in (("noprefixroute", IFA_F_NOPREFIXROUTE), ("manage-temporary", IFA_F_MANAGETEMPADDR)):
@@ -221,6 +225,7 @@ ADDRESS = Table(
     write=_write,
     needs=_needs,
     own=is_kernels_own,
+    fleeting=is_advertised,
     upholds=_upholds,
     # With net.ipv4.conf.*.promote_secondaries the next address of the subnet becomes its primary one instead.
     spared=True,

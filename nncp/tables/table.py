@@ -204,6 +204,7 @@ class Table(Struct, frozen=True):
         cannot_be_made: why a row could not be made again if it went, or ""; takes attributes and Kinds.
         links: the links that a row is about, beside the second part of its key.
         own: whether the kernel makes this row by itself.
+        fleeting: whether it also ends by itself: a rollback brings back only one that an apply has removed.
         replaced: whether a changed row is removed and made again, unless only attributes in `live` change.
         live: see `replaced`.
         whole: whether a change is written with all attributes of the row, since a message replaces it.
@@ -245,6 +246,7 @@ class Table(Struct, frozen=True):
     cannot_be_made: Callable[[Mapping[str, Any], Any], str] = _unsaid
     links: Callable[[Key, Mapping[str, Any]], Iterable[str]] = _nothing
     own: Callable[[Key, Mapping[str, Any]], bool] = _no
+    fleeting: Callable[[Key, Mapping[str, Any]], bool] = _no
     replaced: bool = False
     live: frozenset[str] = frozenset()
     whole: bool = False

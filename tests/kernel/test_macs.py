@@ -71,6 +71,25 @@ def test_a_bridge_that_stands_is_pinned_when_a_document_changes_its_ports(
     assert mac(host, "br1") == ONE
 
 
+def test_a_bridge_that_gets_an_address_or_has_no_port_yet_is_pinned_too(
+    host: Namespace, beyond: Namespace, run: Any, apply: Any
+) -> None:
+    host.batch("link add br1 type bridge", "link set br1 up", "link set eth1 master br1")
+    address = {"ipv4": {"enabled": True, "address": [{"ip": "192.0.2.21", "prefix-length": 24}]}}
+    apply({"name": "br1", "type": "linux-bridge", **address}, bridge("br2"))
+    assert mac(host, "br1") == ONE
+    alone = mac(host, "br2")
+    plug_low(host, beyond, "low")
+    assert mac(host, "br1") == ONE
+    host.batch("link set low master br2")
+    assert mac(host, "br2") == alone != "00:00:00:00:00:00"
+    host.batch("link del low")
+    assert (mac(host, "br1"), mac(host, "br2")) == (ONE, alone)
+    told = run("rollback")
+    assert "br1 keeps its MAC address" in told
+    assert "br2 keeps" not in told
+
+
 def test_a_copied_mac_of_a_bonds_port_is_its_permanent_one(host: Namespace, apply: Any) -> None:
     apply(bond("bond0", "eth1", "eth2"))
     assert mac(host, "eth2") == ONE

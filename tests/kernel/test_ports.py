@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from outside import plug
 
+from tests.waiting import until
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -73,6 +75,28 @@ def test_what_a_rollback_restores_includes_what_was_listed(host: Namespace, run:
     assert ports(host, "br1") == {"eth2"}
     apply(bridge("br1"))
     assert ports(host, "br1") == {"eth2"}, "it is nobody's but his who plugged it"
+
+
+@pytest.mark.parametrize("mtu", [1500, 1400])
+def test_a_pod_that_ends_after_an_apply_is_nobodys_to_bring_back(
+    host: Namespace, beyond: Namespace, run: Any, apply: Any, mtu: int
+) -> None:
+    apply(bridge("br1", "eth1"))
+    until(lambda: "fe80::" in json.dumps(host.json("ip", "-j", "addr", "show", "br1")))
+    before = host.settled()
+    guest = pod(host, beyond, 1, "br1")
+    host.batch(f"link add link {guest} name {guest}.5 type vlan id 5")
+    apply(
+        {
+            **bridge("br1", "eth1"),
+            "mtu": mtu,
+            "ipv4": {"enabled": True, "address": [{"ip": "192.0.2.22", "prefix-length": 24}]},
+        }
+    )
+    host.batch(f"link del {guest}")
+    run("rollback")
+    assert host.differs(before) == {}
+    assert apply(bridge("br1", "eth1")) == "No changes.\n"
 
 
 def test_what_was_listed_is_forgotten_when_the_apply_fails(host: Namespace, apply: Any) -> None:

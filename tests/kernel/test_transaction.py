@@ -16,7 +16,7 @@ import pytest
 
 from nncp import netns
 from nncp.gone import sweep
-from nncp.journal import Journal
+from nncp.journal import VERSION, Journal
 from tests.waiting import is_gone, until
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def _other_version(path: Path) -> None:
 
 
 def _nonsense(*rows: Any) -> Callable[[Path], None]:
-    return lambda path: path.write_text(json.dumps({"version": 1, "before": rows})) and None
+    return lambda path: path.write_text(json.dumps({"version": VERSION, "before": rows})) and None
 
 
 def _fifo(path: Path) -> None:

@@ -119,6 +119,15 @@ def test_what_moves_by_itself_is_not_recorded() -> None:
     assert rows["link", "br0"] == {"type": "linux-bridge", "index": 7}
 
 
+def test_an_advertised_address_is_recorded_only_where_a_write_is_about_it() -> None:
+    now = host(**{"address eth1 2001:db8::5/64": {"protocol": 2}, "address eth1 fe80::5/64": {"protocol": 3}})
+    address = Op("remove", ("address", "eth1", "2001:db8::5/64"))
+    for op, kept in ((address, True), (Op("change", ("link", "eth1"), {"mtu": 1400}), False)):
+        found, _ = recorded(now, [op])
+        assert ("address eth1 2001:db8::5/64" in found) == kept
+        assert "address eth1 fe80::5/64" in found
+
+
 def test_of_a_bridge_that_another_may_rule_is_recorded_what_a_write_changes() -> None:
     now = host(**{"link br0": {"type": "linux-bridge", "mtu": 1500, "stp.hello-time": 2}})
     for attrs, kept in (({"mtu": 1400}, False), ({"stp.hello-time": 3}, True)):

@@ -79,17 +79,23 @@ def test_a_copied_mac_is_a_bonds_ports_own_and_not_what_the_bond_lends_it() -> N
     assert [row.attrs["mac"] for row in rows if row.key == ("link", "d")] == [ONE]
 
 
-def test_only_a_bridge_that_stays_is_pinned() -> None:
+def test_a_bridge_that_stays_and_one_without_a_mac_of_its_own_are_pinned() -> None:
     def port(verb: Any, name: str, bridge: str, kind: str = "linux-bridge") -> Op:
         attrs = {"controller": bridge}
         return Op(verb, ("port", name), *([{}, attrs] if verb == "remove" else [attrs]), type=kind)
 
     ops = [
         port("create", "eth1", "br1"), port("remove", "eth2", "br2"), port("create", "eth3", "bond0", "bond"),
-        Op("create", ("link", "br3")), port("create", "eth4", "br3"), port("change", "eth5", "br5"),
-        Op("remove", ("link", "br4")), port("remove", "eth6", "br4"), Op("change", ("link", "br1"), {"mtu": 1400}),
+        Op("create", ("link", "br3"), {"mac": ONE}, type="linux-bridge"), port("create", "eth4", "br3"),
+        Op("create", ("link", "br7"), type="linux-bridge"), Op("create", ("link", "d"), type="dummy"),
+        Op("remove", ("link", "br4"), type="linux-bridge"), port("remove", "eth6", "br4"),
+        Op("change", ("link", "br5"), {"mtu": 1400}), port("change", "eth5", "br5"),
+        *(Op("create", ("address", name, "192.0.2.1/24")) for name in ("br6", "eth9")),
+        Op("remove", ("address", "br5", "192.0.2.1/24")),
     ]  # fmt: skip
-    assert pinned(ops) == ["br1", "br2"]
+    bridges = {f"link br{n}": {"type": "linux-bridge"} for n in (1, 2, 4, 5, 6)}
+    now = host_of({**bridges, "link bond0": {"type": "bond"}, "link eth9": {"type": "ethernet"}})
+    assert pinned(now, ops) == ["br1", "br2", "br6", "br7"]
 
 
 def test_a_bonds_mac_is_not_compared_while_it_is_a_ports() -> None:

@@ -110,3 +110,32 @@ def test_a_link_that_somebody_else_has_made_since_under_the_same_name_stays_as_i
     }
     assert error is not None
     assert [other.subject for other in error.others] == ["eth1"]
+
+
+ABOVE = {"link eth1.5": {"type": "vlan", "base-iface": "eth1", "id": 5, "index": 9}, "up eth1.5": {}}
+PLUGGED = {
+    "link br0": {"type": "linux-bridge", "index": 7, "mtu": 1500},
+    "port pod0": {"type": "linux-bridge", "controller": "br0"},
+    "vlans pod0": {"vids": [[1, 1, "pvid untagged"]]},
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "record", "back"),
+    [
+        # What was deleted since by somebody else stays away, with all that was on it.
+        (PLUGGED, {"link br0": {"type": "linux-bridge", "index": 7, "mtu": 1400}}, {}, {"link br0"}),
+        ({**LINKS, **ABOVE}, LINKS, {}, set(LINKS)),
+        ({**LINKS, **ABOVE}, {}, {}, set()),
+        # What the apply has deleted, or was to make again, comes back.
+        ({**LINKS, **ABOVE}, LINKS, {"gone": frozenset({"eth1.5"})}, {*LINKS, *ABOVE}),
+        ({**LINKS, **ABOVE}, LINKS, {"made": {"eth1.5": (77,)}}, {*LINKS, *ABOVE}),
+    ],
+)
+def test_what_somebody_else_has_deleted_since_stays_away(
+    before: Any, now: Any, record: Any, back: set[str]
+) -> None:
+    namespace = Played(host_of(now))
+    Rollback(namespace, Record(tuple(host_of(before)), **record), lambda _: None).run()  # type: ignore[arg-type]
+    assert keys(namespace.host) == keys(host_of({key: {} for key in back}))
+    assert all(row.attrs.get("mtu") in {None, 1500} for row in namespace.host.table("link"))
