@@ -10,6 +10,7 @@ from nncp.kinds.veth import VETH
 from nncp.kinds.vlan import VLAN
 from nncp.tables.address import ADDRESS
 from nncp.tables.altname import ALTNAME
+from nncp.tables.elsewhere import ELSEWHERE
 from nncp.tables.fdb import FDB
 from nncp.tables.kinds import Kinds
 from nncp.tables.link import LINK
@@ -22,7 +23,7 @@ from nncp.tables.sysctl import SYSCTL
 from nncp.tables.up import UP
 from nncp.tables.vlans import VLANS
 
-TABLES = (LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, FDB, MDB, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE)
+TABLES = (LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, FDB, MDB, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE, ELSEWHERE)
 """Among rows that could be written now, the earlier table goes first: no link speaks before its sysctls."""
 
 KINDS = Kinds.of((ETHERNET, LOOPBACK, VETH, DUMMY, BOND, LINUX_BRIDGE, VLAN, MAC_VLAN, TAP), TABLES)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nncp import sysctl, wire
 from nncp.kinds.kind import Tie
 from nncp.netlink.channel import Refusal
+from nncp.netlink.elsewhere import resting_elsewhere
 from nncp.tables.link import EXTENT, LinkMessage
 from nncp.tables.table import Taken, references
 
@@ -54,6 +55,10 @@ class Look:
             return LinkMessage(data, self.kinds, whole=True) if data else None
         except Refusal:
             return None
+
+    def elsewhere(self) -> list[tuple[int, str, str]]:
+        """Return what rests on links of this namespace from others: the link's index, the type, the name."""
+        return resting_elsewhere()
 
     def settings(self, folder: str) -> Mapping[str, str]:
         """Return the sysctls of a folder that may be read and written, by their last part."""

@@ -87,6 +87,9 @@ class Look(Protocol):
     def link(self, name: str) -> LinkMessage | None:
         """Return one link as it is now, or None where it has gone."""
 
+    def elsewhere(self) -> Sequence[tuple[int, str, str]]:
+        """Return what rests on links of this namespace from others: the link's index, the type, the name."""
+
     def settings(self, folder: str) -> Mapping[str, str]:
         """Return the sysctls of a folder that may be read and written, by their last part."""
 

@@ -130,6 +130,35 @@ def test_a_link_that_reaches_into_another_namespace_gets_no_other_type(
     assert here.view() == before
 
 
+ABOVE = {
+    "a macvlan that was moved there": (
+        "link add link eth1.5 name far type macvlan mode bridge", "link set far netns {}",
+    ),
+    "a VLAN that was made there": ("link add link eth1.5 name far netns {} type vlan id 7",),
+    "an ipvlan that was made there": ("link add link eth1.5 name far netns {} type ipvlan",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ABOVE)
+def test_what_rests_on_a_link_from_another_namespace_refuses_that_it_goes(
+    nncp: Command, ns: Namespace, beyond: Namespace, what: str
+) -> None:
+    ns.batch("link add link eth1 name eth1.5 type vlan id 5")
+    ns.batch(*(line.format(beyond.name) for line in ABOVE[what]))
+    kind = beyond.json("ip", "-d", "-j", "link", "show", "far")[0]["linkinfo"]["info_kind"]
+    before, there = ns.settled(), beyond.settled()
+    changed = {"name": "eth1.5", "type": "vlan", "vlan": {"base-iface": "eth1", "id": 6}}
+    for document in ({"name": "eth1.5", "state": "absent"}, changed):
+        told = nncp("apply", document, code=69)
+        assert (
+            f"{kind} far in another network namespace would be deleted with eth1.5 and could not be made"
+            in told
+        )
+    assert ns.differs(before) == beyond.differs(there) == {}
+    beyond.batch("link del far")
+    nncp("apply", {"name": "eth1.5", "state": "absent"})
+
+
 HOLDER = """
 import fcntl, struct, sys
 files = []
