@@ -61,5 +61,5 @@ def matched(rows: Rows, want: Mapping[Key, Row], kinds: Kinds) -> dict[Key, Mapp
             if other != key and other not in moved and not taken and not difference(rows[other], row):
                 moved[other] = key
                 break
-    displaced = {key: (*key, "further") for key in moved.values() if key not in moved}
+    displaced = {key: (*key, "further") for key in moved.values()}
     return {moved.get(key, displaced.get(key, key)): attrs for key, attrs in rows.items()}

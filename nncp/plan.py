@@ -179,7 +179,7 @@ def _merged(have: Mapping[str, Any], row: Row) -> Mapping[str, Any]:
 
 def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Key]) -> None:
     """Take out of `target` what loses for good something that it needs."""
-    for key in [key for key in gone if key in target and key not in book.want]:
+    for key in [key for key in gone if key not in book.want]:
         if book.kinds.tables[key[0]].own(key, target[key]):
             del target[key]
     unmentioned = [key for key in target if key in gone and key not in book.want]

@@ -195,24 +195,21 @@ def explained() -> set[tuple[str, ...]]:
     for line in EXPLAINED.read_text().splitlines():
         if heading := re.fullmatch(r"(##+) `(.*)`", line):
             file, function = (heading[2], "") if heading[1] == "##" else (file, heading[2])
-        elif mutant := re.fullmatch(r"- `(.*)` → `(.*)`", line):
+        elif mutant := re.fullmatch(r"- `(.*)` → `(.*)`: \S.*", line):
             found.add((file, function, mutant[1], mutant[2]))
-        elif line == "- any":
-            found.add((file, function))
     return found
 
 
 def report() -> int:
     """Print what lives and is new, and what MUTANTS.md explains though it is noticed; return the exit code."""
     known, found = explained(), sorted(living())
-    new = [each for each in found if not {each.key, each.key[:2]} & known]
+    new = [each for each in found if each.key not in known]
     for each in new:
         print(f"{each.file}:{each.line}: in {each.function}\n    - {each.old}\n    + {each.new}")
     codes = [code for _, data in metas() for code in data["exit_code_by_key"].values()]
     left = codes.count(None)
     if not left:
-        told = {key for each in found for key in (each.key, each.key[:2])}
-        for key in sorted(known - told):
+        for key in sorted(known - {each.key for each in found}):
             print(f"tests/MUTANTS.md explains what a test notices: {' '.join(key)}")
     tried = len(codes) - left
     print(f"{tried} mutants tried, {left} left; {len(found)} live, {len(new)} of them new: {Path.cwd()}")

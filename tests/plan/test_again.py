@@ -404,3 +404,21 @@ def test_what_a_change_costs_depends_on_both_values(former: str, mode: str, anew
     assert [op.verb for op in written(now, link("m", mode=mode))] == (
         ["remove", "create"] if anew else ["change"]
     )
+
+
+@pytest.mark.parametrize(("option", "former"), [("priority", (1, 2)), ("queue-id", (0, 2))])
+def test_what_two_ports_may_have_alike_is_written_to_each_alone(option: str, former: tuple[int, int]) -> None:
+    now = {**ETH, "link bond0": BOND}
+    names = ("eth0", "eth1")
+    for name, value in zip(names, former, strict=True):
+        now[f"port {name}"] = {"type": "bond", "controller": "bond0", option: value}
+    swapped = [
+        Row(("port", name), {"controller": "bond0", option: value})
+        for name, value in zip(names, former[::-1], strict=True)
+    ]
+    if option == "queue-id":  # none is none, whoever has it
+        assert [
+            told(op) for op in written(now, Row(("port", "eth1"), {"controller": "bond0", option: 0}))
+        ] == ["change port eth1"]
+        swapped[0] = Row(("port", "eth0"), {"controller": "bond0", option: 3})
+    assert [told(op) for op in written(now, *swapped)] == ["change port eth0", "change port eth1"]

@@ -59,6 +59,7 @@ ETH1 = {"link eth1", "up eth1", "address eth1 192.0.2.1/24"}
     [
         ({}, Op("change", ("link", "eth1"), {"mtu": 1400}), ETH1, set()),
         ({}, Op("create", ("link", "d"), {"type": "dummy"}), set(), {"link d"}),
+        ({}, Op("create", ("link", "v"), {"type": "vlan", "base-iface": "eth1", "id": 5}, type="vlan"), set(), {"link v"}),
         ({}, Op("create", ("link", "veth1"), {"type": "veth", "peer": "veth2"}, type="veth"), set(), {"link veth1"}),
         ({}, Op("create", ("sysctl", "net/ipv6/conf/eth1/accept_ra"), {"value": "0"}), ETH1,
          {"sysctl net/ipv6/conf/eth1/accept_ra"}),

@@ -91,6 +91,7 @@ def test_a_bridge_that_stays_and_one_without_a_mac_of_its_own_are_pinned() -> No
         Op("remove", ("link", "br4"), type="linux-bridge"), port("remove", "eth6", "br4"),
         Op("change", ("link", "br5"), {"mtu": 1400}), port("change", "eth5", "br5"),
         *(Op("create", ("address", name, "192.0.2.1/24")) for name in ("br6", "eth9")),
+        Op("change", ("link", "br6"), {"mtu": 1400}),
         Op("remove", ("address", "br5", "192.0.2.1/24")),
     ]  # fmt: skip
     bridges = {f"link br{n}": {"type": "linux-bridge"} for n in (1, 2, 4, 5, 6)}

@@ -188,6 +188,9 @@ def test_a_port_that_is_not_there_joins_nothing() -> None:
     ports = [Row(("port", name), {"controller": "br0", "type": "linux-bridge"}) for name in ("v", "w")]
     now = host(**{"link v": above(5, "eth1")})
     assert list(carried_joined(ports, now)) == []
+    assert (
+        list(carried_joined([Row(("port", "v"), {"controller": "br9", "type": "linux-bridge"})], now)) == []
+    )
     assert list(carried_joined(ports, now.with_rows(host_of({"link w": above(6, "eth1")})))) == [
         ("br0", "eth1", ["v", "w"])
     ]

@@ -84,6 +84,7 @@ TWO = {PLAIN: hop(1), beside(2): hop(2)}
     [
         (TWO, {PLAIN: hop(1)}, TWO),
         (TWO, {PLAIN: None}, TWO),
+        ({beside(2): hop(2)}, {PLAIN: None}, {beside(2): hop(2)}),
         # The key of the first is the next one's once that is the first.
         (TWO, {PLAIN: hop(2)}, {FURTHER: hop(1), PLAIN: hop(2)}),
         ({beside(2): hop(2)}, {PLAIN: hop(2)}, {PLAIN: hop(2)}),
