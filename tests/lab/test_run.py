@@ -88,6 +88,16 @@ def test_nothing_is_imported_from_the_folder_it_starts_in(
         )
         assert done.returncode == 0, done.stderr
     assert "1 to remove" in done.stdout
+    for name in ("vmnet", "launcher"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("open('imported', 'a').write('a package of ours')\n")
+        for argv in (["--version"], ["status", "nobody"]):
+            program = [str(Path(sys.executable).parent / name), *argv]
+            done = subprocess.run(
+                program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            )
+            assert "Traceback" not in done.stderr
+            assert done.returncode == 0 or argv != ["--version"], done.stderr
     assert not (tmp_path / "imported").exists()
 
 
