@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_RT_PRIORITY, IFA_PROTO = (
     1, 2, 3, 4, 6, 8, 9, 11,
 )  # fmt: skip
-IFA_F_SECONDARY, IFA_F_TEMPORARY, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE = 1, 1, 0x100, 0x200
+IFA_F_SECONDARY = IFA_F_TEMPORARY = 1
+FLAGS = {"nodad": 2, "home": 0x10, "manage-temporary": 0x100, "noprefixroute": 0x200, "autojoin": 0x400}
+"""What somebody may give with an address (inet6_rtm_newaddr, rtm_to_ifaddr), by iproute2's words."""
 IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL = 2, 3  # linux/if_addr.h
 GIVEN = wire.Pick(
     wire.IFADDR.size,
@@ -110,9 +112,7 @@ def _attrs(
         attrs["protocol"] = IFAPROT_KERNEL_RA
     elif remote.startswith(LINK_LOCAL) and _maker(given, dumps) == IFAPROT_KERNEL_LL:
         attrs["protocol"] = IFAPROT_KERNEL_LL
-    for word, flag in (("noprefixroute", IFA_F_NOPREFIXROUTE), ("manage-temporary", IFA_F_MANAGETEMPADDR)):
-        if flags & flag:
-            attrs[word] = True
+    attrs |= {word: True for word, flag in FLAGS.items() if flags & flag}
     if IFA_RT_PRIORITY in given:
         attrs["metric"] = struct.unpack("=I", given[IFA_RT_PRIORITY])[0]
     preferred, valid = struct.unpack_from(
@@ -134,8 +134,9 @@ def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001
     name, address = key[1], key[2]
     yield ("link", name)
     if is_v6(address):
-        # addrconf_ifdown() takes IPv6 addresses from a link that goes down; IPv4 ones stay.
-        if ("up", name) in rows:
+        # addrconf_ifdown() takes IPv6 addresses from a link that goes down; IPv4 ones stay. One with a
+        # lifetime that is given to a link which is down has no prefix route later (fixup_permanent_addr).
+        if ("up", name) in rows or not rows[key].get("lasting", True):
             yield ("up", name)
     elif primary := rows[key].get("secondary-to"):
         # inet_del_ifa() takes the secondary addresses of a subnet with its primary one.
@@ -200,9 +201,7 @@ def _parts(interface: Any, attrs: Mapping[str, Any]) -> Iterator[bytes]:
         yield wire.attr(IFA_BROADCAST, ipaddress.ip_address(broadcast).packed)
     if label := attrs.get("label"):
         yield wire.attr(IFA_LABEL, label.encode() + b"\0")
-    flags = IFA_F_NOPREFIXROUTE if attrs.get("noprefixroute") else 0
-    flags |= IFA_F_MANAGETEMPADDR if attrs.get("manage-temporary") else 0
-    if flags:
+    if flags := sum(flag for word, flag in FLAGS.items() if attrs.get(word)):
         yield wire.attr(IFA_FLAGS, struct.pack("=I", flags))
     if metric := attrs.get("metric"):
         yield wire.attr(IFA_RT_PRIORITY, struct.pack("=I", metric))

@@ -179,6 +179,25 @@ def test_what_is_said_of_autoconf_alone_switches_ipv6_neither_on_nor_off(
     assert ns.differs(before) == {}
 
 
+def test_flags_and_lifetimes_come_back_and_the_routes_of_what_has_them(
+    ns: Namespace,
+    run: Callable[..., str],  # noqa: F811
+) -> None:
+    ns.batch(
+        "addr add 2001:db8::7/64 dev eth1 valid_lft 5000 preferred_lft 3000",
+        "addr add 2001:db8:1::7/64 dev eth1 nodad home",
+        "addr add 2001:db8:2::7/64 dev eth1 noprefixroute",
+    )
+    ns.settled()
+    ns.batch("-6 route add 2001:db8:9::/48 via 2001:db8::9 proto static")
+    before = ns.settled()
+    told = run("apply", {"name": "eth1", "type": "ethernet", "state": "down"})
+    assert "address 2001:db8::7/64" in told
+    assert "2001:db8::7" not in str(ns.settled()["addr"])
+    run("rollback")
+    assert ns.differs(before) == {}
+
+
 def test_a_thousand_addresses_of_one_subnet_are_read_in_one_pass(
     ns: Namespace,
     run: Callable[..., str],  # noqa: F811

@@ -168,7 +168,13 @@ ADDRESSES = st.one_of(
 @settings(max_examples=200)
 @given(
     ADDRESSES,
-    st.fixed_dictionaries({}, optional={"metric": st.integers(1, 2**32 - 1), "noprefixroute": st.just(True)}),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "metric": st.integers(1, 2**32 - 1),
+            **dict.fromkeys(("noprefixroute", "nodad", "home", "autojoin"), st.just(True)),
+        },
+    ),
 )
 def test_an_address_is_read_as_it_was_written(address: tuple[str, int], attrs: dict[str, Any]) -> None:
     table = KINDS.tables["address"]

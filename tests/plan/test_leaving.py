@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from model import compiled, host_of, wanted
 
-if TYPE_CHECKING:
-    from nncp.host import Host
+from nncp.host import Host
 
 BOOT, RA, DHCP, BGP = 3, 9, 16, 186
 KERNELS = {"protocol": 3}
@@ -89,15 +88,16 @@ def test_a_port_that_stays_one_and_a_link_that_keeps_another_address_lose_no_rou
     )
 
 
-def test_a_loopback_that_keeps_its_own_address_loses_no_route() -> None:
-    loopback = {
-        "link lo": {"type": "loopback"},
-        "address lo 127.0.0.1/8": {},
-        "address lo 192.0.2.200/32": {},
-    }
-    over = {key: {**attrs, "nexthops": [["lo", "", 1, False]]} for key, attrs in ROUTES["static 4"].items()}
-    host = HOST.with_rows(host_of({**loopback, **over}))
-    assert lost("{name: lo, type: loopback, ipv4: {enabled: true, address: []}}", host) == set()
+def test_an_address_that_no_document_speaks_of_keeps_its_routes() -> None:
+    """An advertised address goes here, and neither the given one nor what the kernel makes is spoken of."""
+    advertised = host_of(
+        {"address eth1 2001:db8:aa::5/64": {"protocol": 2}, "address eth1 fe80::9/64": {"protocol": 3}}
+    )
+    text = eth1("ipv6: {enabled: true, autoconf: false}")
+    host = HOST.with_rows(advertised)
+    assert lost(text, host) == {"ra 6", "ra via 6"}
+    other = [row for row in host if row.key != ("address", "eth1", "2001:db8::1/64")]
+    assert lost(text, Host(other)) == {"ra 6", "ra via 6", "static 6"}
 
 
 def test_a_virtual_link_that_goes_takes_its_routes_of_both_families() -> None:
