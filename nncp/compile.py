@@ -243,8 +243,7 @@ def _absent(name: str, kind: Kind, host: Host) -> Iterator[Row]:
     row = host.get("link", name)
     if row is None:
         return
-    hidden_peer = row.attrs.get("type") == "veth" and not row.attrs.get("peer")
-    if kind.virtual and row.attrs.get("type") not in {"ethernet", "loopback"} and not hidden_peer:
+    if kind.virtual and row.attrs.get("type") not in {"ethernet", "loopback"}:
         yield Row(row.key, absent=True)
         return
     if ("port", name) in host:
@@ -394,6 +393,22 @@ def _links_together(desk: _Desk) -> None:
             where = (*path, section, "base-iface") if section else path
             message = f"{row.name} rests on {base}, which is not there"
             desk.fault(row.name, where, message, _there(desk), of_host=not desk.is_absent(base))
+        elif key[0] == "link" and row.attrs.get("peer"):
+            _check_pair(desk, row, path)
+
+
+def _check_pair(desk: _Desk, row: Row, path: Path) -> None:
+    """Refuse to pair what stands and has no other end here: both are made at once (veth_newlink)."""
+    have, peer = desk.host.get(*row.key), row.attrs["peer"]
+    if have is None or have.attrs["type"] not in SAME_TYPE or "peer" in have.attrs:
+        return
+    said = row.name in desk.named and is_given(desk.named[row.name][1].part("veth"))
+    where = (*path, "veth", "peer") if said else path
+    of_veth = have.attrs["type"] == "veth"
+    why = "has its other end in another network namespace" if of_veth else "is a card"
+    message = f"{row.name} {why}, and could not be made again as an end of a veth with {peer}"
+    hint = f"delete {row.name} yourself first" if of_veth else "use another name"
+    desk.fault(row.name, where, message, hint, unsupported=True)
 
 
 def _check_port(desk: _Desk, row: Row, path: Path) -> None:

@@ -6,12 +6,12 @@ import itertools
 import json
 
 import pytest
-from model import after, wanted
+from model import after, compiled, wanted
 
 from nncp.document.read import read_partly
 from nncp.document.source import load
 from nncp.document.unsupported import unsupported
-from nncp.errors import ErrorKind
+from nncp.errors import Error, ErrorKind
 from nncp.host import Host, Row
 from nncp.known import KINDS
 from nncp.plan import plan
@@ -92,9 +92,6 @@ TOGETHER = {
     "a port moves from a list to who names its controller": [
         bridge("br0", "eth2"), link("eth1", "ethernet", controller="br1"), link("br1", "linux-bridge"),
     ],
-    "a card is named as the other end of a veth": [
-        link("veth1", "veth", veth={"peer": "eth1"}), link("eth1", "ethernet"),
-    ],
     "what is down is a port and carries a VLAN": [
         bridge("br1", "eth1"), link("eth1", "ethernet", state="down"), bridge("br0"),
         link("v", "vlan", vlan={"base-iface": "eth1", "id": 5}),
@@ -125,19 +122,56 @@ def test_a_port_that_moves_between_controllers_arrives(case: str) -> None:
     assert ("up", "eth1") in done
 
 
-def test_a_card_stays_one_whoever_names_it_as_a_veths_other_end() -> None:
-    interfaces = TOGETHER["a card is named as the other end of a veth"]
-    rows = {row.key: row for row in wanted(json.dumps({"interfaces": interfaces}), HOST)}
-    assert rows["link", "eth1"].attrs["type"] == "ethernet"
+PAIRS = {
+    "{name: c0, type: veth, veth: {peer: b}}": ("veth", "peer"),
+    "{name: c0, type: ethernet, veth: {peer: b}}": ("veth", "peer"),
+    "{name: b, type: veth, veth: {peer: c0}}": ("veth",),
+    "{name: c0, type: veth}, {name: b, type: veth, veth: {peer: c0}}": (),
+}
 
 
-@pytest.mark.parametrize("peer", ["", "veth1.ep"])
-def test_a_veth_whose_other_end_is_elsewhere_loses_its_configuration_and_is_not_deleted(peer: str) -> None:
-    attrs = {"type": "veth", "peer": peer} if peer else {"type": "veth", "elsewhere": True}
-    host = Host([
-        Row(("link", "veth1"), attrs), Row(("up", "veth1")), Row(("address", "veth1", "192.0.2.1/24")),
-        *(Row(("link", name), {"type": "veth", "peer": "veth1"}) for name in [peer] if name),
-    ])  # fmt: skip
-    verbs = planned("interfaces: [{name: veth1, type: veth, state: absent}]", host)
-    assert ("remove link veth1" in verbs) is bool(peer)
-    assert "remove address veth1 192.0.2.1/24" in verbs
+@pytest.mark.parametrize("said", PAIRS)
+@pytest.mark.parametrize(
+    ("attrs", "why"),
+    [
+        ({"type": "veth", "elsewhere": True}, "has its other end in another network namespace"),
+        ({"type": "ethernet"}, "is a card"),
+    ],
+)
+def test_what_stands_without_another_end_here_gets_none(
+    attrs: dict[str, object], why: str, said: str
+) -> None:
+    host = Host([Row(("link", "c0"), attrs)])
+    ((name, fault),) = compiled(f"interfaces: [{said}]", host).faults
+    assert (name, fault.unsupported, fault.of_host) == ("c0", True, True)
+    assert fault.message == f"c0 {why}, and could not be made again as an end of a veth with b"
+    assert fault.path == ("interfaces", 0, *PAIRS[said])
+
+
+def test_a_pair_may_stay_as_it_is_and_get_another_end() -> None:
+    host = Host([Row(("link", name), {"type": "veth", "peer": peer}) for name, peer in ("ab", "ba")])
+    assert not compiled("interfaces: [{name: a, type: veth, veth: {peer: b}}]", host).faults
+    assert "remove link b" in planned("interfaces: [{name: a, type: veth, veth: {peer: c}}]", host)
+
+
+OPEN = Host([
+    Row(("link", "veth1"), {"type": "veth", "elsewhere": True}), Row(("up", "veth1")),
+    Row(("address", "veth1", "192.0.2.1/24")),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["", "type: veth, ", "type: dummy, "])
+def test_a_veth_whose_other_end_is_elsewhere_is_no_documents_to_delete(kind: str) -> None:
+    why = r"veth1 would be deleted .* its other end is in another network namespace"
+    with pytest.raises(Error, match=why):
+        planned(f"interfaces: [{{name: veth1, {kind}state: absent}}]", OPEN)
+
+
+def test_a_veth_whose_other_end_is_elsewhere_loses_its_configuration_as_a_card() -> None:
+    verbs = planned("interfaces: [{name: veth1, type: ethernet, state: absent}]", OPEN)
+    assert verbs == ["remove address veth1 192.0.2.1/24"]
+
+
+def test_a_pair_goes_with_both_its_ends() -> None:
+    host = Host([Row(("link", name), {"type": "veth", "peer": peer}) for name, peer in ("ab", "ba")])
+    assert "remove link a" in planned("interfaces: [{name: a, type: veth, state: absent}]", host)
