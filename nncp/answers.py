@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from nncp.work import Changes
 
 
+BETWEEN = "---\n"
+"""What parts two documents of a stream."""
+
+
 def yaml(documents: Iterable[Any]) -> str:
     """Return documents in their one form."""
     from nncp.document.emit import dump  # noqa: PLC0415  (its expressions take a while to compile)
 
-    return "---\n".join(dump(document) for document in documents)
+    return BETWEEN.join(dump(document) for document in documents)
 
 
 def state(shown: dict[str, Any], output: str) -> str:

@@ -145,12 +145,14 @@ def fmt(files: tuple[str, ...], write: bool) -> None:
     """Check documents and print them in their one form; comments are lost."""
     from nncp import answers, desired  # noqa: PLC0415
 
+    between = ""
     for name, documents in desired.checked(_texts(files)):
         text = answers.yaml(documents)
         if write and name != "-":
             _rewrite(Path(name), text)
-        else:
-            say(text, nl=False)
+        elif text:
+            say(f"{between}{text}", nl=False)
+            between = answers.BETWEEN
 
 
 def _rewrite(file: Path, text: str) -> None:

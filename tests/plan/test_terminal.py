@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+import yaml
 
 from launcher.cli import app as launcher
 from nncp.cli import cli as nncp
+from nncp.document.source import load
 from nncp.errors import Error
 from nncp.lab.cli import lab
 from nncp.render import render_error
@@ -154,6 +156,13 @@ def test_a_stream_that_is_closed_full_or_endless_is_no_bug(
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert bool(said) or not done.stderr
+
+
+def test_what_several_files_are_formatted_to_is_one_stream_that_can_be_read_again(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").touch()
+    done = nncp_fmt(f"$1 {tmp_path}/empty.yaml $1", tmp_path)
+    assert done.stderr == ""
+    assert [node.value for node in load(done.stdout, file="x")] == 2 * [yaml.safe_load(SOUND)]
 
 
 def test_ctrl_c_while_a_command_is_still_starting_ends_it_without_a_word() -> None:
