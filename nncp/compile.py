@@ -210,7 +210,11 @@ def _interface(desk: _Desk, index: int, interface: Interface) -> None:
 def _unknown_type(desk: _Desk, path: Path, interface: Interface) -> None:
     have = desk.host.get("link", interface.name)
     if interface.state == "absent":
-        if have is not None:
+        kind = desk.kinds.by_type.get(have.attrs["type"]) if have else None
+        if kind and not kind.shown_as:
+            message = f"{interface.name} is of type {kind.type}, and not of type {interface.type}"
+            desk.fault(interface.name, (*path, "type"), message, f"type: {kind.type}")
+        elif have is not None:
             desk.fault(
                 interface.name,
                 path,

@@ -122,6 +122,24 @@ def test_a_port_that_moves_between_controllers_arrives(case: str) -> None:
     assert ("up", "eth1") in done
 
 
+@pytest.mark.parametrize(
+    ("have", "kind", "why", "unsupported"),
+    [
+        ("dummy", "vrf", "x is of type dummy, and not of type vrf (type: dummy)", False),
+        ("vrf", "vrf", "x is of type vrf, which is not supported yet, and could", True),
+        ("vxlan", "vrf", "x is of type vxlan, which is not supported yet, and could", True),
+        ("tap", "tun", "x is of type tap, which is not supported yet, and could", True),
+    ],
+)
+def test_what_is_to_be_absent_and_of_no_type_that_is_known_is_called_what_it_is(
+    have: str, kind: str, why: str, *, unsupported: bool
+) -> None:
+    host = Host([Row(("link", "x"), {"type": have})])
+    ((_, fault),) = compiled(f"interfaces: [{{name: x, type: {kind}, state: absent}}]", host).faults
+    assert f"{fault.message} ({fault.hint})".startswith(why)
+    assert fault.unsupported is unsupported
+
+
 PAIRS = {
     "{name: c0, type: veth, veth: {peer: b}}": ("veth", "peer"),
     "{name: c0, type: ethernet, veth: {peer: b}}": ("veth", "peer"),
