@@ -54,6 +54,8 @@ LACP_RATE = {"slow": 0, "fast": 1}
 AD_SELECT = {"stable": 0, "bandwidth": 1, "count": 2}
 LACP_ACTIVE = {"off": 0, "on": 1}
 IFLA_BOND_MODE, IFLA_BOND_FAIL_OVER_MAC = 1, 13
+TX_QUEUES = 16
+"""What a new bond has (bond_main.c, BOND_DEFAULT_TX_QUEUES)."""
 MIIMON = 100
 """Milliseconds: what the kernel falls back to where a mode needs it (bond_main.c, bond_check_params)."""
 LACP = frozenset({"802.3ad"})
@@ -337,6 +339,7 @@ def _check(bond: BondConfig, name: str, host: Host) -> Iterator[Fault]:
     yield from _check_delays(options, name, host)
     yield from _check_primary(bond, options, name, host)
     yield from _check_ports(bond)
+    yield from _check_queues(bond, host.attr("link", name, name="tx-queues", default=TX_QUEUES), name)
 
 
 def _macs(bond: BondConfig, name: str, host: Host) -> frozenset[str] | None:
@@ -399,6 +402,19 @@ def _check_ports(bond: BondConfig) -> Iterator[Fault]:
     queues = [port.queue_id for port in bond.ports_config or () if is_given(port.queue_id) and port.queue_id]
     if len(set(queues)) < len(queues):
         yield Fault(("ports-config",), "two ports have the same queue-id")
+
+
+def _check_queues(bond: BondConfig, most: int, name: str) -> Iterator[Fault]:
+    """Yield queues that a bond does not have (bond_options.c, bond_option_queue_id_set)."""
+    for at, port in enumerate(bond.ports_config or () if is_given(bond.ports_config) else ()):
+        if isinstance(port.queue_id, int) and port.queue_id > most:
+            message = f"queue-id must be at most {most}, the number of {name}'s transmit queues"
+            yield Fault(
+                ("ports-config", at, "queue-id"),
+                f"{message}, got {port.queue_id}",
+                unsupported=True,
+                of_host=True,
+            )
 
 
 def _borrowed(given: Mapping[int, bytes]) -> Iterator[str]:

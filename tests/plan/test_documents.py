@@ -140,6 +140,20 @@ def test_what_is_to_be_absent_and_of_no_type_that_is_known_is_called_what_it_is(
     assert fault.unsupported is unsupported
 
 
+@pytest.mark.parametrize(("bond", "most"), [({}, 16), ({"tx-queues": 4}, 4)])
+def test_a_queue_that_a_bond_does_not_have_is_refused(bond: dict[str, object], most: int) -> None:
+    links = [Row(("link", "bond0"), {"type": "bond", "mode": "balance-rr", **bond})] if bond else []
+    own = f"[{{name: eth1, queue-id: {most}}}, {{name: eth2, queue-id: {most + 1}}}]"
+    section = f"link-aggregation: {{mode: balance-rr, ports-config: {own}}}"
+    text = f"interfaces: [{{name: bond0, type: bond, {section}}}]"
+    ((_, fault),) = compiled(text, Host([*HOST, *links])).faults
+    assert fault.message == (
+        f"queue-id must be at most {most}, the number of bond0's transmit queues, got {most + 1}"
+    )
+    assert fault.path == ("interfaces", 0, "link-aggregation", "ports-config", 1, "queue-id")
+    assert (fault.unsupported, fault.of_host) == (True, True)
+
+
 PAIRS = {
     "{name: c0, type: veth, veth: {peer: b}}": ("veth", "peer"),
     "{name: c0, type: ethernet, veth: {peer: b}}": ("veth", "peer"),
