@@ -10,6 +10,7 @@ from msgspec import Struct
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
 from nncp.leaving import Leaving
+from nncp.tables.address import is_v6
 from nncp.tables.route import (
     CONFIG_PROTOCOLS,
     OF_THE_LINK,
@@ -63,7 +64,7 @@ def route_rows(
     ]
     for number, route in sound:
         _put(book, route, number, fault)
-    _check_gateways(book, sound, wanted, fault)
+    _check_hops(book, sound, wanted, fault)
     for key, index in book.origin.items():
         yield _row(book, key), index
 
@@ -201,27 +202,47 @@ def _is_sound(route: Route, index: int, will_be: Callable[[str], bool], fault: F
     return True
 
 
-def _check_gateways(
+def _check_hops(
     book: _Book, routes: Iterable[tuple[int, Route]], wanted: Mapping[Key, Row], fault: Fault
 ) -> None:
-    """Tell of gateways that the kernel will not find: fib_check_nh() wants them on the link."""
+    """Tell of what the kernel would refuse: a gateway that it cannot reach, a source that no link has."""
     asked = [(index, route, _hop(route)) for index, route in routes if not is_given(route.route_type)]
-    asked = [entry for entry in asked if entry[2][1] and not _stays(book, _key(entry[1])[1], entry[2])]
-    if not asked:
+    if not any(is_given(route.source) or hop[1] or is_v6(str(route.destination)) for _, route, hop in asked):
         return
     reach = Reach(_as_it_will_be(book, wanted))
-    for index, route, (name, via, *_) in asked:
-        if reach.has(name, via) or (":" in via and ("link", name) in book.host):
-            continue  # of an IPv6 link that is there a router may have advertised prefixes, which are no rows
-        prefixes = reach.prefixes(name)
-        fault(
-            name,
-            ("routes", "config", index, "next-hop-address"),
-            f"the gateway {via} of {route.destination} is outside every prefix of {name}"
-            f" ({', '.join(prefixes) or 'which has no address'})",
-            f"add a route to the gateway itself, {via}/{128 if ':' in via else 32} with only"
-            f" next-hop-interface: {name}; what `onlink` makes elsewhere is that",
-        )
+    for index, route, hop in asked:
+        for word, message, hint in _wrong(book, route, hop, wanted, reach):
+            fault(hop[0], ("routes", "config", index, word), message, hint)
+
+
+def _wrong(
+    book: _Book, route: Route, hop: Hop, wanted: Mapping[Key, Row], reach: Reach
+) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with one route: the word of its entry, a sentence, and what to do."""
+    name, via, key = hop[0], hop[1], _key(route)
+    if is_given(route.source) and not reach.is_own(str(route.source)):
+        message = f"no interface has {route.source}, the source of the route to {route.destination}"
+        yield "source", message, "add the address to an interface, or name another source"
+    if key[1] == "ipv6" and _is_off(book, name, wanted):
+        message = f"the route to {route.destination} leaves by {name}, whose IPv6 is off"
+        yield "next-hop-interface", message, f"switch ipv6 of {name} on in this document"
+    elif via and not _stays(book, key[1], hop) and (why := reach.why_not(name, via, key[2])):
+        hint = _onlink(hop) if "prefix" in why else ""
+        yield "next-hop-address", f"the gateway {via} of {route.destination} {why}", hint
+
+
+def _onlink(hop: Hop) -> str:
+    return (
+        f"add a route to the gateway itself, {hop[1]}/{128 if is_v6(hop[1]) else 32} with only"
+        f" next-hop-interface: {hop[0]}; what `onlink` makes elsewhere is that"
+    )
+
+
+def _is_off(book: _Book, name: str, wanted: Mapping[Key, Row]) -> bool:
+    key = ("sysctl", f"net/ipv6/conf/{name}/disable_ipv6")
+    if key in wanted:
+        return bool(wanted[key].attrs.get("value") == "1")
+    return bool(book.host.attr(*key, name="value") == "1")
 
 
 def _stays(book: _Book, family: str, hop: Hop) -> bool:
@@ -237,7 +258,7 @@ def _as_it_will_be(book: _Book, wanted: Mapping[Key, Row]) -> Iterator[tuple[Key
         if key[0] == "address" and not row.absent:
             yield key, {**(book.host.rows[key].attrs if key in book.host else {}), **row.attrs}
     for key, hops in book.hops.items():
-        yield key, {"nexthops": hops}
+        yield key, {**(book.host.rows[key].attrs if key in book.host else {}), "nexthops": hops}
 
 
 def _key(route: Route) -> Key:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from nncp import wire
 from nncp.host import Row
-from nncp.tables.address import local_of
-from nncp.tables.rtmsg import FAMILIES, HOPLESS, cannot_be_made, pack, unpack
+from nncp.tables.address import is_advertised, local_of
+from nncp.tables.rtmsg import FAMILIES, HOPLESS, Hop, cannot_be_made, pack, unpack
 from nncp.tables.table import SHARED, Table, Usable
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ OTHERS = {
 SHOWN_SCOPES = frozenset({0, 253})  # universe and link
 SHOWN_TYPES = frozenset({"unicast", "blackhole", "unreachable", "prohibit"})
 MAIN_TABLE = "254"
+LINK_LOCAL = ipaddress.ip_network("fe80::/64")
+VRF = "vrf"
+"""The type of controllers whose ports keep their addresses."""
 PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE
 
 
@@ -114,36 +117,71 @@ def _lives_on(key: Key, attrs: Mapping[str, Any]) -> Iterator[Key]:
 
 
 class Reach:
-    """Which gateways can be reached through which link, on a host of which these are the rows."""
+    """Which gateways can be reached through which link, on a host of which these are the rows.
+
+    The kernel looks a gateway up in the table of its route, then as it would any address (fib_check_nh_v4_gw,
+    ip6_route_check_nh). A prefix that a router advertises without an address is no row: of a link that
+    listens to one nothing is known to be out of reach.
+    """
 
     def __init__(self, rows: Iterable[tuple[Key, Mapping[str, Any]]]) -> None:
-        self._networks: dict[str, set[Any]] = {}
+        self._networks: dict[str, set[tuple[str, Any]]] = {}
+        self._broadcast: dict[Any, str] = {}
+        self._own: set[Any] = set()
+        self._ports: set[str] = set()
+        self._advertised: set[str] = set()
         for key, attrs in rows:
-            if key[0] == "address" and not attrs.get("noprefixroute"):
-                address, _, size = local_of(key[2]).partition("/")
-                self._add(key[1], attrs.get("peer-address") or address, size)
+            if key[0] == "address":
+                self._add_address(key, attrs)
             elif key[0] == "route" and attrs.get("type", "unicast") == "unicast":
-                for hop in attrs.get("nexthops", ()):
-                    if not hop[1]:
-                        self._add(hop[0], *key[3].partition("/")[::2])
+                self._add_route(key, attrs)
+            elif key[0] == "port" and attrs.get("type") != VRF:
+                self._ports.add(key[1])
 
-    def _add(self, link: str, address: str, size: str) -> None:
-        network = ipaddress.ip_network(f"{address}/{size}", strict=False)
-        self._networks.setdefault(link, set()).add(network)
+    def _add_address(self, key: Key, attrs: Mapping[str, Any]) -> None:
+        address, _, size = local_of(key[2]).partition("/")
+        network = ipaddress.ip_network(f"{attrs.get('peer-address') or address}/{size}", strict=False)
+        self._own.add(ipaddress.ip_address(address))
+        if network.version == 4 and network.prefixlen < 31:
+            broadcast = attrs.get("broadcast", str(network.broadcast_address))
+            self._broadcast |= {ipaddress.ip_address(broadcast): str(network)} if broadcast else {}
+        if is_advertised(key, attrs):
+            self._advertised.add(key[1])
+        if not attrs.get("noprefixroute"):
+            self._networks.setdefault(key[1], set()).add((MAIN_TABLE, network))
 
-    def has(self, link: str, gateway: str) -> bool:
-        """Whether `gateway` is within a prefix of `link`, or behind a route to the link itself."""
+    def _add_route(self, key: Key, attrs: Mapping[str, Any]) -> None:
+        for link, via, *_ in attrs.get("nexthops", ()):
+            if attrs.get("protocol") == RTPROT_RA:
+                self._advertised.add(link)
+            if not via:
+                self._networks.setdefault(link, set()).add((key[2], ipaddress.ip_network(key[3])))
+
+    def is_own(self, address: str) -> bool:
+        """Whether a link has an address; the loopback has all of 127.0.0.0/8."""
+        parsed = ipaddress.ip_address(address)
+        return parsed in self._own or (parsed.version == 4 and parsed.is_loopback)
+
+    def why_not(self, link: str, gateway: str, table: str) -> str:
+        """Return why no route of a table may lead to a gateway through a link, as words after it, or ""."""
         address = ipaddress.ip_address(gateway)
+        if address.version == 6 and address in self._own:
+            return "is an address of this host itself"
         if address.version == 6 and address.is_link_local:
-            return True
-        return any(
-            network.version == address.version and address in network
-            for network in self._networks.get(link, ())
-        )
-
-    def prefixes(self, link: str) -> list[str]:
-        """Return the prefixes of a link in words."""
-        return sorted(str(network) for network in self._networks.get(link, ()))
+            return f"is behind {link}, which is a port" if link in self._ports else ""
+        if address.version == 6 and link in self._advertised:
+            return ""
+        if address in self._broadcast:
+            return f"is the broadcast address of {self._broadcast[address]}"
+        known = {
+            network
+            for where, network in self._networks.get(link, ())
+            if network.version == address.version and where in {MAIN_TABLE, table}
+        }
+        if any(address in network for network in known):
+            return ""
+        told = sorted(str(network) for network in known if network != LINK_LOCAL)
+        return f"is outside every prefix of {link} ({', '.join(told) or 'which has no address'})"
 
 
 def _fallen(keys: Iterable[Key], rows: Rows) -> set[Key]:
@@ -152,15 +190,11 @@ def _fallen(keys: Iterable[Key], rows: Rows) -> set[Key]:
     if not found:
         return set()
     reach = Reach(rows.items())
-    return {
-        key
-        for key in found
-        # An IPv6 router may have advertised prefixes, which are no rows.
-        if any(
-            ":" not in hop[1] and not hop[3] and not reach.has(hop[0], hop[1])
-            for hop in rows[key]["nexthops"]
-        )
-    }
+    return {key for key in found if any(_falls(hop, key[2], reach) for hop in rows[key]["nexthops"])}
+
+
+def _falls(hop: Hop, table: str, reach: Reach) -> bool:
+    return bool(hop[1]) and not hop[3] and bool(reach.why_not(hop[0], hop[1], table))
 
 
 def _write(op: Op, indexes: Indexes) -> Iterator[Write]:

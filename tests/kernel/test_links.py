@@ -130,7 +130,7 @@ def test_a_link_that_reaches_into_another_namespace_gets_no_other_type(
     assert here.view() == before
 
 
-ABOVE = {
+RESTING = {
     "a macvlan that was moved there": (
         "link add link eth1.5 name far type macvlan mode bridge", "link set far netns {}",
     ),
@@ -139,12 +139,12 @@ ABOVE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", ABOVE)
+@pytest.mark.parametrize("what", RESTING)
 def test_what_rests_on_a_link_from_another_namespace_refuses_that_it_goes(
     nncp: Command, ns: Namespace, beyond: Namespace, what: str
 ) -> None:
     ns.batch("link add link eth1 name eth1.5 type vlan id 5")
-    ns.batch(*(line.format(beyond.name) for line in ABOVE[what]))
+    ns.batch(*(line.format(beyond.name) for line in RESTING[what]))
     kind = beyond.json("ip", "-d", "-j", "link", "show", "far")[0]["linkinfo"]["info_kind"]
     before, there = ns.settled(), beyond.settled()
     changed = {"name": "eth1.5", "type": "vlan", "vlan": {"base-iface": "eth1", "id": 6}}
