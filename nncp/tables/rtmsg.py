@@ -1,9 +1,10 @@
 """A route as bytes (struct rtmsg; net/ipv4/fib_semantics.c, net/ipv6/route.c) and as a row, both ways.
 
 `nexthops` is ((link, gateway or "", weight, whether onlink), ...), sorted; what else a hop carries (realm,
-encapsulation) follows as hexadecimal bytes. Further attributes: `type`, `protocol`, `scope`, `source`,
-`cwnd`, `metrics`, `expires`, `nexthop-id`, `kept` (sent back as it was read) and `unknown` (numbers of what
-we cannot send back).
+encapsulation) follows as hexadecimal bytes. Further attributes: `type`, `protocol`, `scope`; `source`, `cwnd`,
+`metrics`, `nexthop-id` and `kept` (sent back as it was read), which are there also when the kernel leaves them
+out, since none is a value that a rollback leads back to; `expires` and `unknown` (numbers of what we cannot
+send back).
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ NEXTHOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, index
 RT_SCOPE_LINK, RT_SCOPE_UNIVERSE = 253, 0
 RT_TABLE_COMPAT = 252
 USER_HZ = 100
+NONE: Mapping[str, Any] = {"source": "", "cwnd": 0, "metrics": (), "nexthop-id": 0, "kept": ()}
+"""What a route has of which a dump says nothing."""
 
 Hop: TypeAlias = tuple[Any, ...]
 """(link, gateway, weight, onlink), and perhaps what else it carries."""
@@ -99,7 +102,7 @@ def _network(family: int, data: bytes | None, size: int) -> str:
 
 
 def _rest(family: int, given: Mapping[int, bytes]) -> dict[str, Any]:
-    attrs: dict[str, Any] = {}
+    attrs = dict(NONE)
     if RTA_PREFSRC in given:
         attrs["source"] = wire.address(family, given[RTA_PREFSRC])
     attrs |= _metrics(given.get(RTA_METRICS, b""))

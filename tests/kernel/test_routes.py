@@ -353,6 +353,35 @@ def test_a_locked_congestion_window_is_asked_for_and_shown(ns: Namespace, run: C
     assert "cwnd: 15" not in nncp(ns, "show").stdout
 
 
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_what_a_document_gave_a_route_goes_with_a_rollback(
+    ns: Namespace, run: Callable[..., str], family: str
+) -> None:
+    six = family == "ipv6"
+    source, gateway, net = (
+        ("2001:db8::5", "2001:db8::1", "2001:db8:7::") if six else ("192.0.2.5", "192.0.2.1", "198.51.100.")
+    )
+    ns.batch(f"addr add {source}/{64 if six else 24} dev eth1")
+    hints = [
+        "",
+        "cwnd 20",
+        "cwnd 7",
+        "cwnd lock 10",
+        "initcwnd 10",
+        "mtu lock 1400",
+        "hoplimit 9",
+        "congctl reno",
+    ]
+    nets = {f"{net}{number}/{128 if six else 32}": words for number, words in enumerate(hints, 8)}
+    ns.batch(*(f"{'-6 ' if six else ''}route add {net} via {gateway} {words}" for net, words in nets.items()))
+    before = ns.settled()
+    ask = {"next-hop-address": gateway, "next-hop-interface": "eth1", "source": source, "cwnd": 20}
+    run("apply", routes=[{"destination": net, **ask} for net in nets])
+    assert len([line for line in routes(ns, family=f"-{family[-1]}") if "cwnd lock 20" in line]) == len(nets)
+    run("rollback")
+    assert ns.differs(before) == {}
+
+
 @pytest.mark.parametrize("gateway", ["198.51.100.1", "192.0.3.1"])
 def test_a_gateway_outside_every_prefix_is_refused_at_its_place(
     ns: Namespace, run: Callable[..., str], gateway: str

@@ -21,7 +21,7 @@ from nncp.known import KINDS
 from nncp.netlink.indexes import Indexes
 from nncp.tables import vlans
 from nncp.tables.link import LinkMessage
-from nncp.tables.rtmsg import RTPROT_STATIC, pack, unpack
+from nncp.tables.rtmsg import NONE, RTPROT_STATIC, pack, unpack
 from nncp.tables.words import value as said_of
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_a_route_is_read_as_it_was_written(
     assert found is not None
     read_key, read = found
     assert read_key == key
-    assert {"type": "unicast", "protocol": RTPROT_STATIC, "scope": 0, **written} == read
+    assert {**NONE, "type": "unicast", "protocol": RTPROT_STATIC, "scope": 0, **written} == read
 
 
 class Answers:

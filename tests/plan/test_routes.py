@@ -21,6 +21,7 @@ from nncp.tables.nexthop import NEXTHOP
 from nncp.tables.route import ROUTE, rows_of
 from nncp.tables.rtmsg import (
     HOPLESS,
+    NONE,
     RTA_NH_ID,
     RTA_PREF,
     RTAX_CC_ALGO,
@@ -54,7 +55,7 @@ def rows(draw: Any) -> Row:
     net, source = ("192.0.2.0/24", "192.0.2.7") if family == "ipv4" else ("2001:db8::/32", "2001:db8::7")
     zero = "0.0.0.0/0" if family == "ipv4" else "::/0"
     kind = draw(st.sampled_from(sorted(TYPES.values())))
-    attrs: dict[str, Any] = {"type": kind, "protocol": draw(st.integers(0, 255))}
+    attrs: dict[str, Any] = {**NONE, "type": kind, "protocol": draw(st.integers(0, 255))}
     attrs["scope"] = 0 if kind in HOPLESS else draw(st.sampled_from([0, 253, 254]))
     attrs["nexthops"] = () if kind in HOPLESS else draw(hops(family))
     maybe = {
@@ -64,8 +65,8 @@ def rows(draw: Any) -> Row:
         "kept": st.just(((RTA_PREF, "01"),)),
     }
     attrs |= {name: draw(values) for name, values in maybe.items() if draw(st.booleans())}
-    if "cwnd" in attrs and (7, 12) in attrs.get("metrics", ()):
-        del attrs["cwnd"]  # one window is locked or it is not
+    if (7, 12) in attrs["metrics"]:
+        attrs["cwnd"] = 0  # one window is locked or it is not
     key = (
         "route",
         family,
@@ -206,6 +207,32 @@ def test_a_changed_route_is_written_whole() -> None:
         "192.0.2.1", ((2, 1400),), ((RTA_PREF, "01"),), 4,
     ]  # fmt: skip
     assert len(op.attrs["nexthops"]) == 2
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+@pytest.mark.parametrize(
+    "had",
+    [{}, {"metrics": ((7, 20),)}, {"metrics": ((7, 7),)}, {"metrics": ((11, 10),)}, {"cwnd": 10}, {"source": ""}],
+)  # fmt: skip
+def test_what_a_route_had_not_is_taken_off_it_on_the_way_back(family: str, had: dict[str, Any]) -> None:
+    net, via, source = ("198.51.100.0/24", "192.0.2.254", "192.0.2.1")
+    if family == "ipv6":
+        net, via, source = ("2001:db8:7::/48", "2001:db8::fe", "2001:db8::1")
+    key = ("route", family, "254", net, "1024" if family == "ipv6" else "0")
+    attrs = {"type": "unicast", "protocol": 4, "scope": 0, "nexthops": (("eth0", via, 1, False),), **had}
+    read = unpack(family, pack(key, attrs, INDEXES), NAMES)
+    assert read is not None
+    host = Host([*_host(), Row(("address", "eth0", f"{source}/24")), Row(*read)])
+    text = f"""
+    routes: {{config: [{{destination: '{net}', next-hop-interface: eth0, next-hop-address: '{via}', cwnd: 20,
+                         source: '{source}'}}]}}
+    """
+    (op,) = plan(host, wanted(text, host), KINDS)
+    after = unpack(family, pack(key, op.attrs, INDEXES), NAMES)
+    assert after is not None
+    assert (after[1]["cwnd"], after[1]["source"]) == (20, source)
+    (back,) = plan(host.with_rows([Row(*after)]), [Row(*read)], KINDS)
+    assert unpack(family, pack(key, back.attrs, INDEXES), NAMES) == read
 
 
 def test_a_route_that_gets_the_key_of_one_that_went_is_another() -> None:
