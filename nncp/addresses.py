@@ -33,7 +33,8 @@ def defaults(name: str, host: Host) -> Iterator[Row]:
     if name == LOOPBACK:
         yield Row(("up", name))
         yield Row(("address", name, LOOPBACKS[4]), {"scope": RT_SCOPE_HOST, "broadcast": ""})
-        if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
+        on = host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0"
+        if on and ("up", name) in host:  # or else it comes with what brings it up
             yield Row(("address", name, LOOPBACKS[6]))
 
 
@@ -76,11 +77,12 @@ def _less(name: str, version: int, host: Host, *, keep: set[str]) -> Iterator[Ro
 
 
 def _standing(name: str, version: int, host: Host) -> list[str]:
-    """Return a link's addresses in the kernel's order, but for those that the kernel makes by itself."""
+    """Return a link's addresses in the kernel's order, but for the link-local ones that it makes itself."""
     return [
         row.key[2]
         for row in host.of("address", name)
-        if is_v6(row.key[2]) == (version == 6) and not is_kernels_own(row.key, row.attrs)
+        if is_v6(row.key[2]) == (version == 6)
+        and (name == LOOPBACK or not is_kernels_own(row.key, row.attrs))
     ]
 
 

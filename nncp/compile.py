@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, structs
 
-from nncp.addresses import address_rows, defaults, without_addresses
+from nncp.addresses import LOOPBACK, address_rows, defaults, without_addresses
 from nncp.carried import carried, joined
 from nncp.difference import difference
+from nncp.document.rules import NO_MAC
 from nncp.document.state import Interface, State
 from nncp.host import Host, Key, Row
 from nncp.kinds.codec import readable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 ETHTOOL = ("pause", "feature", "coalesce", "ring")
+LINUX_BRIDGE = "linux-bridge"
 SAME_TYPE = frozenset({"ethernet", "veth"})
 """nmstate calls a veth an ethernet and the other way round."""
 
@@ -127,6 +129,11 @@ class _Desk(Struct):
     def is_absent(self, name: str) -> bool:
         """Whether the document itself takes a link away."""
         return name in self.named and self.named[name][1].state == "absent"
+
+    def type_of(self, name: str) -> str:
+        """Return the type that a link will have, or ""."""
+        row = self.out.rows.get(("link", name))
+        return str((row and row.attrs.get("type")) or self.host.attr("link", name, name="type", default=""))
 
     def will_be(self, name: str) -> bool:
         """Whether a link of this name will be there."""
@@ -352,7 +359,10 @@ def _alias(desk: _Desk, interface: Interface) -> Any:
 def _copied_mac(desk: _Desk, path: Path, interface: Interface) -> str | None:
     source = str(interface.copy_mac_from)
     mac = permanent(source, desk.host)
-    if mac is None:
+    if mac == NO_MAC:
+        message = f"{source} has no MAC address to copy"
+        desk.fault(interface.name, (*path, "copy-mac-from"), message)
+    elif mac is None:
         desk.fault(
             interface.name,
             (*path, "copy-mac-from"),
@@ -392,13 +402,27 @@ def _links_together(desk: _Desk) -> None:
             continue
         if key[0] == "port":
             _check_port(desk, row, path)
-        elif key[0] == "link" and (base := row.attrs.get("base-iface")) and not desk.will_be(base):
-            section = desk.named[row.name][1].section if row.name in desk.named else ""
-            where = (*path, section, "base-iface") if section else path
-            message = f"{row.name} rests on {base}, which is not there"
-            desk.fault(row.name, where, message, _there(desk), of_host=not desk.is_absent(base))
+        elif key[0] == "link" and row.attrs.get("base-iface"):
+            _check_base(desk, row, path)
         elif key[0] == "link" and row.attrs.get("peer"):
             _check_pair(desk, row, path)
+        elif key[0] == "link" and row.name == LOOPBACK and row.attrs.get("mac", NO_MAC) != NO_MAC:
+            # eth_mac_addr() takes it, and never again none (is_valid_ether_addr).
+            message = f"{row.name} can have no MAC address: nothing could take it off again"
+            desk.fault(row.name, (*path, "mac-address"), message, of_host=False)
+
+
+def _check_base(desk: _Desk, row: Row, path: Path) -> None:
+    """Refuse what is not there, and the loopback (vlan_check_real_dev, macvlan_port_create)."""
+    base = row.attrs["base-iface"]
+    section = desk.named[row.name][1].section if row.name in desk.named else ""
+    where = (*path, section, "base-iface") if section else path
+    if base == LOOPBACK:
+        message = f"{base} is the loopback, and nothing can rest on it"
+        desk.fault(row.name, where, message, "use a dummy", of_host=False)
+    elif not desk.will_be(base):
+        message = f"{row.name} rests on {base}, which is not there"
+        desk.fault(row.name, where, message, _there(desk), of_host=not desk.is_absent(base))
 
 
 def _check_pair(desk: _Desk, row: Row, path: Path) -> None:
@@ -416,8 +440,15 @@ def _check_pair(desk: _Desk, row: Row, path: Path) -> None:
 
 
 def _check_port(desk: _Desk, row: Row, path: Path) -> None:
+    """Refuse ports that are not there, and those that no controller takes (br_add_if, do_vrf_add_slave)."""
     controller = row.attrs["controller"]
-    if not desk.will_be(row.name):
+    if row.name == LOOPBACK:
+        message = f"{row.name} is the loopback, and can be no port of {controller}"
+        desk.fault(row.name, path, message, "use a dummy", of_host=False)
+    elif row.name != controller and desk.type_of(row.name) == desk.type_of(controller) == LINUX_BRIDGE:
+        message = f"{row.name} is a bridge, and can be no port of {controller}, which is one too"
+        desk.fault(row.name, path, message, "join them by a veth, an end in each", of_host=False)
+    elif not desk.will_be(row.name):
         desk.fault(
             row.name, path, f"{controller} lists the port {row.name}, which is not there", _there(desk)
         )

@@ -40,6 +40,7 @@ GIVEN = wire.Pick(
 )
 SIZES = {socket.AF_INET: 4, socket.AF_INET6: 16}
 LINK_LOCAL = bytes.fromhex("fe80000000000000")
+LOOPBACK6 = ("lo", "::1/128")
 FOREVER = 0xFFFFFFFF
 PEER = " peer "
 PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_REPLACE
@@ -51,8 +52,13 @@ def is_v6(address: str) -> bool:
 
 
 def is_kernels_own(key: Key, attrs: Mapping[str, Any]) -> bool:
-    """Whether the kernel makes this row by itself: a link-local address, or an advertised one."""
-    return key[0] == "address" and attrs.get("protocol") in {IFAPROT_KERNEL_LL, IFAPROT_KERNEL_RA}
+    """Whether the kernel makes this row by itself: a link-local address, an advertised one, the loopback's.
+
+    ::1 comes with the loopback's being up (net/ipv6/addrconf.c, init_loopback); given once more it gets a
+    route besides.
+    """
+    kernels = attrs.get("protocol") in {IFAPROT_KERNEL_LL, IFAPROT_KERNEL_RA} or key[1:] == LOOPBACK6
+    return key[0] == "address" and kernels
 
 
 def is_advertised(key: Key, attrs: Mapping[str, Any]) -> bool:
@@ -75,7 +81,7 @@ def _read(dumps: Dumps) -> Iterator[Row]:
         given.setdefault(IFA_ADDRESS, bytes(SIZES[family]))
         name, address = dumps.names[index], _spelled(family, given, prefix)
         attrs = _attrs(family, given, flags, scope, name, dumps)
-        if not is_kernels_own(("address", name, address), attrs):
+        if "protocol" not in attrs:
             attrs["after"] = last.get((name, family), "")
             last[name, family] = address
         if family == socket.AF_INET:

@@ -1,10 +1,10 @@
 """A route as bytes (struct rtmsg; net/ipv4/fib_semantics.c, net/ipv6/route.c) and as a row, both ways.
 
 `nexthops` is ((link, gateway or "", weight, whether onlink), ...), sorted; what else a hop carries (realm,
-encapsulation) follows as hexadecimal bytes. Further attributes: `type`, `protocol`, `scope`; `source`, `cwnd`,
-`metrics`, `nexthop-id` and `kept` (sent back as it was read), which are there also when the kernel leaves them
-out, since none is a value that a rollback leads back to; `expires` and `unknown` (numbers of what we cannot
-send back).
+encapsulation) follows as hexadecimal bytes. Further attributes: `type`, `protocol`, `scope`; `source`,
+`cwnd`, `metrics`, `nexthop-id` and `kept` (sent back as it was read), which are there also when the kernel
+leaves them out, since none is a value that a rollback leads back to; `expires` and `unknown` (numbers of
+what we cannot send back).
 """
 
 from __future__ import annotations

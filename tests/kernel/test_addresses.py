@@ -143,6 +143,23 @@ def test_the_loopback_keeps_its_own_addresses(ns: Namespace, run: Callable[..., 
     assert ns.differs(before) == {}
 
 
+@pytest.mark.parametrize("state", ["up", "down"])
+def test_the_loopbacks_ipv6_address_comes_and_goes_with_its_being_up(
+    ns: Namespace,
+    run: Callable[..., str],  # noqa: F811
+    state: str,
+) -> None:
+    ns.batch("link set lo up", *(["link set lo down"] if state == "up" else []))
+    before = ns.settled()
+    assert "::1" not in run("apply", {"name": "lo", "type": "loopback", "state": state})
+    assert listed(ns, "lo", "inet6") == []
+    every = {entry["local"] for entry in ns.json("ip", "-j", "addr", "show", "lo")[0]["addr_info"]}
+    assert every == {"127.0.0.1"} | ({"::1"} if state == "up" else set())
+    assert "::1" not in run("rollback")
+    assert ns.differs(before) == {}
+    assert ns.json("ip", "-j", "-6", "route", "show", "::1") == []
+
+
 def test_a_link_local_address_that_somebody_gave_is_nobody_elses(
     ns: Namespace,
     run: Callable[..., str],  # noqa: F811

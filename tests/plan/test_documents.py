@@ -154,6 +154,36 @@ def test_a_queue_that_a_bond_does_not_have_is_refused(bond: dict[str, object], m
     assert (fault.unsupported, fault.of_host) == (True, True)
 
 
+BRIDGE = "{name: br0, type: linux-bridge"
+ALONE = {
+    f"{BRIDGE}, bridge: {{port: [{{name: lo}}]}}}}": "lo is the loopback, and can be no port of br0",
+    f"{{name: lo, type: loopback, controller: br0}}, {BRIDGE}}}": "lo is the loopback, and can be no port of br0",
+    "{name: b, type: bond, link-aggregation: {mode: balance-rr, port: [lo]}}": "lo is the loopback, and can be no port of b",
+    "{name: v, type: vlan, vlan: {base-iface: lo, id: 5}}": "lo is the loopback, and nothing can rest on it",
+    "{name: lo, type: loopback, mac-address: '02:00:00:00:00:01'}": "lo can have no MAC address",
+    f"{BRIDGE}, bridge: {{port: [{{name: br1}}]}}}}, {{name: br1, type: linux-bridge}}": "br1 is a bridge, and can be no port of br0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("interfaces", ALONE)
+def test_what_the_kernel_takes_for_no_port_and_no_base_is_refused_on_any_host(interfaces: str) -> None:
+    lo = Row(("link", "lo"), {"type": "loopback", "mac": "00:00:00:00:00:00"})
+    for host in (Host([*HOST, lo]), Host()):
+        found = compiled(f"interfaces: [{interfaces}]", host).faults
+        (told,) = [fault.message for _, fault in found if not fault.of_host]
+        assert told.startswith(ALONE[interfaces])
+
+
+def test_a_mac_address_is_copied_from_what_has_one() -> None:
+    lo = Row(("link", "lo"), {"type": "loopback", "mac": "00:00:00:00:00:00"})
+    text = "interfaces: [{name: d, type: dummy, copy-mac-from: lo}]"
+    assert [fault.message for _, fault in compiled(text, Host([lo])).faults] == [
+        "lo has no MAC address to copy"
+    ]
+    text = "interfaces: [{name: lo, type: loopback, mac-address: '00:00:00:00:00:00'}]"
+    assert planned(text, Host([lo, Row(("up", "lo"))])) == []
+
+
 PAIRS = {
     "{name: c0, type: veth, veth: {peer: b}}": ("veth", "peer"),
     "{name: c0, type: ethernet, veth: {peer: b}}": ("veth", "peer"),
