@@ -21,7 +21,7 @@ from nncp.kinds.flat import flat, is_given
 from nncp.kinds.kind import Fault, Kind
 from nncp.kinds.ports import guests_of
 from nncp.listed import kept_on
-from nncp.macs import of_new_bridges, permanent
+from nncp.macs import is_lent, of_new_bridges, permanent
 from nncp.mtu import misfits
 from nncp.routes import route_rows
 from nncp.tables.kinds import Kinds
@@ -287,6 +287,9 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
         where = (*path, kind.section, *fault.path) if fault.path else path
         desk.out.faults.append((name, structs.replace(fault, path=where)))
     attrs |= kind.settings(config, name, host)
+    stays = attrs.get("base-iface") in {None, host.attr("link", name, name="base-iface")}
+    if attrs.get("mac") and stays and is_lent(attrs["mac"], name, host):
+        del attrs["mac"]
     desk.add(Row(("link", name), attrs), path)
     for row in kind.rows(config, name, host):
         if row.key[0] == "up" and interface.state == "down":

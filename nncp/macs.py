@@ -10,13 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncp.host import Row
-from nncp.kinds.bond import BOND
+from nncp.kinds.bond import BOND, BondConfig
 from nncp.kinds.linux_bridge import LINUX_BRIDGE
+from nncp.kinds.vlan import VLAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from nncp.host import Host, Key, Op
+
+
+MAX_NEST_DEV = 8
+"""How many links can rest on each other (linux/netdevice.h)."""
 
 
 def permanent(name: str, host: Host) -> str | None:
@@ -56,6 +61,22 @@ def _future(
         _future(other, want, ports, host, (*seen, name)) for other in below if other and other not in seen
     )
     return next(known, None)
+
+
+def is_lent(mac: str, name: str, host: Host) -> bool:
+    """Whether a VLAN has the MAC address that a bond's active port lends it, and `mac` is one of that bond's.
+
+    It follows the bond's while it has the same (net/8021q/vlan.c, vlan_sync_address).
+    """
+    base, have = name, host.attr("link", name, name="mac")
+    for _ in range(MAX_NEST_DEV):
+        if host.attr("link", base, name="type") != VLAN.type or host.attr("link", base, name="mac") != have:
+            break
+        base = host.attr("link", base, name="base-iface", default="")
+    lends = "mac" in host.attr("link", base, name="borrowed", default=())
+    if base == name or not lends or host.attr("link", base, name="mac") != have:
+        return False
+    return mac in (BOND.macs(BondConfig(), base, host) or ())
 
 
 def pinned(now: Host, ops: Iterable[Op]) -> list[str]:

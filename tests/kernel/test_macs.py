@@ -100,11 +100,12 @@ def test_a_copied_mac_of_a_bonds_port_is_its_permanent_one(host: Namespace, appl
 def test_a_bond_with_its_active_ports_mac_is_right_with_any_of_them(
     host: Namespace, beyond: Namespace, run: Any, apply: Any
 ) -> None:
-    apply(bond("bond0", "eth1", "eth2", fail_over_mac="active", miimon=50))
+    vlan = {"name": "bond0.5", "type": "vlan", "vlan": {"base-iface": "bond0", "id": 5}}
+    apply(bond("bond0", "eth1", "eth2", fail_over_mac="active", miimon=50), vlan)
     saved = run("show")
-    assert mac(host, "bond0") == ONE
+    assert mac(host, "bond0") == mac(host, "bond0.5") == ONE
     beyond.batch("link set sw1 down")
-    until(lambda: mac(host, "bond0") == TWO)
+    until(lambda: mac(host, "bond0") == mac(host, "bond0.5") == TWO)
     host_file = host.run(
         "sh", "-c", "cat > /tmp/saved.yaml; echo /tmp/saved.yaml", stdin=saved
     ).stdout.strip()

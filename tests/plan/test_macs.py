@@ -114,6 +114,54 @@ def test_a_bonds_mac_is_not_compared_while_it_is_a_ports() -> None:
     )
 
 
+FREE = "02:00:00:00:00:09"
+FAILED_OVER = {
+    "link bond0": {
+        "type": "bond", "mode": "active-backup", "fail_over_mac": "active", "mac": TWO, "borrowed": ["mac"],
+    },
+    "link eth3": {"type": "ethernet", "mac": "02:00:00:00:00:d3"},
+    **{f"port {name}": {"controller": "bond0", "type": "bond", "permanent-mac": mac}
+       for name, mac in (("eth1", ONE), ("eth2", TWO))},
+    **{f"up {name}": {} for name in ("bond0", "v", "w", "eth3")},
+}  # fmt: skip
+
+
+def vlans(mac: str, below: str = TWO) -> dict[str, Any]:
+    return {
+        "link v": {"type": "vlan", "base-iface": "bond0", "id": 5, "mac": below},
+        "link w": {"type": "vlan", "base-iface": "v", "id": 6, "mac": mac},
+    }
+
+
+def settled_macs(text: str, now: Host) -> dict[str, str]:
+    ops = plan(now, wanted(f"interfaces: [{text}]", now), KINDS)
+    return {op.key[1]: op.attrs["mac"] for op in ops if op.key[0] == "link" and "mac" in op.attrs}
+
+
+@pytest.mark.parametrize("name", ["v", "w"])
+def test_a_vlans_mac_is_right_with_any_of_the_bonds_while_that_is_its_active_ports(name: str) -> None:
+    now = host(**FAILED_OVER, **vlans(TWO))
+    assert settled_macs(f"{{name: {name}, type: vlan, mac-address: '{ONE}'}}", now) == {}
+    assert settled_macs(f"{{name: {name}, type: vlan, mac-address: '{FREE}'}}", now) == {name: FREE}
+
+
+@pytest.mark.parametrize(
+    ("more", "section"),
+    [
+        (vlans(OWN), ""),
+        (vlans(TWO, OWN), ""),
+        (vlans(TWO), ", vlan: {base-iface: eth3}"),
+        ({**vlans(TWO), "link bond0": {**FAILED_OVER["link bond0"], "fail_over_mac": "none", "borrowed": []}}, ""),
+        ({**vlans(TWO), "link bond0": {**FAILED_OVER["link bond0"], "mac": ONE}}, ""),
+    ],
+)  # fmt: skip
+def test_a_vlan_with_a_mac_of_its_own_or_another_base_gets_the_one_that_is_asked_for(
+    more: dict[str, Any], section: str
+) -> None:
+    now = host(**{**FAILED_OVER, **more})
+    assert settled_macs(f"{{name: w, type: vlan, mac-address: '{ONE}'{section}}}", now) == {"w": ONE}
+
+
 def test_ports_that_swap_queues_give_them_up_first() -> None:
     ports = {f"port eth{n}": {"controller": "bond0", "type": "bond", "queue-id": n} for n in (1, 2)}
     now = host(**{"link bond0": {"type": "bond", "mode": "balance-rr"}, "up bond0": {}, **ports})
