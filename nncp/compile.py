@@ -22,7 +22,7 @@ from nncp.kinds.kind import Fault, Kind
 from nncp.kinds.ports import guests_of
 from nncp.listed import kept_on
 from nncp.macs import is_lent, of_new_bridges, permanent
-from nncp.mtu import misfits
+from nncp.mtu import misfits, shrunk
 from nncp.routes import route_rows
 from nncp.tables.kinds import Kinds
 
@@ -167,15 +167,16 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
         _keeps(desk, interface)
         _left(desk, interface)
         _untold(desk, interface)
+    for row, cause in list(shrunk(desk.out.rows, host, kinds)):
+        desk.add(row, desk.out.origins.get(("link", cause), ()), implied=True)
+        if desk.is_ignored(row):
+            text = f"warning: {row.name} gets mtu {row.attrs['mtu']} with {cause}, below it"
+            desk.out.notes.append(Note("warn", row.key, text, (row.name,)))
     for misfit in misfits(desk.out.rows, host, kinds):
-        if misfit.name in desk.named:
-            desk.fault(
-                misfit.name,
-                ("interfaces", desk.named[misfit.name][0], "mtu"),
-                misfit.message,
-                misfit.hint,
-                of_host=not misfit.said,
-            )
+        place = desk.out.origins["link", misfit.name]
+        said = any(("interfaces", i) == place and is_given(one.mtu) for i, one in interfaces.items())
+        where = (*place, "mtu") if said else place
+        desk.fault(misfit.name, where, misfit.message, misfit.hint, of_host=not misfit.said)
     for bridge, base, names in joined(desk.out.rows.values(), host):
         text = f"warning: {bridge} joins VLANs of {base} into one network: {', '.join(names)}"
         desk.out.notes.append(Note("warn", ("port", bridge), text, tuple(names)))

@@ -1,7 +1,8 @@
 """Whether the MTUs that a document asks for can be, on the host as it will be.
 
 A link takes no MTU beyond its device's bounds (net/core/dev.c, dev_validate_mtu), and one that rests on
-another none beyond that one's (vlan_dev_change_mtu, macvlan_change_mtu).
+another none beyond that one's (vlan_dev_change_mtu, macvlan_change_mtu): a lesser one takes it down
+(vlan_device_event, macvlan_device_event).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from nncp.host import Row
 from nncp.kinds.kind import Tie
 from nncp.tables.address import is_kernels_own, is_v6
 from nncp.tables.table import references
@@ -17,14 +19,19 @@ from nncp.tables.table import references
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nncp.host import Host, Key, Row
+    from nncp.host import Host, Key
     from nncp.tables.kinds import Kinds
 
 ETHERNET = 1500
 """What a new link has, unless it takes that of the link below it (net/ethernet/eth.c, ether_setup)."""
 BRIDGE = "linux-bridge"
+FOLLOWERS = frozenset({"vlan", "mac-vlan", "macvtap"})
+"""What never has a larger MTU than the link that it rests on."""
 IPV6_MIN_MTU = 1280
 """With less a link loses all its IPv6 (RFC 8200, section 5; net/ipv6/addrconf.c, NETDEV_CHANGEMTU)."""
+
+IPV6_OFF = {"value": "1"}
+"""What is so without IPv6 too (nncp.sysctl.write)."""
 
 
 class Misfit(Struct, frozen=True):
@@ -37,13 +44,42 @@ class Misfit(Struct, frozen=True):
 
 
 def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfit]:
-    """Yield every MTU of `want` that cannot be."""
+    """Yield every MTU of `want` that cannot be, and each that a link gets by itself, too little for IPv6."""
     future = _Future(want, host, kinds)
     for row in want.values():
-        if row.key[0] != "link" or (mtu := row.attrs.get("mtu")) is None:
+        if row.key[0] != "link" or row.absent:
             continue
-        if misfit := _beyond_device(row.name, mtu, future) or _beyond_base(row.name, mtu, future):
+        mtu = row.attrs.get("mtu")
+        misfit = (
+            _too_little_by_itself(row.name, future)
+            if mtu is None
+            else _beyond_device(row.name, mtu, future) or _beyond_base(row.name, mtu, future)
+        )
+        if misfit:
             yield misfit
+
+
+def shrunk(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[Row, str]]:
+    """Yield the lesser MTU that each link gets from the one below, with the link that starts it."""
+    future = _Future(want, host, kinds)
+    for row in host.table("link"):
+        wish = want.get(row.key)
+        now, asked = row.attrs.get("mtu"), wish.attrs if wish else {}
+        kind = row.attrs["type"]
+        stays = asked.get("type", kind) == kind and not (wish and wish.absent)
+        if kind not in FOLLOWERS or not now or not stays or asked.get("mtu") is not None:
+            continue
+        if (mtu := future.mtu(row.name)) < now:
+            yield Row(row.key, {"type": kind, "mtu": mtu}), future.cause(row.name)
+
+
+def _too_little_by_itself(name: str, future: _Future) -> Misfit | None:
+    mtu, below = future.mtu(name), future.below(name)
+    if mtu >= IPV6_MIN_MTU or not future.wants_ipv6(name):
+        return None
+    got = f"mtu {mtu}, which {name} gets from {below}," if below else f"mtu {mtu} of {name}"
+    message = f"{got} is less than IPv6 takes, {IPV6_MIN_MTU}, and {name} is to have IPv6"
+    return Misfit(name, message, f"give {below or name} an mtu of {IPV6_MIN_MTU} or more")
 
 
 def _beyond_device(name: str, mtu: int, future: _Future) -> Misfit | None:
@@ -93,7 +129,8 @@ class _Future:
     def bounds(self, name: str) -> tuple[int, int]:
         """Return the least and the most that a device takes; 0 is no bound."""
         attrs = self.attrs(name)
-        low, high = self.kinds.by_type[attrs["type"]].mtu
+        kind = self.kinds.by_type.get(attrs["type"])
+        low, high = kind.mtu if kind else (0, 0)
         return attrs.get("min-mtu", low), attrs.get("max-mtu", high)
 
     def has_ipv6(self, name: str) -> bool:
@@ -103,11 +140,33 @@ class _Future:
         come = (key for key, row in self.want.items() if key[:2] == ("address", name) and not row.absent)
         return any(is_v6(key[2]) for key in (*stay, *come))
 
+    def wants_ipv6(self, name: str) -> bool:
+        """Return whether a link will have IPv6 addresses, or is to have sysctls of IPv6."""
+        return self.has_ipv6(name) or any(
+            key[0] == "sysctl" and key[1].startswith(f"net/ipv6/conf/{name}/") and row.attrs != IPV6_OFF
+            for key, row in self.want.items()
+        )
+
     def base(self, name: str) -> str | None:
         """Return what a link will rest on, if anything."""
         attrs = self.attrs(name)
         found = references(("link", name), attrs, self.kinds)
         return next((other for attr, other in found if attr.tie is Tie.RESTS), None)
+
+    def below(self, name: str) -> str | None:
+        """Return the link of which one has its MTU by itself: its base, or a bridge's port with the least."""
+        if self.attrs(name).get("type") == BRIDGE:
+            return min(self.ports(name), key=self.mtu, default=None)
+        return self.base(name)
+
+    def cause(self, name: str) -> str:
+        """Return the link below whose own MTU is another one's limit: the next that a document is about."""
+        seen = [name]
+        while (base := self.base(seen[-1])) and base not in seen:
+            seen.append(base)
+            if ("link", base) in self.want:
+                break
+        return seen[-1]
 
     def mtu(self, name: str | None, seen: tuple[str, ...] = ()) -> int:
         """Return the MTU that a link will have, the usual one for none; `seen` are those that rest on it."""
@@ -124,7 +183,10 @@ class _Future:
             # which nothing tells.
             least = min(self.mtu(port, (*seen, name)) for port in ports)
             return max(least, now) if now else least
-        return int(now or self.mtu(self.base(name), (*seen, name)))
+        if now and not (attrs.get("type") in FOLLOWERS and self.base(name)):
+            return int(now)
+        below = self.mtu(self.base(name), (*seen, name))
+        return min(now, below) if now else below
 
     def ports(self, bridge: str) -> list[str]:
         """Return the ports that a bridge will have."""

@@ -111,6 +111,34 @@ def test_everything_that_could_not_be_made_again_is_told_at_once(nncp: Command, 
     assert "lo would be deleted and could not be made again: it is a device that no software makes" in told
 
 
+def test_what_rests_on_a_link_gets_its_lesser_mtu_and_the_former_one_after_a_rollback(
+    nncp: Command, ns: Namespace
+) -> None:
+    ns.batch(
+        "link set p1 mtu 9000", "link set eth1 mtu 9000", "link add link eth1 name eth1.5 type vlan id 5",
+        "link set eth1.5 up", "link add link eth1.5 name top type macvtap",
+    )  # fmt: skip
+    before = ns.settled()
+    told = nncp("apply", {"name": "eth1", "mtu": 1500})
+    assert {f"~ {name:<15} mtu: 9000 → 1500" for name in ("eth1", "eth1.5", "top")} <= set(told.splitlines())
+    assert [link(ns, name)["mtu"] for name in ("eth1", "eth1.5", "top")] == [1500, 1500, 1500]
+    nncp("rollback")
+    assert ns.differs(before) == {}
+    refused = nncp(
+        "plan",
+        {"name": "eth1", "mtu": 1200},
+        {
+            "name": "eth1.6",
+            "type": "vlan",
+            "vlan": {"base-iface": "eth1", "id": 6},
+            "ipv6": {"enabled": True},
+        },
+        code=65,
+    )
+    assert "mtu 1200, which eth1.6 gets from eth1, is less than IPv6 takes, 1280" in refused
+    assert "<stdin>:3:3  interfaces[1]  (eth1.6)" in refused
+
+
 @pytest.mark.parametrize(
     ("made", "where"),
     [

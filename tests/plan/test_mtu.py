@@ -78,6 +78,77 @@ def test_an_mtu_that_cannot_be_is_refused(document: str, more: Any, why: str) ->
     assert of_host, "the document alone would do"
 
 
+LOW = {"link eth4": {**CARD, "mtu": 1200}}
+V6 = ", ipv6: {enabled: true}"
+
+
+def on(name: str, kind: str, section: str, more: str = STATIC6) -> str:
+    return f"- {{name: {name}, type: {kind}, {section}{more}}}\n"
+
+
+V = ("v", "vlan", "vlan: {base-iface: eth1, id: 5}")
+AUTOCONF_OFF = ", ipv6: {enabled: true, autoconf: false}"
+
+
+@pytest.mark.parametrize(
+    ("document", "why", "place"),
+    [
+        (eth1(1200) + on(*V), "v: mtu 1200, which v gets from eth1, is less than IPv6 takes, 1280, and v is to have IPv6", ()),
+        (on(*V, V6) + eth1(1279), "v: mtu 1279, which v gets from eth1,", ()),
+        (on(*V, AUTOCONF_OFF) + eth1(1279), "v: mtu 1279, which v gets from eth1,", ()),
+        (on("v", "vlan", "vlan: {base-iface: eth4, id: 5}"), "v: mtu 1200, which v gets from eth4,", ()),
+        (on("m", "mac-vlan", "mac-vlan: {base-iface: eth4, mode: vepa}"), "m: mtu 1200, which m gets from eth4,", ()),
+        (on("br0", "linux-bridge", "bridge: {port: [{name: eth1}, {name: eth4}]}"), "br0: mtu 1200, which br0 gets from eth4,", ()),
+        (f"- {{name: eth4{V6}}}\n", "eth4: mtu 1200 of eth4 is less than IPv6 takes, 1280, and eth4 is to have IPv6 .give eth4 an mtu of 1280 or", ()),
+        (eth1(1279), "old: mtu 1279 is less than IPv6 takes, 1280, and old has IPv6 addresses", ("mtu",)),
+    ],
+)  # fmt: skip
+def test_an_mtu_that_ipv6_cannot_have_and_a_link_gets_by_itself_is_refused(
+    document: str, why: str, place: tuple[str, ...]
+) -> None:
+    old = {"link old": {"type": "vlan", "base-iface": "eth1", "mtu": 1500}, "address old 2001:db8::9/64": {}}
+    now = host(**LOW, **(old if why.startswith("old") else {}))
+    ((name, fault),) = compiled(f"interfaces:\n{document}", now).faults
+    assert re.match(why, f"{name}: {fault.message} ({fault.hint})")
+    assert fault.path[2:] == place
+    assert fault.of_host
+
+
+STACK = {
+    "link w": {"type": "vlan", "base-iface": "v", "mtu": 9000},
+    "link v": {"type": "vlan", "base-iface": "eth3", "mtu": 9000},
+    "link m": {"type": "mac-vlan", "base-iface": "eth3", "mtu": 2000},
+    "link low": {"type": "macvtap", "base-iface": "eth3", "mtu": 1400},
+    "link ipvl": {"type": "ipvlan", "base-iface": "eth3", "mtu": 9000},
+    "link far": {"type": "vlan", "elsewhere": True, "mtu": 9000},
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "shrinks"),
+    [
+        ("- {name: eth3, mtu: 1500}\n", {"v": 1500, "w": 1500, "m": 1500}),
+        ("- {name: eth3, mtu: 2000}\n- {name: w, mtu: 1999}\n", {"v": 2000, "w": 1999}),
+        ("- {name: eth3, mtu: 1500}\n- {name: w, state: absent}\n- {name: m, state: ignore}\n", {"v": 1500}),
+        ("- {name: v, type: vlan, vlan: {base-iface: eth1}}\n", {"v": 1500, "w": 1500}),
+        ("- {name: eth3, mtu: 1500}\n- {name: m, type: dummy}\n", {"v": 1500, "w": 1500}),
+        ("- {name: eth3, mtu: 9216}\n", {}),
+        ("- {name: eth3, state: down}\n", {}),
+    ],
+)  # fmt: skip
+def test_a_lesser_mtu_takes_down_what_rests_on_the_link_and_the_plan_says_so(
+    document: str, shrinks: dict[str, int]
+) -> None:
+    now = host(**STACK)
+    found = compiled(f"interfaces:\n{document}", now)
+    assert not found.faults
+    rows = {key[1]: row.attrs["mtu"] for key, row in found.rows.items() if "mtu" in row.attrs}
+    assert {name: mtu for name, mtu in rows.items() if name != "eth3"} == shrinks
+    assert {found.origins["link", name][0] for name in shrinks} <= {"interfaces"}
+    told = ["warning: m gets mtu 1500 with eth3, below it"] if "m, state: ignore" in document else []
+    assert [note.text for note in found.notes] == told
+
+
 @pytest.mark.parametrize(
     "document",
     [
