@@ -156,6 +156,26 @@ def _is_leased(entry: Any) -> bool:
     return is_given(left) and left != FOREVER
 
 
+def unmade(name: str, ip: Any, mac: str | None, host: Host) -> Iterator[str]:
+    """Yield the listed link-local addresses that a link neither has nor makes of its MAC address.
+
+    Those are written by nobody: see `_static`.
+    """
+    for entry in ip.address if is_given(ip.address) and ip.enabled is not False else ():
+        address = f"{entry.ip}/{entry.prefix_length}"
+        if _is_link_local(entry.ip) and ("address", name, address) not in host and entry.ip != _of_mac(mac):
+            yield address
+
+
+def _of_mac(mac: str | None) -> str:
+    """Return the link-local address that the kernel makes of a MAC address (RFC 4291, appendix A)."""
+    given = bytes.fromhex((mac or "").replace(":", ""))
+    if len(given) != 6:
+        return ""
+    half = bytes([given[0] ^ 2, *given[1:3], 0xFF, 0xFE, *given[3:]])
+    return str(ipaddress.IPv6Address(0xFE80 << 112 | int.from_bytes(half)))
+
+
 def _is_link_local(address: str) -> bool:
     parsed = ipaddress.ip_address(address)
     return parsed.version == 6 and parsed.is_link_local

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, structs
 
-from nncp.addresses import LOOPBACK, address_rows, defaults, without_addresses
+from nncp.addresses import LOOPBACK, address_rows, defaults, unmade, without_addresses
 from nncp.carried import carried, joined
 from nncp.difference import difference
 from nncp.document.rules import NO_MAC
@@ -320,6 +320,9 @@ def _left(desk: _Desk, interface: Interface) -> None:
     for section, words in kind.as_it_is.items() if kind and interface.is_up else ():
         said = flat(interface.part(section))
         found += [word for word in words if word in said]
+    if is_given(interface.ipv6) and (interface.is_up or interface.state == "down"):
+        mac = interface.mac_address or desk.host.attr("link", interface.name, name="mac")
+        found += unmade(interface.name, interface.ipv6, mac, desk.host)
     if found:
         text = f"warning: left to {interface.name} itself, and not set: {', '.join(found)}"
         desk.out.notes.append(Note("warn", ("link", interface.name), text, (interface.name,)))

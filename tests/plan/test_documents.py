@@ -154,6 +154,30 @@ def test_a_queue_that_a_bond_does_not_have_is_refused(bond: dict[str, object], m
     assert (fault.unsupported, fault.of_host) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("address: [{ip: 'fe80::1', prefix-length: 64}]", "fe80::1/64"),
+        ("enabled: true, address: [{ip: 'fe80::1', prefix-length: 64}, {ip: 'fe80::2', prefix-length: 64}]",
+         "fe80::1/64, fe80::2/64"),
+        ("address: [{ip: 'fe80::7', prefix-length: 64}, {ip: '2001:db8::1', prefix-length: 64}]", ""),
+        ("address: [{ip: 'fe80::5054:ff:fe00:101', prefix-length: 64}]", ""),
+        ("enabled: false", ""),
+        ("enabled: true", ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["name: eth1", "name: d, type: dummy, mac-address: '52:54:00:00:01:01'"])
+def test_a_link_local_address_that_a_document_lists_is_not_set_and_the_plan_says_so(
+    section: str, told: str, kind: str
+) -> None:
+    card = Row(("link", "eth1"), {"type": "ethernet", "mtu": 1500, "mac": "52:54:00:00:01:01"})
+    standing = [Row(("address", name, "fe80::7/64")) for name in ("eth1", "d")]
+    notes = compiled(f"interfaces: [{{{kind}, ipv6: {{{section}}}}}]", Host([card, *standing])).notes
+    name = kind[6:].partition(",")[0]
+    text = f"warning: left to {name} itself, and not set: {told}"
+    assert [note.text for note in notes] == ([text] if told else [])
+
+
 BRIDGE = "{name: br0, type: linux-bridge"
 ALONE = {
     f"{BRIDGE}, bridge: {{port: [{{name: lo}}]}}}}": "lo is the loopback, and can be no port of br0",
