@@ -20,7 +20,7 @@ from nncp.netlink.carry import Refused, sentence
 from nncp.netlink.channel import Channel
 from nncp.netlink.indexes import draw
 from nncp.netlink.snapshot import indexes
-from nncp.tables.address import is_advertised, is_kernels_own
+from nncp.tables.address import LOOPBACK4, is_advertised, is_kernels_own
 from nncp.tables.sysctl import sysctl_link
 from nncp.tables.table import references
 
@@ -327,9 +327,12 @@ def _less_followers(row: Row, now: Host, kinds: Kinds, *, bonded: bool) -> Row:
 
 
 def _late_comers(rows: Iterable[Row], now: Host) -> Iterator[Row]:
-    """Yield, as absent, link-local addresses that touched links have got since."""
+    """Yield, as absent, addresses that touched links have got of the kernel since, as they went up."""
     known = {row.key for row in rows if not row.absent}
     for row in now.table("address"):
-        came = is_kernels_own(row.key, row.attrs) and not is_advertised(row.key, row.attrs)
+        own = (
+            is_kernels_own(row.key, row.attrs) or row.key[1:] == LOOPBACK4
+        )  # inetdev_event(), of an lo without any
+        came = own and not is_advertised(row.key, row.attrs)
         if came and row.key not in known and ("link", row.name) in known:
             yield Row(row.key, absent=True)

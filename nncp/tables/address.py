@@ -40,7 +40,7 @@ GIVEN = wire.Pick(
 )
 SIZES = {socket.AF_INET: 4, socket.AF_INET6: 16}
 LINK_LOCAL = bytes.fromhex("fe80000000000000")
-LOOPBACK6 = ("lo", "::1/128")
+LOOPBACK4, LOOPBACK6 = ("lo", "127.0.0.1/8"), ("lo", "::1/128")
 FOREVER = 0xFFFFFFFF
 PEER = " peer "
 PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_REPLACE

@@ -160,6 +160,18 @@ def test_the_loopbacks_ipv6_address_comes_and_goes_with_its_being_up(
     assert ns.json("ip", "-j", "-6", "route", "show", "::1") == []
 
 
+def test_a_loopback_that_was_never_up_is_as_it_was_after_a_rollback(
+    ns: Namespace,
+    run: Callable[..., str],  # noqa: F811
+) -> None:
+    ns.batch("link set lo down", "addr flush dev lo")
+    before = ns.settled()
+    run("apply", {"name": "lo", "type": "loopback", "state": "up"})
+    assert len(ns.json("ip", "-j", "addr", "show", "lo")[0]["addr_info"]) == 2
+    run("rollback")
+    assert ns.differs(before) == {}
+
+
 def test_a_link_local_address_that_somebody_gave_is_nobody_elses(
     ns: Namespace,
     run: Callable[..., str],  # noqa: F811
