@@ -214,6 +214,8 @@ def _decoded(data: bytes, folder: Path) -> Record:
                 hint=f"undo it with the nncp that wrote it, or {GIVE_UP}",
             )
         record = msgspec.json.decode(data, type=Record)
+        if any(len(row.key) < 2 for row in record.before):
+            raise msgspec.ValidationError("a row has no name")
         return msgspec.structs.replace(record, before=tuple(_restored(row) for row in record.before))
     except (msgspec.MsgspecError, RecursionError) as error:
         raise Error(

@@ -54,9 +54,12 @@ class Namespace:
         return whole, ops if whole is now else plan(whole, want, self.kinds, undoing=undoing)
 
     def pin(self, bridges: Sequence[str]) -> None:
-        """Set the MAC address that each bridge has, so that no port that comes or goes changes it."""
+        """Set the MAC address that each bridge has, so that no port that comes or goes changes it.
+
+        One that has lost its last port has none (br_stp_recalculate_bridge_id), and takes its next port's.
+        """
         now = snapshot(self.channel, self.kinds) if bridges else Host()
-        rows = [row for name in bridges if (row := now.get("link", name))]
+        rows = [row for name in bridges if (row := now.get("link", name)) and row.attrs["mac"].strip("0:")]
         ops = [Op("change", row.key, {"mac": row.attrs["mac"]}, type=row.attrs["type"]) for row in rows]
         if ops:
             self.carry_out(ops, now, {})

@@ -18,6 +18,7 @@ import pytest
 from outside import difference
 
 from nncp import netns, wire, work
+from nncp.netlink import taken
 from nncp.netlink.channel import Channel
 
 if TYPE_CHECKING:
@@ -303,6 +304,9 @@ def test_what_could_not_be_sent_back_refuses_the_change_at_its_place(
     assert differing(before, view(host)) == {}
 
 
+ELSEWHERE = -1
+
+
 def test_only_what_takes_a_link_is_looked_at_twice(
     stacked: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +318,8 @@ def test_only_what_takes_a_link_is_looked_at_twice(
             Channel, name, lambda self, kind, *rest: seen.append(kind) or real(self, kind, *rest)
         )
 
+    # One look into each other namespace, of which there may be any number, where a link goes.
+    monkeypatch.setattr(taken, "resting_elsewhere", lambda: seen.append(ELSEWHERE) or [])
     counted("dump")
     counted("ask")
 
@@ -329,7 +335,7 @@ def test_only_what_takes_a_link_is_looked_at_twice(
     more = Counter(looks(vlan={"base-iface": "eth1", "id": 6})) - Counter(nothing)
     more.pop(wire.RTM_GETROUTE)  # those of others, by the link
     assert more == {
-        wire.RTM_GETLINK: 1, wire.RTM_GETNEIGH: 2, wire.RTM_GETNEXTHOP: 1, wire.RTM_GETQDISC: 1
+        wire.RTM_GETLINK: 1, wire.RTM_GETNEIGH: 2, wire.RTM_GETNEXTHOP: 1, wire.RTM_GETQDISC: 1, ELSEWHERE: 1
     }  # fmt: skip
 
 

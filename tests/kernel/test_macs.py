@@ -147,3 +147,28 @@ def test_empty_options_give_a_bond_those_of_a_new_one(host: Namespace, run: Any,
     apply({"name": "bond1", "type": "bond", "link-aggregation": {"options": {}}})
     data = host.json("ip", "-d", "-j", "link", "show", "bond1")[0]["linkinfo"]["info_data"]
     assert (data["miimon"], data["arp_interval"], bool(data.get("arp_ip_target"))) == (100, 0, False)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"name": "br1", "ipv4": {"enabled": True, "address": [{"ip": "192.0.2.21", "prefix-length": 24}]}},
+        {"name": "br1", "state": "absent"},
+        {"name": "br1", "type": "linux-bridge", "bridge": {"port": [{"name": "eth1"}]}},
+    ],
+)
+def test_a_bridge_without_a_mac_address_is_not_given_none(
+    host: Namespace, run: Any, apply: Any, document: Any
+) -> None:
+    host.batch(
+        "link add br1 type bridge",
+        "link set br1 up",
+        "link add d0 type dummy",
+        "link set d0 master br1",
+        "link del d0",
+    )
+    assert mac(host, "br1") == "00:00:00:00:00:00"
+    apply(document)
+    run("rollback")
+    host.batch("link set eth1 master br1")
+    assert mac(host, "br1") != "00:00:00:00:00:00"

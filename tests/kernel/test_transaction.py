@@ -310,8 +310,8 @@ def _folder(path: Path) -> None:
         pytest.param(_other_version, "version 999", id="another version"),
         pytest.param(_fifo, "it is not a file", id="a FIFO"),
         pytest.param(_folder, "it is not a file", id="a folder"),
-        pytest.param(_nonsense({"key": ["link"]}), "nothing leads back to", id="a key too short"),
-        pytest.param(_nonsense({"key": ["rule", "1"]}), "could not be planned", id="an unknown table"),
+        pytest.param(_nonsense({"key": ["link"]}), "a row has no name", id="a key too short"),
+        pytest.param(_nonsense({"key": ["rule", "1"]}), "nothing leads back to", id="an unknown table"),
         pytest.param(
             _nonsense({"key": ["link", "eth1"], "attrs": {"mtu": [1]}}),
             "nothing leads back to",
