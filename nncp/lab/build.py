@@ -171,8 +171,8 @@ class Bench:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=self.sweeper.join,  # noqa: PLW1509  a build has one thread
         )
-        self.sweeper.guard(process.pid)
         last: deque[str] = deque(maxlen=5)
         errors: deque[str] = deque(maxlen=5)
         assert process.stdout is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.lab import cache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from nncp.lab.sweep import Sweeper
@@ -172,24 +171,15 @@ def run(argv: Sequence[str], *, what: str = "", cwd: Path | None = None, guard: 
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=guard is not None,
+            preexec_fn=guard.join if guard else None,  # noqa: PLW1509  who has a guard has one thread
         )
     except FileNotFoundError:
         raise Error(f"{argv[0]} is not installed", kind=ErrorKind.UNSUPPORTED) from None
-    with guarded(process.pid, guard):
-        output, errors = process.communicate()
+    output, errors = process.communicate()
+    if guard:
+        guard.release(process.pid)  # not when interrupted: then the sweep is near
     if process.returncode:
         said = errors.strip().splitlines() or [f"it ended with status {process.returncode}"]
         first = next((line for line in said if line.startswith(("E:", "W:"))), said[-1])
         raise Error(f"{what or argv[0]}: {first}", kind=ErrorKind.FAILED)
     return output
-
-
-@contextmanager
-def guarded(group: int, guard: Sweeper | None) -> Iterator[None]:
-    """Have a process group killed should this process end meanwhile."""
-    if guard is None:
-        yield
-        return
-    guard.guard(group)
-    yield
-    guard.release(group)  # not when interrupted: then the sweep is near

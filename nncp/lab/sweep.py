@@ -41,6 +41,13 @@ class Sweeper:
         """Kill this process group in the end."""
         os.write(self._pipe, b"+%d\n" % group)
 
+    def join(self) -> None:
+        """Kill the process that calls this, and its group, in the end: a child's first act.
+
+        Whoever guards it from outside, once it runs, may be killed before.
+        """
+        self.guard(os.getpid())
+
     def release(self, group: int) -> None:
         """This process group has ended: its number may soon be somebody else's."""
         os.write(self._pipe, b"-%d\n" % group)
