@@ -85,7 +85,7 @@ class Namespace:
         while not limit.is_over():
             time.sleep(0.05)
             now = self.view()
-            if now == before and "tentative" not in json.dumps(now["addr"]):
+            if now == before and not _is_moving(now):
                 return now
             before = now
         return before
@@ -98,6 +98,17 @@ class Namespace:
             time.sleep(0.05)
         tables = [table for table in before if before[table] != now[table]]
         return {table: difference(before[table], now[table]) for table in tables}
+
+
+def _is_moving(view: dict[str, Any]) -> bool:
+    """Whether addresses are still looked for, or links still wait to be told of their carrier.
+
+    The kernel tells of a carrier that went once a second (net/core/link_watch.c, linkwatch_schedule_work).
+    """
+    return "tentative" in json.dumps(view["addr"]) or any(
+        "UP" in link["flags"] and link["operstate"] == ("DOWN" if "LOWER_UP" in link["flags"] else "UNKNOWN")
+        for link in view["link"].values()
+    )
 
 
 def _batch(program: list[str], *questions: str) -> list[Any]:
