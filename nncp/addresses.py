@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.host import Host, Row
 from nncp.kinds.flat import is_given
-from nncp.tables.address import is_advertised, is_kernels_own, is_v6, local_of
+from nncp.tables.address import LOOPBACK4, LOOPBACK6, is_advertised, is_kernels_own, is_v6, local_of
 from nncp.tables.address_order import listed, moved_ipv4, moved_ipv6, primaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-LOOPBACK = "lo"
+LOOPBACK = LOOPBACK4[0]
 RT_SCOPE_HOST = 254
-LOOPBACKS = {4: "127.0.0.1/8", 6: "::1/128"}
+LOOPBACKS = {4: LOOPBACK4[1], 6: LOOPBACK6[1]}
 """What makes the loopback one: kept whatever a document lists."""
 FOREVER = "forever"
 

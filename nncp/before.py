@@ -66,8 +66,6 @@ def _as_it_was(key: Key, attrs: Mapping[str, Any], former: dict[Key, str], kinds
     new = next((new for new, old in former.items() if ("link", old) == key), None)
     table = kinds.attrs(key[0], attrs.get("type", ""))
     lasting = {name: value for name, value in attrs.items() if name not in table or not table[name].volatile}
-    if not str(lasting.get("mac", "")).strip("0:"):  # a bridge that has lost its last port; nobody can set it
-        lasting.pop("mac", None)
     return Row(key, lasting, was=new[1] if new else "")
 
 

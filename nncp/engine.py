@@ -158,9 +158,7 @@ def rolled_back(*, state_dir: Path = STATE_DIR) -> tuple[list[Op], Sequence[str]
         namespace = Namespace(channel, KINDS)
         record = None if journal.is_pending() else journal.read()
         ops = undo(namespace, journal, kept=True)
-        return ops, [
-            name for name in record.pinned if ("link", name) in namespace.snapshot()
-        ] if record else []
+        return ops, namespace.pinned(record.pinned) if record else ()
 
 
 def forget(*, state_dir: Path = STATE_DIR) -> Record | None:

@@ -74,9 +74,10 @@ def shrunk(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[
 
 
 def _too_little_by_itself(name: str, future: _Future) -> Misfit | None:
-    mtu, below = future.mtu(name), future.below(name)
+    mtu = future.mtu(name)
     if mtu >= IPV6_MIN_MTU or not future.wants_ipv6(name):
         return None
+    below = future.below(name)
     got = f"mtu {mtu}, which {name} gets from {below}," if below else f"mtu {mtu} of {name}"
     message = f"{got} is less than IPv6 takes, {IPV6_MIN_MTU}, and {name} is to have IPv6"
     return Misfit(name, message, f"give {below or name} an mtu of {IPV6_MIN_MTU} or more")

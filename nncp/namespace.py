@@ -11,6 +11,7 @@ from nncp.netlink.others import losing, mentioned, sources, with_others
 from nncp.netlink.snapshot import indexes, snapshot
 from nncp.netlink.taken import with_mentioned, with_taken
 from nncp.plan import plan
+from nncp.tables.link import has_mac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,11 +59,19 @@ class Namespace:
 
         One that has lost its last port has none (br_stp_recalculate_bridge_id), and takes its next port's.
         """
-        now = snapshot(self.channel, self.kinds) if bridges else Host()
-        rows = [row for name in bridges if (row := now.get("link", name)) and row.attrs["mac"].strip("0:")]
+        now, rows = self._with_macs(bridges)
         ops = [Op("change", row.key, {"mac": row.attrs["mac"]}, type=row.attrs["type"]) for row in rows]
         if ops:
             self.carry_out(ops, now, {})
+
+    def pinned(self, bridges: Sequence[str]) -> list[str]:
+        """Return those of `bridges` that have a MAC address, which `pin` has made their own."""
+        return [row.name for row in self._with_macs(bridges)[1]]
+
+    def _with_macs(self, bridges: Sequence[str]) -> tuple[Host, list[Row]]:
+        now = snapshot(self.channel, self.kinds) if bridges else Host()
+        rows = (now.get("link", name) for name in bridges)
+        return now, [row for row in rows if row and has_mac(row.attrs)]
 
     def bring_back(self, rows: Sequence[Row]) -> None:
         """Make again those of `rows` that the kernel took by itself, where their links stand."""

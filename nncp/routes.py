@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -206,27 +207,26 @@ def _check_hops(
     book: _Book, routes: Iterable[tuple[int, Route]], wanted: Mapping[Key, Row], fault: Fault
 ) -> None:
     """Tell of what the kernel would refuse: a gateway that it cannot reach, a source that no link has."""
-    asked = [(index, route, _hop(route)) for index, route in routes if not is_given(route.route_type)]
-    if not any(is_given(route.source) or hop[1] or is_v6(str(route.destination)) for _, route, hop in asked):
-        return
-    reach = Reach(_as_it_will_be(book, wanted))
-    for index, route, hop in asked:
-        for word, message, hint in _wrong(book, route, hop, wanted, reach):
-            fault(hop[0], ("routes", "config", index, word), message, hint)
+    reach = cache(lambda: Reach(_as_it_will_be(book, wanted)))
+    for index, route in routes:
+        if not is_given(route.route_type):
+            hop = _hop(route)
+            for word, message, hint in _wrong(book, route, hop, wanted, reach):
+                fault(hop[0], ("routes", "config", index, word), message, hint)
 
 
 def _wrong(
-    book: _Book, route: Route, hop: Hop, wanted: Mapping[Key, Row], reach: Reach
+    book: _Book, route: Route, hop: Hop, wanted: Mapping[Key, Row], reach: Callable[[], Reach]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield what is wrong with one route: the word of its entry, a sentence, and what to do."""
     name, via, key = hop[0], hop[1], _key(route)
-    if is_given(route.source) and not reach.is_own(str(route.source)):
+    if is_given(route.source) and not reach().is_own(str(route.source)):
         message = f"no interface has {route.source}, the source of the route to {route.destination}"
         yield "source", message, "add the address to an interface, or name another source"
     if key[1] == "ipv6" and _is_off(book, name, wanted):
         message = f"the route to {route.destination} leaves by {name}, whose IPv6 is off"
         yield "next-hop-interface", message, f"switch ipv6 of {name} on in this document"
-    elif via and not _stays(book, key[1], hop) and (why := reach.why_not(name, via, key[2])):
+    elif via and not _stays(book, key[1], hop) and (why := reach().why_not(name, via, key[2])):
         hint = _onlink(hop) if "prefix" in why else ""
         yield "next-hop-address", f"the gateway {via} of {route.destination} {why}", hint
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nncp.carried import is_uncarried
 from nncp.kinds.codec import readable
 from nncp.tables.address import is_advertised, is_v6, local_of
+from nncp.tables.link import has_mac
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +43,7 @@ def _interface(row: Row, host: Host, kinds: Kinds, addresses: Sequence[Row]) -> 
     }
     if attrs.get("alias"):
         shown["description"] = readable(attrs["alias"])
-    if len(attrs.get("mac", "")) == ETHERNET and attrs["mac"].strip("0:"):  # a bridge may have none yet
+    if len(attrs.get("mac", "")) == ETHERNET and has_mac(attrs):
         shown["mac-address"] = attrs["mac"].upper()
     shown["mtu"] = attrs.get("mtu")
     if controller := host.attr("port", name, name="controller"):

@@ -37,6 +37,8 @@ DEADLINE = 10.0
 """Seconds of a quiet machine from the last write, or the last that fell into place, until all must hold."""
 SILENCE = 30.0
 """Seconds of a quiet machine from the last batch on after which the writer is taken to stand still."""
+LOOK_EVERY = 1.0
+"""Seconds after which the host is looked at again although the kernel has told of nothing."""
 PASSES = 3
 """How often a plan may be made anew: the kernel moves MACs and MTUs along when ports come and go."""
 
@@ -131,7 +133,7 @@ class _Writer:
                 limit.progress()  # it was written until now
             fewest = len(left)
             while left and not limit.is_over():
-                events.wait(min(1.0, limit.left))
+                events.wait(min(LOOK_EVERY, limit.left))
                 pulse()
                 left = namespace.plan(self.want)
                 if self.deadline is None and len(left) < fewest:

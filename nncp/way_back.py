@@ -330,9 +330,8 @@ def _late_comers(rows: Iterable[Row], now: Host) -> Iterator[Row]:
     """Yield, as absent, addresses that touched links have got of the kernel since, as they went up."""
     known = {row.key for row in rows if not row.absent}
     for row in now.table("address"):
-        own = (
-            is_kernels_own(row.key, row.attrs) or row.key[1:] == LOOPBACK4
-        )  # inetdev_event(), of an lo without any
+        # inetdev_event() gives 127.0.0.1 to a loopback that has no address.
+        own = is_kernels_own(row.key, row.attrs) or row.key[1:] == LOOPBACK4
         came = own and not is_advertised(row.key, row.attrs)
         if came and row.key not in known and ("link", row.name) in known:
             yield Row(row.key, absent=True)

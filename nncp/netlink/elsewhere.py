@@ -17,7 +17,15 @@ from nncp import wire
 from nncp.errors import Error
 from nncp.netlink.channel import Channel, Refusal
 from nncp.netns import entered
-from nncp.tables.link import IFLA_IFNAME, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO, number, text
+from nncp.tables.link import (
+    IFLA_IFNAME,
+    IFLA_INFO_KIND,
+    IFLA_LINK,
+    IFLA_LINK_NETNSID,
+    IFLA_LINKINFO,
+    number,
+    text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +33,6 @@ if TYPE_CHECKING:
 RTM_GETNSID = 90
 NETNSA_NSID, NETNSA_FD = 1, 3  # linux/net_namespace.h
 FAMILY = struct.Struct("=Bxxx")  # struct rtgenmsg
-IFLA_INFO_KIND = 1
 OWN = Path("/proc/thread-self/ns/net")
 PAIRS = frozenset({"veth", "netkit"})
 """Whose link attribute names their other end, of which this namespace tells itself."""
@@ -52,24 +59,30 @@ def resting_elsewhere() -> list[tuple[int, str, str]]:
 
 
 def _looked(own: int) -> Iterator[tuple[int, str, str]]:
-    for path in _others(os.fstat(own).st_ino):
+    for path in _others(os.fstat(own)):
         with contextlib.suppress(Error, OSError), entered(path), Channel() as channel:
             known_as = _number_of(own, channel)
             if known_as is not None:
                 yield from _resting(channel, known_as)
 
 
-def _others(own: int) -> Iterator[Path]:
-    """Yield a path to each network namespace but the own one."""
-    seen = {own}
-    folders = (process / "ns" / "net" for process in PROCESSES.iterdir() if process.name.isdecimal())
-    named = NAMED.iterdir() if NAMED.is_dir() else ()
-    for path in (*named, *folders):
+def _others(own: os.stat_result) -> Iterator[Path]:
+    """Yield a path to each network namespace but the own one; what else lies there is not opened."""
+    seen = {own.st_ino}
+    processes = (process / "ns" / "net" for process in _entries(PROCESSES) if process.name.isdecimal())
+    for path in (*_entries(NAMED), *processes):
         with contextlib.suppress(OSError):
-            inode = path.stat().st_ino
-            if inode not in seen:
-                seen.add(inode)
+            found = path.stat()
+            if found.st_dev == own.st_dev and found.st_ino not in seen:
+                seen.add(found.st_ino)
                 yield path
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _number_of(namespace: int, channel: Channel) -> int | None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from nncp import sysctl, wire
 from nncp.kinds.kind import Tie
 from nncp.netlink.channel import Refusal
-from nncp.netlink.elsewhere import resting_elsewhere
 from nncp.tables.link import EXTENT, LinkMessage
 from nncp.tables.table import Taken, references
 
@@ -58,6 +57,8 @@ class Look:
 
     def elsewhere(self) -> list[tuple[int, str, str]]:
         """Return what rests on links of this namespace from others: the link's index, the type, the name."""
+        from nncp.netlink.elsewhere import resting_elsewhere  # noqa: PLC0415  (ctypes, which few commands need)
+
         return resting_elsewhere()
 
     def settings(self, folder: str) -> Mapping[str, str]:
@@ -110,10 +111,10 @@ def with_taken(channel: Channel, host: Host, ops: Sequence[Op], kinds: Kinds) ->
 
 def with_mentioned(channel: Channel, host: Host, want: Iterable[Row], kinds: Kinds) -> Host:
     """Return `host` with the rows that a snapshot leaves out and that `want` mentions."""
-    apart = {name: table for name, table in kinds.tables.items() if table.apart}
-    found = [row for row in want if row.key[0] in apart]
-    names = frozenset(link for row in found for link in apart[row.key[0]].links(row.key, row.attrs))
-    return _with(channel, host, Taken(names, names, names), kinds, apart.values()) if names else host
+    found = [row for row in want if kinds.tables[row.key[0]].apart]
+    tables = {row.key[0]: kinds.tables[row.key[0]] for row in found}
+    names = frozenset(link for row in found for link in tables[row.key[0]].links(row.key, row.attrs))
+    return _with(channel, host, Taken(names, names, names), kinds, tables.values()) if names else host
 
 
 def _with(channel: Channel, host: Host, what: Taken, kinds: Kinds, tables: Iterable[Table]) -> Host:

@@ -99,6 +99,11 @@ class LinkMessage:
         self.info_data = wire.table(info.get(IFLA_INFO_DATA, b"")) if whole else {}
 
 
+def has_mac(attrs: Mapping[str, Any]) -> bool:
+    """Whether a link has a MAC address: a bridge that has lost its last port has none to give back."""
+    return bool(str(attrs.get("mac", "")).strip("0:"))
+
+
 def text(data: bytes) -> str:
     """Return a text of the kernel's, whatever bytes somebody has put into it."""
     return data.rstrip(b"\0").decode(errors="backslashreplace")
@@ -237,9 +242,9 @@ def unmodelled(given: Iterable[int], attrs: Iterable[Attr], read_only: frozenset
 def _recorded(key: Key, rows: Rows, ops: Mapping[str, list[Op]]) -> Mapping[str, Any]:
     """Return a link; of a bridge what it may not tell when it is undone only if an apply changes that."""
     own = [op for op in ops.get(key[1], ()) if op.key == key]
-    if any(op.verb != "change" or not op.attrs.keys().isdisjoint(TIMED) for op in own):
-        return rows[key]
-    return {name: value for name, value in rows[key].items() if name not in BORROWED}
+    timed = any(op.verb != "change" or not op.attrs.keys().isdisjoint(TIMED) for op in own)
+    less = (frozenset() if timed else BORROWED) | (frozenset() if has_mac(rows[key]) else {"mac"})
+    return {name: value for name, value in rows[key].items() if name not in less}
 
 
 def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:

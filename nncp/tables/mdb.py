@@ -34,6 +34,7 @@ PROTOCOLS = {b"\x08\x00": 4, b"\x86\xdd": 16, b"\0\0": 6}
 EATTR_SRC_LIST, EATTR_GROUP_MODE, EATTR_SOURCE, EATTR_RTPROT = 2, 3, 4, 5
 WRITTEN_AS = {EATTR_SOURCE: 1, EATTR_SRC_LIST: 2, EATTR_GROUP_MODE: 3, EATTR_RTPROT: 4}
 READ_ONLY = frozenset({1})  # timer
+SNOOPING = "multicast-snooping"
 PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_REPLACE
 
 
@@ -62,7 +63,9 @@ def _row(info: bytes, bridge: int, look: Look) -> Row | None:
     )
     head = (vid, address.hex(), protocol.hex())
     attrs: dict[str, Any] = {"bridge": look.names[bridge], "head": head, "sent": sent}
-    if closed := _closed(look.names[bridge], look):
+    snoops = look.host.attr("link", look.names[bridge], name=SNOOPING, default=True)
+    up = ("up", look.names[bridge]) in look.host
+    if closed := _closed(look.names[bridge], up=up, snoops=snoops):
         attrs["closed"] = closed
     if unknown := sorted(given.keys() - WRITTEN_AS.keys() - READ_ONLY):
         attrs["unknown"] = tuple(f"attribute {number} of an mdb entry" for number in unknown)
@@ -71,11 +74,11 @@ def _row(info: bytes, bridge: int, look: Look) -> Row | None:
     return Row(("mdb", name, group, str(vid) if vid else "", source), attrs)
 
 
-def _closed(bridge: str, look: Look) -> str:
-    """Return why the kernel would take no entry of a bridge that has one (br_mdb.c, br_mdb_add)."""
-    if ("up", bridge) not in look.host:
+def _closed(bridge: str, *, up: bool, snoops: bool) -> str:
+    """Return why the kernel would take no entry of a bridge, though it has some (br_mdb.c, br_mdb_add)."""
+    if not up:
         return f"{bridge} is down, and takes no mdb entry"
-    if not look.host.attr("link", bridge, name="multicast-snooping", default=True):
+    if not snoops:
         return f"{bridge} does not snoop multicast, and takes no mdb entry"
     return ""
 
@@ -102,11 +105,12 @@ def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001
 def _fallen(keys: Iterable[Key], rows: Rows) -> set[Key]:
     """Return the entries that their port cannot hold, and those of bridges that would take none."""
     keys = list(keys)
-    return fallen(keys, rows) | {key for key in keys if not _is_taken(rows[key]["bridge"], rows)}
+    return fallen(keys, rows) | {key for key in keys if not _is_open(rows[key]["bridge"], rows)}
 
 
-def _is_taken(bridge: str, rows: Rows) -> bool:
-    return ("up", bridge) in rows and rows.get(("link", bridge), {}).get("multicast-snooping", True)
+def _is_open(bridge: str, rows: Rows) -> bool:
+    snoops = rows.get(("link", bridge), {}).get(SNOOPING, True)
+    return not _closed(bridge, up=("up", bridge) in rows, snoops=snoops)
 
 
 def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:

@@ -126,8 +126,8 @@ class Reach:
 
     def __init__(self, rows: Iterable[tuple[Key, Mapping[str, Any]]]) -> None:
         self._networks: dict[str, set[tuple[str, Any]]] = {}
-        self._broadcast: dict[Any, str] = {}
-        self._own: set[Any] = set()
+        self._broadcast: dict[tuple[str, Any], str] = {}
+        self._own: set[tuple[str, Any]] = set()
         self._ports: set[str] = set()
         self._advertised: set[str] = set()
         for key, attrs in rows:
@@ -141,10 +141,11 @@ class Reach:
     def _add_address(self, key: Key, attrs: Mapping[str, Any]) -> None:
         address, _, size = local_of(key[2]).partition("/")
         network = ipaddress.ip_network(f"{attrs.get('peer-address') or address}/{size}", strict=False)
-        self._own.add(ipaddress.ip_address(address))
+        self._own.add(_where(key[1], ipaddress.ip_address(address)))
         if network.version == 4 and network.prefixlen < 31:
             broadcast = attrs.get("broadcast", str(network.broadcast_address))
-            self._broadcast |= {ipaddress.ip_address(broadcast): str(network)} if broadcast else {}
+            if broadcast:
+                self._broadcast[key[1], ipaddress.ip_address(broadcast)] = str(network)
         if is_advertised(key, attrs):
             self._advertised.add(key[1])
         if not attrs.get("noprefixroute"):
@@ -160,19 +161,20 @@ class Reach:
     def is_own(self, address: str) -> bool:
         """Whether a link has an address; the loopback has all of 127.0.0.0/8."""
         parsed = ipaddress.ip_address(address)
-        return parsed in self._own or (parsed.version == 4 and parsed.is_loopback)
+        loops = parsed.version == 4 and parsed.is_loopback
+        return loops or any(own == parsed for _, own in self._own)
 
     def why_not(self, link: str, gateway: str, table: str) -> str:
         """Return why no route of a table may lead to a gateway through a link, as words after it, or ""."""
         address = ipaddress.ip_address(gateway)
-        if address.version == 6 and address in self._own:
+        if address.version == 6 and _where(link, address) in self._own:
             return "is an address of this host itself"
         if address.version == 6 and address.is_link_local:
             return f"is behind {link}, which is a port" if link in self._ports else ""
         if address.version == 6 and link in self._advertised:
             return ""
-        if address in self._broadcast:
-            return f"is the broadcast address of {self._broadcast[address]}"
+        if (link, address) in self._broadcast:
+            return f"is the broadcast address of {self._broadcast[link, address]}"
         known = {
             network
             for where, network in self._networks.get(link, ())
@@ -182,6 +184,11 @@ class Reach:
             return ""
         told = sorted(str(network) for network in known if network != LINK_LOCAL)
         return f"is outside every prefix of {link} ({', '.join(told) or 'which has no address'})"
+
+
+def _where(link: str, address: Any) -> tuple[str, Any]:
+    """Return an address with the link on which it is this host's: any, unless it is IPv6's link-local."""
+    return (link if address.version == 6 and address.is_link_local else "", address)
 
 
 def _fallen(keys: Iterable[Key], rows: Rows) -> set[Key]:

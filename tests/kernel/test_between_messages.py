@@ -16,7 +16,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.netlink.channel import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from outside import Namespace
@@ -117,12 +117,12 @@ class Between:
         """
         self.command, self.left = command, before
         self.sign.unlink(missing_ok=True)
-        failed = self._faults(what)
+        failed = self.faults(what)
         self.came = self.sign.exists()
         self.did = self.came and self.sign.read_text() == "0"
         return failed
 
-    def _faults(self, what: Callable[[], Any]) -> list[str]:
+    def faults(self, what: Callable[[], Any]) -> list[str]:
         try:
             with netns.entered(self.host.path):
                 what()
@@ -155,41 +155,46 @@ def between(host: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return Between(host, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("what", STRANGERS)
-def test_an_apply_is_done_or_undone_and_theirs_stays(
-    host: Namespace, beyond: Namespace, between: Between, what: str
-) -> None:
-    command, back = (each.format(beyond=beyond.name) for each in STRANGERS[what])
+@pytest.fixture
+def stranger(request: pytest.FixtureRequest, beyond: Namespace) -> Sequence[str]:
+    """Return what somebody else does, and how they take it back."""
+    return [each.format(beyond=beyond.name) for each in STRANGERS[request.param]]
+
+
+def messages(host: Namespace, between: Between, least: int) -> Iterator[int]:
+    """Yield the number of each message, and see after each turn that the host is as it was."""
     before = host.settled()
     for number in count():
+        yield number
+        assert host.differs(before) == {}, number
+        if not between.came:
+            break
+    assert number > least
+
+
+@pytest.mark.parametrize("stranger", STRANGERS, indirect=True)
+def test_an_apply_is_done_or_undone_and_theirs_stays(
+    host: Namespace, between: Between, stranger: Sequence[str]
+) -> None:
+    command, back = stranger
+    for number in messages(host, between, least=len(DOCUMENT["interfaces"])):
         failed = between.during(command, number, between.apply)
-        came, did = between.came, between.did
         if not failed:
             assert between.writes() == [], number
-            assert between.during("", -1, between.rollback) == [], number
-        if did:
+            assert between.faults(between.rollback) == [], number
+        if between.did:
             host.batch(back)
-        assert host.differs(before) == {}, (number, failed)
-        if not came:
-            break
-    assert number > len(DOCUMENT["interfaces"])
 
 
-@pytest.mark.parametrize("what", list(STRANGERS)[:3])
+@pytest.mark.parametrize("stranger", list(STRANGERS)[:3], indirect=True)
 def test_a_rollback_does_all_it_can_and_theirs_stays(
-    host: Namespace, beyond: Namespace, between: Between, what: str
+    host: Namespace, between: Between, stranger: Sequence[str]
 ) -> None:
-    command, back = (each.format(beyond=beyond.name) for each in STRANGERS[what])
-    before = host.settled()
-    for number in count():
-        assert between.during("", -1, between.apply) == []
+    command, back = stranger
+    for number in messages(host, between, least=1):
+        assert between.faults(between.apply) == []
         told = between.during(command, number, between.rollback)
-        came, did = between.came, between.did
-        if did:
+        if between.did:
             host.batch(back)
         if told:
-            assert between.during("", -1, between.rollback) == [], (number, told)
-        assert host.differs(before) == {}, (number, told)
-        if not came:
-            break
-    assert number > 1
+            assert between.faults(between.rollback) == [], (number, told)

@@ -18,7 +18,7 @@ import pytest
 from outside import difference
 
 from nncp import netns, wire, work
-from nncp.netlink import taken
+from nncp.netlink import elsewhere
 from nncp.netlink.channel import Channel
 
 if TYPE_CHECKING:
@@ -319,7 +319,7 @@ def test_only_what_takes_a_link_is_looked_at_twice(
         )
 
     # One look into each other namespace, of which there may be any number, where a link goes.
-    monkeypatch.setattr(taken, "resting_elsewhere", lambda: seen.append(ELSEWHERE) or [])
+    monkeypatch.setattr(elsewhere, "resting_elsewhere", lambda: seen.append(ELSEWHERE) or [])
     counted("dump")
     counted("ask")
 

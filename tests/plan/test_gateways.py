@@ -64,6 +64,19 @@ ADVERTISED = {"address eth1 2001:db8:aa::7/64": {"protocol": 2}}
         (f"table-id: 77, {FOUR} 192.0.3.9", link_route("192.0.3.9/32"), ""),
         (f"{FOUR} 192.0.2.255", {}, "is the broadcast address of 192.0.2.0/24"),
         (f"{FOUR} 192.0.2.255", {"address eth1 192.0.2.1/24": {"broadcast": ""}}, ""),
+        (
+            f"{FOUR} 192.0.2.255",
+            {"address eth2 192.0.0.1/16": {}, "address eth1 192.0.2.1/24": {"broadcast": ""}},
+            "",
+        ),
+        (
+            f"{FOUR} 192.0.2.255",
+            {
+                "address eth1 192.0.2.1/24": {"broadcast": ""},
+                "address eth2 192.0.2.9/24": {"broadcast": "192.0.2.255"},
+            },
+            "",
+        ),
         (f"{FOUR} 192.0.2.1", {}, ""),
         (f"{SIX} '2001:db8::9'", {}, ""),
         (f"{SIX} '2001:db8:2::9'", {}, "is outside every prefix of eth1 (2001:db8::/64)"),
@@ -74,6 +87,8 @@ ADVERTISED = {"address eth1 2001:db8:aa::7/64": {"protocol": 2}}
         (f"{SIX} '2001:db8::1'", {}, "is an address of this host itself"),
         (f"{SIX} '2001:db8:2::1'", {}, "is an address of this host itself"),
         (f"{SIX} 'fe80::9'", {}, ""),
+        (f"{SIX} 'fe80::9'", {"address eth2 fe80::9/64": {"protocol": 3}}, ""),
+        (f"{SIX} 'fe80::5'", {}, "is an address of this host itself"),
     ],
 )
 def test_a_gateway_is_told_that_cannot_be_one(route: str, more: Any, why: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = {"pyroute2", "jsonschema", "rich", "kopf", "kubernetes", "libvirt", "scapy"}
+HEAVY = {"pyroute2", "jsonschema", "rich", "kopf", "kubernetes", "libvirt", "scapy", "ctypes"}
 
 
 def imported(*argv: str) -> set[str]:

@@ -53,8 +53,8 @@ class Namespace:
     def __exit__(self, *_: object) -> None:
         return
 
-    def wait(self, seconds: float) -> None:
-        assert seconds <= 1.0, "somebody must hear that the writer goes on"
+    def wait(self, most: float) -> None:
+        assert most <= transaction.LOOK_EVERY, "somebody must hear that the writer goes on"
         self.waits += 1
 
     def snapshot(self, want: Sequence[Row]) -> Host:
