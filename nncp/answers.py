@@ -11,7 +11,7 @@ from nncp.render import render_plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nncp.compile import Note
+    from nncp.desk import Note
     from nncp.host import Op
     from nncp.journal import Record
     from nncp.work import Changes

@@ -6,142 +6,36 @@ verification and a later look for drift all see the same wish.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from nncp.addresses import LOOPBACK, address_rows, defaults, unmade, without_addresses
 from nncp.carried import carried, joined
+from nncp.desk import SAME_TYPE, Compiled, Desk, Note, Path
 from nncp.difference import difference
 from nncp.document.rules import NO_MAC
-from nncp.document.state import Interface, State
-from nncp.host import Host, Key, Row
+from nncp.future import MAX_NEST_DEV, Future
+from nncp.host import Host, Row
 from nncp.kinds.codec import readable
 from nncp.kinds.flat import flat, is_given
-from nncp.kinds.kind import Fault, Kind
+from nncp.kinds.kind import Kind, Tie
 from nncp.kinds.ports import guests_of
 from nncp.listed import kept_on
 from nncp.macs import is_lent, of_new_bridges, permanent
 from nncp.mtu import misfits, shrunk
 from nncp.routes import route_rows
-from nncp.tables.kinds import Kinds
+from nncp.tables.table import references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Path = tuple[str | int, ...]
+    from nncp.document.state import Interface, State
+    from nncp.tables.kinds import Kinds
+
 
 ETHTOOL = ("pause", "feature", "coalesce", "ring")
 LINUX_BRIDGE = "linux-bridge"
-SAME_TYPE = frozenset({"ethernet", "veth"})
-"""nmstate calls a veth an ethernet and the other way round."""
-
-
-class Note(Struct, frozen=True):
-    """What a plan says beside what it writes: a verb, the row that it is about, a line, and which links."""
-
-    verb: Literal["keep", "warn"]
-    key: Key
-    text: str
-    names: tuple[str, ...] = ()
-
-
-class Compiled(Struct):
-    """Wanted rows, where in the document each comes from, what is wrong with the document, and notes."""
-
-    rows: dict[Key, Row]
-    origins: dict[Key, Path]
-    faults: list[tuple[str, Fault]]
-    notes: list[Note] = []
-
-
-class _Desk(Struct):
-    """What the compilation of one document works on."""
-
-    host: Host
-    kinds: Kinds
-    out: Compiled
-    named: dict[str, tuple[int, Interface]]
-    freed: set[Key]
-    seen_peers: dict[str, str] | None = None
-
-    def add(self, row: Row, path: Path, *, implied: bool = False) -> None:
-        """Take a row in; an implied one never contradicts what the document says outright.
-
-        A link that is to be ignored stays exactly as it is, whoever mentions it.
-        """
-        if self.is_ignored(row):
-            return
-        have = self.out.rows.get(row.key)
-        freed = have is not None and have.absent and row.key in self.freed
-        if have is None or (freed and not row.absent):
-            # A port that one list lets go and another takes moves; lists may come in any order.
-            self.out.rows[row.key] = row
-            self.out.origins[row.key] = path
-            self.freed.update([row.key] if implied and row.absent else [])
-        elif have.absent == row.absent:
-            attrs = {**row.attrs, **have.attrs} if implied else {**have.attrs, **row.attrs}
-            self.out.rows[row.key] = Row(row.key, attrs, (), row.absent)
-        elif not implied:
-            self.out.rows[row.key] = row
-            self.out.origins[row.key] = path
-
-    def fault(
-        self,
-        subject: str,
-        path: Path,
-        message: str,
-        hint: str = "",
-        *,
-        unsupported: bool = False,
-        of_host: bool = True,
-    ) -> None:
-        """Note what is wrong; compiling goes on, so that all of it is told at once."""
-        self.out.faults.append((subject, Fault(path, message, hint, unsupported, of_host)))
-
-    def is_ignored(self, row: Row) -> bool:
-        """Whether a row is about a link that the document wants left alone."""
-        found = self.named.get(row.name) if self.kinds.tables[row.key[0]].about else None
-        return found is not None and found[1].state in {"ignore", "unknown"}
-
-    def kind_of(self, interface: Interface) -> Kind | None:
-        """Return the kind of an interface: what the document says, or else what the host has."""
-        type_name = (
-            interface.type
-            if is_given(interface.type)
-            else self.host.attr("link", interface.name, name="type")
-        )
-        if type_name in SAME_TYPE and (is_given(interface.part("veth")) or interface.name in self.peers):
-            return self.kinds.by_type.get("veth")
-        return self.kinds.by_type.get(str(type_name))
-
-    @property
-    def peers(self) -> Mapping[str, str]:
-        """The other end's name of each link that a document names as the peer of a veth."""
-        if self.seen_peers is None:
-            self.seen_peers = {
-                str(veth.peer): interface.name
-                for _, interface in self.named.values()
-                if is_given(veth := interface.part("veth")) and is_given(veth.peer)
-            }
-        return self.seen_peers
-
-    def is_absent(self, name: str) -> bool:
-        """Whether the document itself takes a link away."""
-        return name in self.named and self.named[name][1].state == "absent"
-
-    def type_of(self, name: str) -> str:
-        """Return the type that a link will have, or ""."""
-        row = self.out.rows.get(("link", name))
-        return str((row and row.attrs.get("type")) or self.host.attr("link", name, name="type", default=""))
-
-    def will_be(self, name: str) -> bool:
-        """Whether a link of this name will be there."""
-        if name in self.named:
-            return self.named[name][1].state not in {"absent", "ignore"} or (
-                self.named[name][1].state == "ignore" and ("link", name) in self.host
-            )
-        return ("link", name) in self.host or ("link", name) in self.out.rows
 
 
 def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host, kinds: Kinds) -> Compiled:
@@ -155,28 +49,20 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
 
     """
     named = {interface.name: (i, interface) for i, interface in interfaces.items()}
-    desk = _Desk(host, kinds, Compiled({}, {}, []), named, set())
+    desk = Desk(host, kinds, Compiled({}, {}, []), named, set())
     for i, interface in interfaces.items():
         _interface(desk, i, interface)
     _links_together(desk)
-    for row in list(of_new_bridges(desk.out.rows, host)):
-        desk.add(row, desk.out.origins[row.key], implied=True)
+    if not _impossible(desk):
+        for row in list(of_new_bridges(desk.out.rows, host)):
+            desk.add(row, desk.out.origins[row.key], implied=True)
+        _mtus(desk)
     for row in list(carried(desk.out.rows, host)):
         desk.add(row, desk.out.origins.get(("link", row.name), ()))
     for interface in interfaces.values():
         _keeps(desk, interface)
         _left(desk, interface)
         _untold(desk, interface)
-    for row, cause in list(shrunk(desk.out.rows, host, kinds)):
-        desk.add(row, desk.out.origins.get(("link", cause), ()), implied=True)
-        if desk.is_ignored(row):
-            text = f"warning: {row.name} gets mtu {row.attrs['mtu']} with {cause}, below it"
-            desk.out.notes.append(Note("warn", row.key, text, (row.name,)))
-    for misfit in misfits(desk.out.rows, host, kinds):
-        place = desk.out.origins["link", misfit.name]
-        said = any(("interfaces", i) == place and is_given(one.mtu) for i, one in interfaces.items())
-        where = (*place, "mtu") if said else place
-        desk.fault(misfit.name, where, misfit.message, misfit.hint, of_host=not misfit.said)
     for bridge, base, names in joined(desk.out.rows.values(), host):
         text = f"warning: {bridge} joins VLANs of {base} into one network: {', '.join(names)}"
         desk.out.notes.append(Note("warn", ("port", bridge), text, tuple(names)))
@@ -190,14 +76,68 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     return desk.out
 
 
-def _taker(desk: _Desk, row: Row) -> Path:
+def _mtus(desk: Desk) -> None:
+    """Tell of MTUs that cannot be, and take in those that links get from below."""
+    named = {("interfaces", i) for i, one in desk.named.values() if is_given(one.mtu)}
+    for row, cause in list(shrunk(desk.out.rows, desk.host, desk.kinds)):
+        desk.add(row, desk.out.origins.get(("link", cause), ()), implied=True)
+        if desk.is_ignored(row):
+            text = f"warning: {row.name} gets mtu {row.attrs['mtu']} with {cause}, below it"
+            desk.out.notes.append(Note("warn", row.key, text, (row.name,)))
+    for misfit in misfits(desk.out.rows, desk.host, desk.kinds):
+        place = desk.out.origins["link", misfit.name]
+        where = (*place, "mtu") if place in named else place
+        desk.fault(misfit.name, where, misfit.message, misfit.hint, of_host=not misfit.said)
+
+
+def _impossible(desk: Desk) -> bool:
+    """Tell of links that would rest on each other in a circle, or too high on one another."""
+    found = list(Future(desk.out.rows, desk.host, desk.kinds).impossible())
+    for stack in found:
+        (_circle if stack.circle else _too_high)(desk, stack.names)
+    return bool(found)
+
+
+def _too_high(desk: Desk, names: tuple[str, ...]) -> None:
+    message = (
+        f"{names[0]} would rest on {MAX_NEST_DEV} links, each on the next, and the kernel takes no more than"
+    )
+    place = desk.out.origins.get(("link", names[0]), ())
+    desk.fault(
+        names[0], place, f"{message} {MAX_NEST_DEV - 1}", "let it rest on one further down", of_host=False
+    )
+
+
+def _circle(desk: Desk, names: tuple[str, ...]) -> None:
+    """Tell of a circle at the first place by which the document makes it one."""
+    ties = list(zip(names, (*names[1:], names[0]), strict=True))
+    said = [path for tie in ties if (path := _tie(desk, *tie))]
+    message, hint = f"{names[0]} cannot rest on itself", ""
+    if len(names) > 1:
+        message = f"these interfaces rest on each other in a circle: {' -> '.join((*names, names[0]))}"
+        hint = "give one of them another base-iface or controller"
+    desk.fault(names[0], said[0], message, hint, of_host=len(said) < len(ties))
+
+
+def _tie(desk: Desk, name: str, below: str) -> Path | None:
+    """Return where the document says that a link is to rest on another one, or have it as a port."""
+    row, listed = desk.out.rows.get(("link", name)), desk.out.rows.get(("port", below))
+    if listed and listed.attrs.get("controller") == name:
+        return desk.out.origins[listed.key]
+    found = references(row.key, row.attrs, desk.kinds) if row else ()
+    word = next((attr.name for attr, other in found if other == below and attr.tie is Tie.RESTS), "")
+    kind = desk.kinds.by_type.get(desk.type_of(name))
+    return (*desk.out.origins["link", name], kind.section if kind else "", word) if word else None
+
+
+def _taker(desk: Desk, row: Row) -> Path:
     """Return the place of what takes a route away: where its link loses its addresses."""
     names = {hop[0] for hop in desk.host.attr(*row.key, name="nexthops", default=())}
     origins = desk.out.origins.items()
     return next((path for key, path in origins if key[0] == "address" and key[1] in names), ())
 
 
-def _interface(desk: _Desk, index: int, interface: Interface) -> None:
+def _interface(desk: Desk, index: int, interface: Interface) -> None:
     path: Path = ("interfaces", index)
     kind = desk.kind_of(interface)
     if interface.state in {"ignore", "unknown"}:
@@ -215,7 +155,7 @@ def _interface(desk: _Desk, index: int, interface: Interface) -> None:
         _up(desk, path, interface, kind)
 
 
-def _unknown_type(desk: _Desk, path: Path, interface: Interface) -> None:
+def _unknown_type(desk: Desk, path: Path, interface: Interface) -> None:
     have = desk.host.get("link", interface.name)
     if interface.state == "absent":
         kind = desk.kinds.by_type.get(have.attrs["type"]) if have else None
@@ -264,7 +204,7 @@ def _absent(name: str, kind: Kind, host: Host) -> Iterator[Row]:
     yield from defaults(name, host)
 
 
-def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
+def _up(desk: Desk, path: Path, interface: Interface, kind: Kind) -> None:
     name, host = interface.name, desk.host
     attrs: dict[str, Any] = {"type": _type(host, name, kind)}
     attrs |= {
@@ -301,7 +241,7 @@ def _up(desk: _Desk, path: Path, interface: Interface, kind: Kind) -> None:
     _addresses(desk, path, interface)
 
 
-def _config(desk: _Desk, interface: Interface, kind: Kind) -> Any:
+def _config(desk: Desk, interface: Interface, kind: Kind) -> Any:
     """Return the section of an interface's type; a veth's peer is also who names it as his."""
     config = interface.part(kind.section)
     if not is_given(config):
@@ -312,7 +252,7 @@ def _config(desk: _Desk, interface: Interface, kind: Kind) -> Any:
     return config
 
 
-def _left(desk: _Desk, interface: Interface) -> None:
+def _left(desk: Desk, interface: Interface) -> None:
     """Note what a document says that is left to the link itself."""
     kind = desk.kind_of(interface)
     told = interface.ethtool if interface.is_up and is_given(interface.ethtool) else None
@@ -328,7 +268,7 @@ def _left(desk: _Desk, interface: Interface) -> None:
         desk.out.notes.append(Note("warn", ("link", interface.name), text, (interface.name,)))
 
 
-def _untold(desk: _Desk, interface: Interface) -> None:
+def _untold(desk: Desk, interface: Interface) -> None:
     """Note what is written and cannot be read back, since a link does not tell it now."""
     row, have = desk.out.rows.get(("link", interface.name)), desk.host.get("link", interface.name)
     if row is None or have is None or row.absent:
@@ -341,7 +281,7 @@ def _untold(desk: _Desk, interface: Interface) -> None:
         desk.out.notes.append(Note("warn", row.key, text, (interface.name,)))
 
 
-def _keeps(desk: _Desk, interface: Interface) -> None:
+def _keeps(desk: Desk, interface: Interface) -> None:
     """Note which ports of guests a port list leaves where they are."""
     kind = desk.kind_of(interface)
     if kind is None or not kind.port_attrs or not is_given(getattr(interface.config, "port", None)):
@@ -357,13 +297,13 @@ def _type(host: Host, name: str, kind: Kind) -> str:
     return have if {have, kind.type} <= SAME_TYPE else kind.type
 
 
-def _alias(desk: _Desk, interface: Interface) -> Any:
+def _alias(desk: Desk, interface: Interface) -> Any:
     """Return the description; what is shown of one that is no text means the very same bytes."""
     have = desk.host.attr("link", interface.name, name="alias")
     return have if have and readable(have) == interface.description else interface.description
 
 
-def _copied_mac(desk: _Desk, path: Path, interface: Interface) -> str | None:
+def _copied_mac(desk: Desk, path: Path, interface: Interface) -> str | None:
     source = str(interface.copy_mac_from)
     mac = permanent(source, desk.host)
     if mac == NO_MAC:
@@ -383,7 +323,7 @@ def _port_path(path: Path, kind: Kind, config: Any, port: str) -> Path:
     return (*path, kind.section, "port", names.index(port)) if port in names else (*path, kind.section)
 
 
-def _controller(desk: _Desk, path: Path, interface: Interface) -> None:
+def _controller(desk: Desk, path: Path, interface: Interface) -> None:
     if not is_given(interface.controller):
         return
     name, controller = interface.name, str(interface.controller)
@@ -393,7 +333,7 @@ def _controller(desk: _Desk, path: Path, interface: Interface) -> None:
     desk.add(Row(("port", name), {"controller": controller}), (*path, "controller"))
 
 
-def _addresses(desk: _Desk, path: Path, interface: Interface) -> None:
+def _addresses(desk: Desk, path: Path, interface: Interface) -> None:
     for version, ip in ((4, interface.ipv4), (6, interface.ipv6)):
         if is_given(ip):
             where: Path = (*path, f"ipv{version}")
@@ -401,7 +341,7 @@ def _addresses(desk: _Desk, path: Path, interface: Interface) -> None:
                 desk.add(row, (*where, "address") if row.key[0] == "address" else where)
 
 
-def _links_together(desk: _Desk) -> None:
+def _links_together(desk: Desk) -> None:
     """Check what rests on what, now that all interfaces are known, and take addresses off new ports."""
     for key, row in list(desk.out.rows.items()):
         path = desk.out.origins[key]
@@ -419,7 +359,7 @@ def _links_together(desk: _Desk) -> None:
             desk.fault(row.name, (*path, "mac-address"), message, of_host=False)
 
 
-def _check_base(desk: _Desk, row: Row, path: Path) -> None:
+def _check_base(desk: Desk, row: Row, path: Path) -> None:
     """Refuse what is not there, and the loopback (vlan_check_real_dev, macvlan_port_create)."""
     base = row.attrs["base-iface"]
     section = desk.named[row.name][1].section if row.name in desk.named else ""
@@ -432,7 +372,7 @@ def _check_base(desk: _Desk, row: Row, path: Path) -> None:
         desk.fault(row.name, where, message, _there(desk), of_host=not desk.is_absent(base))
 
 
-def _check_pair(desk: _Desk, row: Row, path: Path) -> None:
+def _check_pair(desk: Desk, row: Row, path: Path) -> None:
     """Refuse to pair what stands and has no other end here: both are made at once (veth_newlink)."""
     have, peer = desk.host.get(*row.key), row.attrs["peer"]
     if have is None or have.attrs["type"] not in SAME_TYPE or "peer" in have.attrs:
@@ -446,7 +386,7 @@ def _check_pair(desk: _Desk, row: Row, path: Path) -> None:
     desk.fault(row.name, where, message, hint, unsupported=True)
 
 
-def _check_port(desk: _Desk, row: Row, path: Path) -> None:
+def _check_port(desk: Desk, row: Row, path: Path) -> None:
     """Refuse ports that are not there, and those that no controller takes (br_add_if, do_vrf_add_slave)."""
     controller = row.attrs["controller"]
     if row.name == LOOPBACK:
@@ -468,6 +408,6 @@ def _check_port(desk: _Desk, row: Row, path: Path) -> None:
             desk.add(lost, path, implied=True)
 
 
-def _there(desk: _Desk) -> str:
+def _there(desk: Desk) -> str:
     names = sorted({row.name for row in desk.host.table("link")} - {"lo"})
     return f"this host has {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" if names else ""

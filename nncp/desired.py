@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
-from nncp.compile import Compiled, Note, compile_state
+from nncp.compile import compile_state
+from nncp.desk import Compiled, Note
 from nncp.document.policy import Policy, read_policies
 from nncp.document.read import by_place, read_together
 from nncp.document.source import load

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nncp.future import MAX_NEST_DEV
 from nncp.host import Row
 from nncp.kinds.bond import BOND, BondConfig
 from nncp.kinds.linux_bridge import LINUX_BRIDGE
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from nncp.host import Host, Key, Op
-
-
-MAX_NEST_DEV = 8
-"""How many links can rest on each other (linux/netdevice.h)."""
 
 
 def permanent(name: str, host: Host) -> str | None:

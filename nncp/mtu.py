@@ -7,14 +7,13 @@ another none beyond that one's (vlan_dev_change_mtu, macvlan_change_mtu): a less
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from nncp.future import Future
 from nncp.host import Row
-from nncp.kinds.kind import Tie
 from nncp.tables.address import is_kernels_own, is_v6
-from nncp.tables.table import references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +44,7 @@ class Misfit(Struct, frozen=True):
 
 def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfit]:
     """Yield every MTU of `want` that cannot be, and each that a link gets by itself, too little for IPv6."""
-    future = _Future(want, host, kinds)
+    future = _Mtus(want, host, kinds)
     for row in want.values():
         if row.key[0] != "link" or row.absent:
             continue
@@ -61,7 +60,7 @@ def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfi
 
 def shrunk(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[Row, str]]:
     """Yield the lesser MTU that each link gets from the one below, with the link that starts it."""
-    future = _Future(want, host, kinds)
+    future = _Mtus(want, host, kinds)
     for row in host.table("link"):
         wish = want.get(row.key)
         now, asked = row.attrs.get("mtu"), wish.attrs if wish else {}
@@ -73,7 +72,7 @@ def shrunk(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[
             yield Row(row.key, {"type": kind, "mtu": mtu}), future.cause(row.name)
 
 
-def _too_little_by_itself(name: str, future: _Future) -> Misfit | None:
+def _too_little_by_itself(name: str, future: _Mtus) -> Misfit | None:
     mtu = future.mtu(name)
     if mtu >= IPV6_MIN_MTU or not future.wants_ipv6(name):
         return None
@@ -83,7 +82,7 @@ def _too_little_by_itself(name: str, future: _Future) -> Misfit | None:
     return Misfit(name, message, f"give {below or name} an mtu of {IPV6_MIN_MTU} or more")
 
 
-def _beyond_device(name: str, mtu: int, future: _Future) -> Misfit | None:
+def _beyond_device(name: str, mtu: int, future: _Mtus) -> Misfit | None:
     low, high = future.bounds(name)
     if low <= mtu < IPV6_MIN_MTU and future.has_ipv6(name):
         hint = f"use {IPV6_MIN_MTU} or more, or take its IPv6 addresses off"
@@ -97,7 +96,7 @@ def _beyond_device(name: str, mtu: int, future: _Future) -> Misfit | None:
     return None
 
 
-def _beyond_base(name: str, mtu: int, future: _Future) -> Misfit | None:
+def _beyond_base(name: str, mtu: int, future: _Mtus) -> Misfit | None:
     base = future.base(name)
     if not base or mtu <= (most := future.mtu(base)):
         return None
@@ -107,25 +106,12 @@ def _beyond_base(name: str, mtu: int, future: _Future) -> Misfit | None:
     return Misfit(name, f"mtu {mtu} is more than {base}'s MTU {most}", hint, said)
 
 
-class _Future:
-    """The links as they will be."""
+class _Mtus(Future):
+    """The MTUs of the links as they will be; none of them rests on itself."""
 
     def __init__(self, want: Mapping[Key, Row], host: Host, kinds: Kinds) -> None:
-        self.want = want
-        self.host = host
-        self.kinds = kinds
-        self.coming: dict[str, list[str]] = {}
-        for row in want.values():
-            if row.key[0] == "port" and not row.absent:
-                self.coming.setdefault(row.attrs["controller"], []).append(row.name)
-
-    def attrs(self, name: str) -> Mapping[str, Any]:
-        """Return what a link will have, as far as it is known; of another type it is another link."""
-        row, have = self.want.get(("link", name)), self.host.get("link", name)
-        asked = row.attrs if row else {}
-        if have is None or asked.get("type", have.attrs.get("type")) != have.attrs.get("type"):
-            return asked
-        return {**have.attrs, **asked}
+        super().__init__(want, host, kinds)
+        self._known: dict[str, int] = {}
 
     def bounds(self, name: str) -> tuple[int, int]:
         """Return the least and the most that a device takes; 0 is no bound."""
@@ -148,12 +134,6 @@ class _Future:
             for key, row in self.want.items()
         )
 
-    def base(self, name: str) -> str | None:
-        """Return what a link will rest on, if anything."""
-        attrs = self.attrs(name)
-        found = references(("link", name), attrs, self.kinds)
-        return next((other for attr, other in found if attr.tie is Tie.RESTS), None)
-
     def below(self, name: str) -> str | None:
         """Return the link of which one has its MTU by itself: its base, or a bridge's port with the least."""
         if self.attrs(name).get("type") == BRIDGE:
@@ -169,27 +149,25 @@ class _Future:
                 break
         return seen[-1]
 
-    def mtu(self, name: str | None, seen: tuple[str, ...] = ()) -> int:
-        """Return the MTU that a link will have, the usual one for none; `seen` are those that rest on it."""
+    def mtu(self, name: str | None) -> int:
+        """Return the MTU that a link will have, the usual one for none."""
         if name is None:
             return ETHERNET
-        row, attrs = self.want.get(("link", name)), self.attrs(name)
-        if row and row.attrs.get("mtu") is not None:
-            return int(row.attrs["mtu"])
-        if name in seen:
-            return ETHERNET  # a circle, which the plan refuses
+        if name not in self._known:
+            row = self.want.get(("link", name))
+            asked = row.attrs.get("mtu") if row else None
+            self._known[name] = int(asked if asked is not None else self._by_itself(name))
+        return self._known[name]
+
+    def _by_itself(self, name: str) -> int:
+        attrs = self.attrs(name)
         now = attrs.get("mtu")
         if attrs.get("type") == BRIDGE and (ports := self.ports(name)):
             # br_mtu_auto_adjust() gives a bridge the least MTU of its ports, unless somebody has set its own,
             # which nothing tells.
-            least = min(self.mtu(port, (*seen, name)) for port in ports)
+            least = min(map(self.mtu, ports))
             return max(least, now) if now else least
         if now and not (attrs.get("type") in FOLLOWERS and self.base(name)):
             return int(now)
-        below = self.mtu(self.base(name), (*seen, name))
+        below = self.mtu(self.base(name))
         return min(now, below) if now else below
-
-    def ports(self, bridge: str) -> list[str]:
-        """Return the ports that a bridge will have."""
-        stay = [row.name for row in self.host.ports(bridge) if row.key not in self.want]
-        return [*stay, *self.coming.get(bridge, ())]

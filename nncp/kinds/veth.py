@@ -39,6 +39,8 @@ def _rows(veth: VethConfig, name: str, host: Host) -> Iterator[Row]:
 
 
 def _check(veth: VethConfig, name: str, host: Host) -> Iterator[Fault]:
+    if veth.peer == name:
+        yield Fault(("peer",), f"{name} cannot be its own other end", "give the other end a name of its own")
     if host.attr("link", name, name="type") not in {"veth", "ethernet"} and not is_given(veth.peer):
         yield Fault(
             (),

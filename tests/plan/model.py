@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nncp.compile import Compiled, compile_state
+from nncp.compile import compile_state
 from nncp.document.read import read_partly
 from nncp.document.source import load
 from nncp.host import Cost, Host, Key, Op, Row
@@ -13,6 +13,8 @@ from nncp.needs import closure, companions, needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from nncp.desk import Compiled
 
 
 def tuples(value: Any) -> Any:

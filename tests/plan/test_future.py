@@ -1,0 +1,101 @@
+"""Links that would rest on each other in a circle: refused at their place, before anything is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from model import compiled, host_of
+
+from nncp import mtu
+
+CARD = {"type": "ethernet"}
+VLAN: dict[str, Any] = {"type": "vlan", "base-iface": "eth1", "id": 5}
+HOST: dict[str, Any] = {
+    "link eth1": CARD, "link eth2": CARD, "link eth1.5": VLAN,
+    "link br0": {"type": "linux-bridge"}, "port eth2": {"controller": "br0", "type": "linux-bridge"},
+    "link br0.7": {**VLAN, "base-iface": "br0", "id": 7},
+}  # fmt: skip
+
+
+def told(interfaces: str) -> list[tuple[str, str, bool]]:
+    """Return of each circle where it is told, which links it has, and whether only a host could tell."""
+    found = compiled(f"interfaces: [{interfaces}]", host_of(HOST)).faults
+    assert all("circle" in fault.message or "itself" in fault.message for _, fault in found)
+    places = [".".join(map(str, fault.path[1:])) for _, fault in found]
+    names = [fault.message.removesuffix(" cannot rest on itself").rpartition(": ")[2] for _, fault in found]
+    return [
+        (place, name, fault.of_host) for place, name, (_, fault) in zip(places, names, found, strict=True)
+    ]
+
+
+def vlan(name: str, base: str) -> str:
+    return f"{{name: {name}, type: vlan, vlan: {{base-iface: {base}, id: 5}}}}"
+
+
+def bridge(name: str, *ports: str) -> str:
+    listed = ", ".join(f"{{name: {port}}}" for port in ports)
+    return f"{{name: {name}, type: linux-bridge, bridge: {{port: [{listed}]}}}}"
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "circles"),
+    [
+        (vlan("a", "a"), [("0.vlan.base-iface", "a", False)]),
+        (f"{vlan('a', 'b')}, {vlan('b', 'a')}", [("0.vlan.base-iface", "a -> b -> a", False)]),
+        (
+            f"{bridge('b1', 'b1.5')}, {vlan('b1.5', 'b1')}",
+            [("0.bridge.port.0", "b1 -> b1.5 -> b1", False)],
+        ),
+        (
+            f"{bridge('b1', 'eth1', 'v')}, {vlan('v', 'w')}, {vlan('w', 'b1')}, {vlan('x', 'v')}",
+            [("0.bridge.port.1", "b1 -> v -> w -> b1", False)],
+        ),
+        (f"{vlan('x', 'a')}, {vlan('a', 'b')}, {vlan('b', 'a')}", [("1.vlan.base-iface", "a -> b -> a", False)]),
+        ("{name: br0.7, type: vlan, controller: br0}", [("0.controller", "br0 -> br0.7 -> br0", True)]),
+        (bridge("br0", "br0.7"), [("0.bridge.port.0", "br0 -> br0.7 -> br0", True)]),
+        (
+            f"{bridge('b1', 'b1.5', 'b1.6')}, {vlan('b1.5', 'b1')}, {vlan('b1.6', 'b1')}",
+            [
+                ("0.bridge.port.0", "b1 -> b1.5 -> b1", False),
+                ("0.bridge.port.1", "b1 -> b1.6 -> b1", False),
+            ],
+        ),
+        ("{name: m, type: mac-vlan, mac-vlan: {base-iface: m, mode: bridge}}", [("0.mac-vlan.base-iface", "m", False)]),
+        (f"{bridge('b1', 'eth1.5')}, {vlan('b1.5', 'b1')}, {bridge('b2', 'b1.5')}", []),
+        (f"{bridge('b1', 'v')}, {vlan('v', 'eth1')}, {bridge('b2', 'w')}, {vlan('w', 'v')}", []),
+        ("{name: br0, state: absent}, {name: br0.7, type: dummy}", []),
+        (f"{{name: br0, type: dummy}}, {bridge('b1', 'br0')}, {vlan('eth2', 'b1')}", []),
+        (f"{{name: br0.7, state: absent}}, {vlan('eth2', 'eth1')}", []),
+    ],
+)  # fmt: skip
+def test_links_in_a_circle_are_refused_at_their_place(
+    interfaces: str, circles: list[tuple[str, str, bool]]
+) -> None:
+    assert told(interfaces) == circles
+
+
+def test_a_host_without_a_change_is_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nncp.future.Future._below", None)
+    assert told(f"{bridge('br0', 'eth2')}, {vlan('eth1.5', 'eth1')}") == []
+
+
+@pytest.mark.parametrize("links", [7, 8, 9, 3000])
+def test_links_that_rest_too_high_on_one_another_are_refused(links: int) -> None:
+    chain = [vlan("v1", "eth1"), *(vlan(f"v{n}", f"v{n - 1}") for n in range(2, links + 1))]
+    found = compiled(f"interfaces: [{', '.join([*chain, bridge('b1', f'v{links}')])}]", host_of(HOST)).faults
+    high = "would rest on 8 links, each on the next, and the kernel takes no more than 7"
+    name, index = ("b1", 7) if links == 7 else ("v8", 7)
+    assert [(fault.path, fault.message) for _, fault in found] == [(("interfaces", index), f"{name} {high}")]
+
+
+def test_the_mtu_of_a_link_with_many_ways_down_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    look = mtu._Mtus._by_itself
+    monkeypatch.setattr(mtu._Mtus, "_by_itself", lambda links, name: seen.append(name) or look(links, name))
+    links = [bridge("b0", "eth1")]
+    for n in range(1, 4):
+        ports = [f"v{n}.{port}" for port in range(20)]
+        links += [bridge(f"b{n}", *ports), *(vlan(name, f"b{n - 1}") for name in ports)]
+    assert told(", ".join(links)) == []
+    assert len(seen) <= 3 * len(links)  # three looks, each of its own
