@@ -18,8 +18,10 @@ TELLING = frozenset(
     }
 )  # fmt: skip
 """Attributes that inform, and that nobody can write."""
-UNCOMPARED = TELLING | {"borrowed", "untold", "index", "type", "peer-index", "valid", "preferred", "expires"}
-"""Attributes that identify or inform, and are no wish of their own: another `type` is another link."""
+UNCOMPARED = TELLING | {"borrowed", "untold", "index", "peer-index", "valid", "preferred", "expires"}
+"""Attributes that identify or inform, and are no wish of their own."""
+TYPED = frozenset({"route"})
+"""Tables whose rows may get another `type`: of links it is another link, of ports their controller's."""
 
 
 def difference(have: Mapping[str, Any], row: Row) -> dict[str, Any]:
@@ -28,6 +30,7 @@ def difference(have: Mapping[str, Any], row: Row) -> dict[str, Any]:
         name: value
         for name, value in row.attrs.items()
         if name not in UNCOMPARED
+        and (name != "type" or row.key[0] in TYPED)
         and value is not None
         and have.get(name) != value
         and name not in have.get("borrowed", ())

@@ -86,15 +86,22 @@ def _line(op: Op, again: set[Key], table: Table) -> str:
 
 
 def _taken(ops: Sequence[Op], kinds: Kinds) -> list[str]:
-    """Return a line for each link and each other owner of rows that go with it."""
-    count: Counter[tuple[str, str, str]] = Counter()
+    """Return a line for each link and each other owner of rows that go with it, or lose a part with it."""
+    touched = {op.key[1] for op in ops if not op.implied}
+    touched |= {
+        link for op in ops if not op.implied for link in kinds.tables[op.key[0]].links(op.key, op.old)
+    }
+    count: Counter[tuple[str, str, str, str]] = Counter()
     for op in ops:
         table = kinds.tables[op.key[0]]
         if op.implied and (whose := table.counted(op.old)):
-            count[next(iter(table.links(op.key, op.old)), ""), op.key[0], whose] += 1
+            links = list(table.links(op.key, op.old)) or [""]
+            link = next((name for name in links if name in touched), links[0])
+            count[link, op.key[0], table.partly(op.old), whose] += 1
+    words = {key: kinds.tables[key[1]].plural if number > 1 else key[1] for key, number in count.items()}
     return [
-        f"  {link:<15} takes {number} {kinds.tables[name].plural if number > 1 else name} of {whose} with it"
-        for (link, name, whose), number in count.items()
+        f"  {link:<15} takes {part}{number} {words[link, name, part, whose]} of {whose} with it"
+        for (link, name, part, whose), number in count.items()
     ]
 
 

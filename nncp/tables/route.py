@@ -339,6 +339,7 @@ ROUTE = Table(
     changed=_changed,
     told=True,
     counted=lambda attrs: "" if attrs.get("protocol", RTPROT_STATIC) in PROTOCOLS else protocol_word(attrs),
+    partly=lambda attrs: "hops of " if len(attrs.get("nexthops", ())) > 1 or attrs.get("nexthop-id") else "",
     plural="routes",
     renamed=_renamed,
     show=_show,

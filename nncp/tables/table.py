@@ -231,6 +231,7 @@ class Table(Struct, frozen=True):
         marks: the sign before a line of a plan, where it is not the usual one.
         told: whether a row is told in a plan also when it goes by itself with something else.
         counted: whose a row is, when rows that go by themselves are told by number alone; "" when by each.
+        partly: what such a row loses if it may lose only a part, before its number.
         plural: what rows that come back are called in a summary; "" when they are not counted.
         renamed: a key and attributes after links were renamed, where the link is not just the second part.
         show: the part of a document that describes the rows, or nothing.
@@ -269,6 +270,7 @@ class Table(Struct, frozen=True):
     marks: Mapping[str, str] = {}
     told: bool = False
     counted: Callable[[Mapping[str, Any]], str] = _unsaid
+    partly: Callable[[Mapping[str, Any]], str] = _unsaid
     plural: str = ""
     renamed: Callable[[Key, Mapping[str, Any], Mapping[str, str]], tuple[Key, Mapping[str, Any]]] | None = (
         None

@@ -67,6 +67,19 @@ def bridge(*addresses: str, family: str = "ipv4", port: str = "eth1") -> dict[st
 DEFAULT = {"destination": "0.0.0.0/0", "next-hop-address": "192.0.2.2", "next-hop-interface": "br1"}
 
 
+@pytest.mark.parametrize("net", ["203.0.113.0/24", "2001:db8:7::/48"])
+def test_a_route_becomes_one_of_another_type(ns: Namespace, run: Callable[..., str], net: str) -> None:
+    family = "-6" if ":" in net else "-4"
+    ns.batch(f"{family} route add blackhole {net} proto static")
+    before = ns.settled()
+    run("apply", routes=[{"destination": net, "route-type": "unreachable"}])
+    assert [route["type"] for route in ns.json("ip", "-j", family, "-d", "route", "show", net)] == [
+        "unreachable"
+    ]
+    run("rollback")
+    assert ns.differs(before) == {}
+
+
 def test_only_an_administrators_routes_are_taken_away(ns: Namespace, run: Callable[..., str]) -> None:
     ns.batch("addr add 192.0.2.5/24 dev eth1")
     kept = [f"203.0.113.{n * 8}/29 via 192.0.2.9 proto {word}" for n, word in enumerate(

@@ -274,10 +274,29 @@ def test_routes_of_daemons_that_go_along_are_counted() -> None:
            old={"protocol": 186 if n else 188, "nexthops": (("eth0", "192.0.2.1", 1, False),)})
         for n in range(3)
     ]  # fmt: skip
+    two = (("eth0", "192.0.2.1", 1, False), ("eth1", "198.51.100.1", 1, False))
+    for more in ({"nexthops": two}, {"nexthops": two[:1], "nexthop-id": 7}, {"nexthops": two[:1]}):
+        key = ("route", "ipv4", "254", f"10.1.{len(ops)}.0/24", "0")
+        ops.append(Op("remove", key, implied=True, old={"protocol": 12, **more}))
     lines = render_plan([Op("remove", ("up", "eth0")), *ops], KINDS)
-    assert [line.split(None, 1)[1] for line in lines if "takes" in line] == [
-        "takes 1 route of ospf with it", "takes 2 routes of bgp with it",
-    ]  # fmt: skip
+    assert [line.split() for line in lines if "takes" in line] == [
+        f"eth0 takes {what} with it".split()
+        for what in ("1 route of ospf", "2 routes of bgp", "hops of 2 routes of bird", "1 route of bird")
+    ]
+    (line,) = [line for line in render_plan([Op("remove", ("up", "eth1")), ops[3]], KINDS) if "takes" in line]
+    assert line.split() == ["eth1", *["takes", "hops", "of", "1", "route", "of", "bird", "with", "it"]]
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_a_route_of_another_type_is_another_wish(family: str) -> None:
+    net = "2001:db8:7::/48" if family == "ipv6" else "203.0.113.0/24"
+    key = ("route", family, "254", net, "1024" if family == "ipv6" else "0")
+    host = Host([*_host(), Row(key, {"type": "blackhole", "protocol": 4, "nexthops": ()})])
+    asked = "routes: {{config: [{{destination: '{}', route-type: {}}}]}}"
+    assert plan(host, wanted(asked.format(net, "blackhole"), host), KINDS) == []
+    (op,) = plan(host, wanted(asked.format(net, "unreachable"), host), KINDS)
+    assert (op.verb, op.key, op.attrs["type"]) == ("change", key, "unreachable")
+    assert render_plan([op], KINDS)[0] == f"~ route {net}: blackhole → unreachable"
 
 
 def test_a_creation_replaces_nothing_and_what_was_there_is_made_again_in_place() -> None:
