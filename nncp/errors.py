@@ -54,6 +54,11 @@ class Place(Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
 
+    @property
+    def said(self) -> str:
+        """The words that are meant, as they are written."""
+        return self.text[self.column - 1 : self.column - 1 + self.width]
+
 
 class Error(Exception):
     """What a user is told: a sentence, a path into the document, a place and a hint.

@@ -197,8 +197,9 @@ class Rollback:
         found = [*(_left(op, self.refused.get(op.key), self.kinds) for op in left), *self.others]
         found += [_displaced(name) for name in lost]
         if found:
+            many = "1 difference is" if len(found) == 1 else f"{len(found)} differences are"
             raise Error(
-                f"the state before could not be restored in full; {len(found)} differences are left",
+                f"the state before could not be restored in full; {many} left",
                 kind=ErrorKind.ROLLBACK_FAILED,
                 hint="`nncp rollback` tries again, `nncp rollback --forget` gives it up",
                 others=tuple(found),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nncp import engine
-from nncp.compile import Note
 from nncp.desired import Desired, checked, documents
+from nncp.desk import Note
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Op
 from nncp.journal import STATE_DIR
@@ -90,4 +90,4 @@ def apply(
         ops = engine.apply_compiled(desired, state_dir=state_dir, deadline=timeout, force=force)
     except Error as error:
         raise desired.located(error) from error
-    return Changes(ops, desired.notes() if ops else ())
+    return Changes(ops, desired.notes())

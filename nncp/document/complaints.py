@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from nncp.document.source import Node
+    from nncp.errors import Place
 
 # jsonschema.ValidationError, whose types allow every field to be unset, as none is after a validation.
 Finding: TypeAlias = Any
@@ -29,6 +30,8 @@ NOUNS = {
     "null": "null",
 }
 MEANS = {kind.form: kind.means for kind in FORMS}
+FORMER = {"slaves": "port", "master": "controller"}
+"""Words of nmstate 0.x, by which its documents on the web still go."""
 # Whose items are what a document is about.
 LISTS = ("interfaces", "config")
 # How deep a key's home is looked for: bridge.port[].vlan.trunk-tags[].id-range.min
@@ -59,7 +62,10 @@ def complaints(node: Node, error: Finding, *, root: Mapping[str, Any]) -> Iterat
     else:
         name = label(*node.path, *steps) or "a document"
         message = f"{name} must be {_expected(error)}, got {shown(error.instance)}"
-        yield Complaint(steps, node.error(message, *steps, hint=_hint(error)))
+        found = node.error(message, *steps, hint=_hint(error))
+        if error.validator == "type" and error.validator_value == "string" and found.where:
+            found.hint = quoted(error.instance, found.where) or found.hint
+        yield Complaint(steps, found)
 
 
 def label(*path: Step) -> str:
@@ -88,6 +94,11 @@ def shown(value: Any) -> str:
     return str(value)
 
 
+def quoted(value: Any, where: Place) -> str:
+    """Return the hint at a number or a boolean that was to be text, or ""."""
+    return f"quote it: '{where.said}'" if isinstance(value, int | float) else ""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint at the nearest of the known words, or ""."""
     from difflib import get_close_matches  # noqa: PLC0415  (nothing is misspelt mostly)
@@ -114,6 +125,8 @@ def _unknown_key(
     holder = label(*around) if around[-2:-1] not in {(name,) for name in LISTS} else ""
     homes = [home or "the interface itself" for home in _homes(key, root)]
     hint = f"it belongs to {' or '.join(homes)}" if 0 < len(homes) <= 3 else did_you_mean(key, known)
+    if FORMER.get(key) in known:
+        hint = f"nmstate calls it {FORMER[key]} since 1.0"
     message = f"unknown key {key}" + (f" in {holder}" if holder else "")
     return Complaint(steps, node.error(message, *steps, key=True, hint=hint))
 
@@ -175,8 +188,6 @@ def _enum_hint(value: Any, enum: Any, _schema: Any) -> str:
 
 
 def _type_hint(value: Any, wanted: Any, _schema: Any) -> str:
-    if wanted == "string" and isinstance(value, int | float):
-        return f"quote it: '{shown(value)}'"
     if wanted == "object" and isinstance(value, str):
         return "put a colon and a space after each key"
     return "start each item with '- '" if wanted == "array" else ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, convert
 from msgspec.structs import replace
 
-from nncp.document.complaints import did_you_mean, shown
+from nncp.document.complaints import did_you_mean, quoted, shown
 from nncp.document.lax import given, read_lax
 from nncp.document.port_vlan import PortVlan
 from nncp.document.source import Node
@@ -137,16 +137,12 @@ def _wrong_selector(spec: Node) -> Iterator[Error]:
         yield spec.error(f"nodeSelector must be a mapping, got {shown(selector)}", "nodeSelector")
         return
     for label, value in (selector or {}).items():
-        if isinstance(value, dict | list):
-            hint = "only equality is known: write label: 'value'"
-            yield spec.error(
-                f"label {label} must be text, got {shown(value)}", "nodeSelector", label, hint=hint
-            )
-        elif not isinstance(value, str):
-            hint = f"quote it: '{shown(value) if value is not None else ''}'"
-            yield spec.error(
-                f"label {label} must be text, got {shown(value)}", "nodeSelector", label, hint=hint
-            )
+        if isinstance(value, str):
+            continue
+        error = spec.error(f"label {label} must be text, got {shown(value)}", "nodeSelector", label)
+        nothing = "quote it: ''" if value is None else "only equality is known: write label: 'value'"
+        error.hint = quoted(value, spec.place("nodeSelector", label)) or nothing
+        yield error
 
 
 def _no_capture(node: Node) -> Iterator[Error]:

@@ -129,6 +129,10 @@ VALUES = [
         "did you mean up?",
     ),
     ("controller: 5", "controller must be text, got 5", "controller", "quote it: '5'"),
+    ("controller: 0123", "controller must be text, got 123", "controller", "quote it: '0123'"),
+    ("controller: 0x1F", "controller must be text, got 31", "controller", "quote it: '0x1F'"),
+    ("controller: True", "controller must be text, got true", "controller", "quote it: 'True'"),
+    ("master: br0", "unknown key master", "master", "nmstate calls it controller since 1.0"),
     (
         "mac-address: 02-00-00-00-00-01",
         "mac-address must be a MAC address like 02:00:00:12:34:56, got '02-00-00-00-00-01'",
@@ -205,6 +209,17 @@ def test_a_wrong_value_is_told_in_one_sentence(
     assert error.where is not None
     assert error.where.line == 4
     assert error.kind is ErrorKind.DOCUMENT
+
+
+def test_the_ports_of_former_documents_are_told_by_their_present_word(refusal: Refusal) -> None:
+    told = refusal("""\
+        interfaces:
+        - name: bond0
+          type: bond
+          link-aggregation: {mode: 802.3ad, slaves: [eth1]}
+        """)
+    assert "error: unknown key slaves in link-aggregation" in told
+    assert "hint: nmstate calls it port since 1.0" in told
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -338,6 +339,25 @@ FITS = {
     "a dummy without a bound": [{"name": "d0", "type": "dummy", "mtu": 100000}],
     "a bond with its own": [vlan("v", "bond0", mtu=9000), {**BOND, "mtu": 9000}],
 }
+
+
+def test_what_is_not_set_is_told_also_where_nothing_else_changes(nncp: Command) -> None:
+    document = {"name": "eth1", "ethernet": {"speed": 1000}}
+    for verb in ("plan", "apply"):
+        told = nncp(verb, document)
+        assert "warning: left to eth1 itself, and not set: speed" in told
+        assert "No changes." in told
+
+
+def test_links_rest_on_each_other_as_high_as_the_kernel_takes(nncp: Command, ns: Namespace) -> None:
+    names = ["eth1", *(f"v{n}" for n in range(1, 9))]
+    chain = [vlan(name, below) for below, name in itertools.pairwise(names)]
+    nncp("plan", *chain, code=65)
+    nncp("apply", *chain[:-1])
+    assert ns.run(
+        "ip", "link", "add", "link", "v7", "name", "v8", "type", "vlan", "id", "5", check=False
+    ).returncode
+    assert "v8 would rest on 8 links" in nncp("apply", chain[-1], code=65)
 
 
 @pytest.mark.parametrize("case", FITS)
