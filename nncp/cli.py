@@ -31,6 +31,9 @@ STATE_DIR = click.option(
     help="Where journals are kept.",
 )
 FORCE = click.option("--force", is_flag=True, help="Delete bridges although guests and Pods are on them.")
+LOSE = click.option(
+    "--force", is_flag=True, help="Undo it although guests, Pods or others lose what is theirs."
+)
 
 
 def output(*words: str) -> Callable[[Any], Any]:
@@ -124,18 +127,19 @@ def apply(files: tuple[str, ...], state_dir: Path, timeout: float | None, force:
 
 @cli.command()
 @STATE_DIR
+@LOSE
 @click.option(
     "--forget", is_flag=True, help="Drop the way back instead of going it; the host stays as it is."
 )
 @output("table", "json")
-def rollback(state_dir: Path, forget: bool, output: str) -> None:
+def rollback(state_dir: Path, force: bool, forget: bool, output: str) -> None:
     """Undo the last apply, or finish what a killed one left."""
     from nncp import answers, engine  # noqa: PLC0415
 
     if forget:
         say(answers.forgotten(engine.forget(state_dir=state_dir), output), nl=False)
     else:
-        say(answers.undone(*engine.rolled_back(state_dir=state_dir), output), nl=False)
+        say(answers.undone(*engine.rolled_back(state_dir=state_dir, force=force), output), nl=False)
 
 
 @cli.command()

@@ -18,7 +18,7 @@ from nncp.macs import pinned
 from nncp.namespace import Namespace
 from nncp.netlink.channel import Channel
 from nncp.plan import plan
-from nncp.way_back import undo
+from nncp.way_back import bereaving, undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -134,21 +134,26 @@ def _apply(
             raise
 
 
-def rollback(*, state_dir: Path = STATE_DIR) -> list[Op]:
+def rollback(*, state_dir: Path = STATE_DIR, force: bool = False) -> list[Op]:
     """Undo the last apply in this network namespace, or what a killed one left; return what was written.
 
+    Args:
+        state_dir: where the journal is kept.
+        force: whether what others have put on links of the apply's since may go with them.
+
     Raises:
-        Error: the state before could not be restored.
+        Error: the state before could not be restored; or nothing was written (`UNSUPPORTED`), since others
+            would lose what could not be made again.
 
     """
-    return rolled_back(state_dir=state_dir)[0]
+    return rolled_back(state_dir=state_dir, force=force)[0]
 
 
-def rolled_back(*, state_dir: Path = STATE_DIR) -> tuple[list[Op], Sequence[str]]:
+def rolled_back(*, state_dir: Path = STATE_DIR, force: bool = False) -> tuple[list[Op], Sequence[str]]:
     """Do as `rollback` does; return what was written, and the bridges that keep their MAC address.
 
     Raises:
-        Error: the state before could not be restored.
+        Error: as `rollback` raises it.
 
     """
     journal = Journal(state_dir)
@@ -157,6 +162,8 @@ def rolled_back(*, state_dir: Path = STATE_DIR) -> tuple[list[Op], Sequence[str]
     with journal.locked(patience=PATIENCE), Channel() as channel:
         namespace = Namespace(channel, KINDS)
         record = None if journal.is_pending() else journal.read()
+        if record and not force:
+            raise_all(bereaving(namespace, record, journal))
         ops = undo(namespace, journal, kept=True)
         return ops, namespace.pinned(record.pinned) if record else ()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from nncp.carried import ids_of, tagged_of
-from nncp.errors import Error
+from nncp.errors import Error, ErrorKind
 from nncp.host import Row, untold
 from nncp.kinds.linux_bridge import BORROWED, LINUX_BRIDGE
 from nncp.kinds.ports import guests_of
@@ -90,7 +90,7 @@ class Listed(Struct, frozen=True):
         return Listed(tuple(sorted({*self.ports, *ports})), tuple(sorted(vlans)), self._given(now, want))
 
 
-def bereft(now: Host, ops: Iterable[Op]) -> Iterator[Error]:
+def bereft(now: Host, ops: Iterable[Op], *, kind: ErrorKind = ErrorKind.DOCUMENT) -> Iterator[Error]:
     """Yield what is wrong with deleting bridges, for good or to make them again: guests' ports on them."""
     for op in ops:
         guests = guests_of(op.key[1], now) if op.verb == "remove" and op.key[0] == "link" else []
@@ -99,6 +99,7 @@ def bereft(now: Host, ops: Iterable[Op]) -> Iterator[Error]:
             yield Error(
                 f"{op.key[1]} would be deleted, and it carries {ports_told(guests)}: "
                 f"{', '.join(guests[:TOLD])}{more}",
+                kind=kind,
                 subject=op.key[1],
                 hint="move the guests and Pods away first, or use --force to cut them off",
             )

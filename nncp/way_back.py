@@ -6,6 +6,7 @@ It does all it can: what is refused is passed over and told in the end, with eve
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -14,6 +15,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.host import Cost, Host, Op, Row, untold
 from nncp.journal import GIVE_UP, Journal
 from nncp.known import KINDS
+from nncp.listed import Listed, bereft
 from nncp.namespace import Namespace
 from nncp.needs import closure
 from nncp.netlink.carry import Refused, sentence
@@ -52,16 +54,8 @@ def undo(namespace: Namespace, journal: Journal, *, kept: bool = False) -> list[
     record = journal.claim(kept=kept)
     if record is None:
         return []
-    try:
+    with _sound(journal):
         ops = Rollback(namespace, record, journal.note_drawn).run()
-    except (Error, OSError):
-        raise
-    except Exception as error:
-        raise Error(
-            f"the journal in {journal.path} holds what nothing leads back to: {error!r}",
-            kind=ErrorKind.ROLLBACK_FAILED,
-            hint=f"put it back as it was, or {GIVE_UP}",
-        ) from error
     try:
         if record.listed is not None:
             journal.note_listed(record.listed)
@@ -73,6 +67,49 @@ def undo(namespace: Namespace, journal: Journal, *, kept: bool = False) -> list[
             hint="make room or mend the state folder, and run `nncp rollback` again",
         ) from error
     return ops
+
+
+@contextlib.contextmanager
+def _sound(journal: Journal) -> Iterator[None]:
+    """Tell of a journal that can be read and makes no sense."""
+    try:
+        yield
+    except (Error, OSError):
+        raise
+    except Exception as error:
+        raise Error(
+            f"the journal in {journal.path} holds what nothing leads back to: {error!r}",
+            kind=ErrorKind.ROLLBACK_FAILED,
+            hint=f"put it back as it was, or {GIVE_UP}",
+        ) from error
+
+
+def bereaving(namespace: Namespace, record: Record, journal: Journal) -> list[Error]:
+    """Return what others would lose by a way back: what they have put on its links since."""
+    with _sound(journal):
+        now = namespace.snapshot(record.before)
+        ops = Rollback(namespace, record, lambda _: None).way(now)
+        listed = (
+            *(record.listed or Listed()).ports,
+            *(row.name for row in record.before if row.key[0] == "port"),
+        )
+        guests = bereft(now.where(listed=listed, carried=()), ops, kind=ErrorKind.UNSUPPORTED)
+        return [*guests, *_lost(ops, record, namespace.kinds)]
+
+
+def _lost(ops: Iterable[Op], record: Record, kinds: Kinds) -> Iterator[Error]:
+    links, keys = {row.name for row in record.before} | record.made.keys(), {row.key for row in record.before}
+    for op in ops:
+        table = kinds.tables[op.key[0]]
+        theirs = op.verb == "remove" and (op.key[1] not in links if table.about else op.key not in keys)
+        if theirs and (why := table.cannot_be_made(op.old, kinds)):
+            name = op.key[1] if table.about else table.what(op.key, op.old)
+            yield Error(
+                f"{name} would go with what is undone and could not be made again: {why}",
+                kind=ErrorKind.UNSUPPORTED,
+                subject=op.key[1],
+                hint=f"delete or move {name} yourself first, or use --force to lose it",
+            )
 
 
 def finish(state_dir: Path) -> None:
@@ -121,14 +158,15 @@ class Rollback:
             for number in range(PASSES):
                 now = self.namespace.snapshot(self.record.before)
                 now = now if settled or number else _untold(now)
-                ops = self._way(now, settled=settled)
+                ops = self.way(now, settled=settled)
                 if not ops:
                     break
                 self._carry_out(ops, now)
         self._tell()
         return self.done
 
-    def _way(self, now: Host, *, settled: bool) -> list[Op]:
+    def way(self, now: Host, *, settled: bool = False) -> list[Op]:
+        """Return the writes that lead back from `now`, with or without what the kernel moves along."""
         rows, _ = own(self.record, now, self.kinds)
         want = [*rows, *_late_comers(rows, now)] if settled else _without_followers(rows, now, self.kinds)
         return self._all_but_impossible(now, want)

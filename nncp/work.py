@@ -90,4 +90,5 @@ def apply(
         ops = engine.apply_compiled(desired, state_dir=state_dir, deadline=timeout, force=force)
     except Error as error:
         raise desired.located(error) from error
-    return Changes(ops, desired.notes())
+    notes = desired.notes()
+    return Changes(ops, notes if ops else [note for note in notes if note.verb == "warn"])

@@ -136,6 +136,40 @@ def test_a_bridge_with_guests_is_deleted_only_by_force(
     assert ports(host, "br1") == set()
 
 
+ON_OURS = {
+    "a guest's port": (
+        "link add pod0 master br1 type veth peer name far netns {beyond}",
+        "br1 would be deleted, and it carries 1 port of Pods and guests: pod0",
+    ),
+    "a Pod's macvlan": (
+        "link add link br1 name far netns {beyond} type macvlan",
+        "macvlan far in another network namespace would go with what is undone and could not be made again",
+    ),
+    "another tool's link": (
+        "link add vx1 type vxlan id 7 dev br1 dstport 4789",
+        "vx1 would go with what is undone and could not be made again: interfaces of type vxlan",
+    ),
+}
+"""What others put on a bridge that an apply has made, and why the apply is not undone."""
+
+
+@pytest.mark.parametrize("what", ON_OURS)
+def test_an_apply_is_not_undone_under_what_others_have_put_on_its_links(
+    host: Namespace, beyond: Namespace, run: Any, apply: Any, what: str
+) -> None:
+    before = host.settled()
+    apply(bridge("br1", "eth1"))
+    command, why = ON_OURS[what]
+    host.batch(command.format(beyond=beyond.name))
+    with_theirs = host.settled()
+    assert why in run("rollback", code=69)
+    assert host.differs(with_theirs) == {}
+    apply(bridge("br1", "eth1"))
+    run("rollback", "--force")
+    left = host.settled()["link"].keys() - before["link"].keys()
+    assert left == ({"pod0"} if "port" in what else set())
+
+
 @pytest.mark.parametrize("listed", [[], ["eth1"], ["eth3"]])
 def test_an_ignored_link_is_left_as_it_is(host: Namespace, apply: Any, listed: list[str]) -> None:
     apply(bridge("br0", "eth1"))
