@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from nncp.host import Key
+from nncp.host import Cost, Key
 from nncp.kinds.kind import Tie
 from nncp.tables.table import references
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from nncp.tables.kinds import Kinds
     from nncp.tables.table import Rows
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 def needs(key: Key, rows: Rows, kinds: Kinds) -> Iterable[Key]:
     """Return the keys without which the row `key` of `rows` cannot be."""
     return kinds.tables[key[0]].needs(key, rows, kinds)
+
+
+def up_before(port: Key, controller_type: str, rows: Rows, kinds: Kinds) -> Iterator[Key]:
+    """Yield what must be up before a port is attached: a bond opens it, so its base is open."""
+    kind, link = kinds.by_type.get(controller_type), ("link", port[1])
+    if kind and kind.port_cost >= Cost.DOWN:
+        found = references(link, rows.get(link, {}), kinds)
+        yield from (("up", base) for attr, base in found if attr.tie is Tie.RESTS)
 
 
 def companions(key: Key, rows: Rows, kinds: Kinds) -> list[Key]:

@@ -17,7 +17,7 @@ from nncp.errors import Error, raise_all
 from nncp.host import Cost, Host, Key, Op, Row
 from nncp.kinds.kind import Attr, Tie
 from nncp.kinds.link import SENT_BACK
-from nncp.needs import closure, companions, lives_on, needs, upheld
+from nncp.needs import closure, companions, lives_on, needs, up_before, upheld
 from nncp.remake import irreplaceable
 from nncp.renaming import renamed
 from nncp.tables.kinds import Kinds
@@ -373,6 +373,10 @@ def _waits(keys: list[Key], target: Rows, book: _Book) -> dict[Key, set[Key]]:
             # A VLAN takes its MAC address from below when it is made, and a bridge has its from its ports.
             for _, base in references(key, target[key], book.kinds):
                 found |= ports.get(base, set())
+        if key[0] == "port":
+            found.update(
+                pending.intersection(up_before(key, _controller_type(target[key], book), target, book.kinds))
+            )
         waits[key] = found - {key}
     return waits
 
