@@ -23,7 +23,7 @@ from nncp.kinds.kind import Kind, Tie
 from nncp.kinds.ports import guests_of
 from nncp.listed import kept_on
 from nncp.macs import is_lent, of_new_bridges, permanent
-from nncp.mtu import misfits, shrunk
+from nncp.mtu import may_change, misfits, shrunk
 from nncp.routes import route_rows
 from nncp.tables.table import references
 
@@ -78,6 +78,8 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
 
 def _mtus(desk: Desk) -> None:
     """Tell of MTUs that cannot be, and take in those that links get from below."""
+    if not may_change(desk.out.rows.values(), desk.host, desk.kinds):
+        return
     named = {("interfaces", i) for i, one in desk.named.values() if is_given(one.mtu)}
     for row, cause in list(shrunk(desk.out.rows, desk.host, desk.kinds)):
         desk.add(row, desk.out.origins.get(("link", cause), ()), implied=True)

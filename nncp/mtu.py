@@ -16,7 +16,7 @@ from nncp.host import Row
 from nncp.tables.address import is_kernels_own, is_v6
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nncp.host import Host, Key
     from nncp.tables.kinds import Kinds
@@ -29,6 +29,8 @@ FOLLOWERS = frozenset({"vlan", "mac-vlan", "macvtap"})
 IPV6_MIN_MTU = 1280
 """With less a link loses all its IPv6 (RFC 8200, section 5; net/ipv6/addrconf.c, NETDEV_CHANGEMTU)."""
 
+WORDS = {"port": ("controller",), "sysctl": ("value",)}
+"""What of other rows than links moves an MTU or IPv6."""
 IPV6_OFF = {"value": "1"}
 """What is so without IPv6 too (nncp.sysctl.write)."""
 
@@ -40,6 +42,21 @@ class Misfit(Struct, frozen=True):
     message: str
     hint: str
     said: bool = False
+
+
+def may_change(want: Iterable[Row], host: Host, kinds: Kinds) -> bool:
+    """Whether rows can change an MTU or bring IPv6: if not, every link has one that it can have."""
+    return any(_touches(row, host.get(*row.key), kinds) for row in want)
+
+
+def _touches(row: Row, have: Row | None, kinds: Kinds) -> bool:
+    if row.absent or have is None:
+        return row.absent != (have is None)
+    if row.key[0] == "link":
+        words = ("type", "mtu", *(attr.name for attr in kinds.ties("link", have.attrs["type"])))
+    else:
+        words = WORDS.get(row.key[0], ())
+    return any(word in row.attrs and row.attrs[word] != have.attrs.get(word) for word in words)
 
 
 def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfit]:

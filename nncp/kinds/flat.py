@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, to_builtins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 
 def flat(section: Any, prefix: str = "") -> dict[str, Value]:
     """Return what a section sets, by dotted name: neither absent nor null properties, nor lists."""
-    return dict(_pairs(section, prefix)) if isinstance(section, Struct) else {}
+    return dict(_pairs(to_builtins(section), prefix)) if isinstance(section, Struct) else {}
 
 
-def _pairs(section: Struct, prefix: str) -> Iterator[tuple[str, Value]]:
-    for field, name in zip(section.__struct_fields__, section.__struct_encode_fields__, strict=True):
-        value = getattr(section, field)
-        if isinstance(value, Struct):
+def _pairs(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Value]]:
+    for name, value in section.items():
+        if isinstance(value, dict):
             yield from _pairs(value, f"{prefix}{name}.")
-        elif value is not UNSET and value is not None and not isinstance(value, list | tuple | dict):
+        elif value is not None and not isinstance(value, list):
             yield f"{prefix}{name}", value
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from model import compiled, host_of
 
+from nncp.known import KINDS
+from nncp.mtu import may_change
+
 if TYPE_CHECKING:
     from nncp.host import Host
 
@@ -193,3 +196,25 @@ def test_links_in_a_circle_have_no_mtu_and_are_refused_as_a_circle() -> None:
     for circle in (of_vlans, of_a_bridge):
         ((told, _),) = faults(circle, host())
         assert "rest on each other in a circle" in told
+
+
+ASKED = {
+    "nothing": ("- {name: eth1}\n", False),
+    "what is so": (eth1(1500) + vlan("v", "eth1", None) + bridge("{name: eth1}", "{name: eth2}"), False),
+    "another MTU": (eth1(1400), True),
+    "another base": (vlan("v", "eth3", None), True),
+    "another type": ("- {name: v, type: dummy}\n", True),
+    "a new link": ("- {name: d, type: dummy}\n", True),
+    "a link that goes": ("- {name: v, type: vlan, state: absent}\n", True),
+    "a new port": (bridge("{name: eth3}"), True),
+    "a port of another": ("- {name: br1, type: linux-bridge, bridge: {port: [{name: eth2}]}}\n", True),
+    "IPv6": (f"- {{name: eth1{STATIC6}}}\n", True),
+}
+
+
+@pytest.mark.parametrize(("document", "may"), ASKED.values(), ids=ASKED)
+def test_mtus_are_looked_at_where_something_can_move_them(document: str, may: bool) -> None:
+    stands = {"link v": {"type": "vlan", "base-iface": "eth1", "id": 5, "mtu": 1500}, **BRIDGE, **PORTS}
+    up = {f"up {name}": {} for name in ("eth1", "eth2", "v", "br0")}
+    now = host(**stands, **up)
+    assert may_change(compiled(f"interfaces:\n{document}", now).rows.values(), now, KINDS) == may
