@@ -38,14 +38,12 @@ def of_new_bridges(want: Mapping[Key, Row], host: Host) -> Iterator[Row]:
         made = row.key[0] == "link" and not row.absent and row.attrs.get("type") == LINUX_BRIDGE.type
         if not made or host.attr(*row.key, name="type") == LINUX_BRIDGE.type:
             continue
-        if (listed := ports.get(row.name)) and (mac := _future(listed[0], want, ports, host, ())):
+        if (listed := ports.get(row.name)) and (mac := _future(listed[0], want, ports, host)):
             yield Row(row.key, {"mac": mac})
 
 
-def _future(
-    name: str, want: Mapping[Key, Row], ports: Mapping[str, list[str]], host: Host, seen: tuple[str, ...]
-) -> str | None:
-    """Return the MAC address that a link will have, as far as is known; `seen` are those that have it too."""
+def _future(name: str, want: Mapping[Key, Row], ports: Mapping[str, list[str]], host: Host) -> str | None:
+    """Return the MAC address that a link will have, as far as is known; no link rests on itself."""
     row = want.get(("link", name))
     attrs = row.attrs if row else {}
     if mac := attrs.get("mac"):
@@ -54,10 +52,7 @@ def _future(
     if have and attrs.get("type", have) == have:
         return permanent(name, host)
     below = ports.get(name, []) if attrs.get("type") == BOND.type else [attrs.get("base-iface")]
-    known = (
-        _future(other, want, ports, host, (*seen, name)) for other in below if other and other not in seen
-    )
-    return next(known, None)
+    return next((_future(other, want, ports, host) for other in below if other), None)
 
 
 def is_lent(mac: str, name: str, host: Host) -> bool:

@@ -133,8 +133,7 @@ class _Mtus(Future):
     def bounds(self, name: str) -> tuple[int, int]:
         """Return the least and the most that a device takes; 0 is no bound."""
         attrs = self.attrs(name)
-        kind = self.kinds.by_type.get(attrs["type"])
-        low, high = kind.mtu if kind else (0, 0)
+        low, high = self.kinds.by_type[attrs["type"]].mtu
         return attrs.get("min-mtu", low), attrs.get("max-mtu", high)
 
     def has_ipv6(self, name: str) -> bool:
@@ -159,12 +158,11 @@ class _Mtus(Future):
 
     def cause(self, name: str) -> str:
         """Return the link below whose own MTU is another one's limit: the next that a document is about."""
-        seen = [name]
-        while (base := self.base(seen[-1])) and base not in seen:
-            seen.append(base)
-            if ("link", base) in self.want:
+        while base := self.base(name):
+            name = base
+            if ("link", name) in self.want:
                 break
-        return seen[-1]
+        return name
 
     def mtu(self, name: str | None) -> int:
         """Return the MTU that a link will have, the usual one for none."""

@@ -10,6 +10,7 @@ from model import after, host_of, told, wanted
 from nncp.errors import Error
 from nncp.host import Key, Op, Row
 from nncp.known import KINDS
+from nncp.needs import up_before
 from nncp.plan import plan
 from nncp.remake import irreplaceable
 
@@ -422,3 +423,12 @@ def test_what_two_ports_may_have_alike_is_written_to_each_alone(option: str, for
         ] == ["change port eth1"]
         swapped[0] = Row(("port", "eth0"), {"controller": "bond0", option: 3})
     assert [told(op) for op in written(now, *swapped)] == ["change port eth0", "change port eth1"]
+
+
+def test_what_rests_on_a_port_is_up_before_it_is_opened_and_no_other_link() -> None:
+    port = ("port", "x")
+    resting = {("link", "x"): {"type": "vlan", "base-iface": "y"}}
+    assert list(up_before(port, "bond", resting, KINDS)) == [("up", "y")]
+    assert list(up_before(port, "linux-bridge", resting, KINDS)) == []
+    assert list(up_before(port, "bond", {("link", "x"): {"type": "veth", "peer": "y"}}, KINDS)) == []
+    assert list(up_before(port, "bond", {}, KINDS)) == []

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from model import compiled, host_of, told, wanted
 
-from nncp.host import Host, Op
+from nncp.host import Host, Op, Row
 from nncp.known import KINDS
-from nncp.macs import pinned
+from nncp.macs import is_lent, pinned
 from nncp.plan import plan
 
 ONE, TWO, OWN = "52:54:00:00:01:01", "52:54:00:00:02:01", "02:00:00:00:00:07"
@@ -173,3 +173,17 @@ def test_ports_that_swap_queues_give_them_up_first() -> None:
         ("change port eth1", {"queue-id": 2}),
         ("change port eth2", {"queue-id": 1}),
     ]
+
+
+def test_a_bond_is_lent_no_mac_address_by_itself() -> None:
+    bond = {
+        "type": "bond",
+        "mode": "active-backup",
+        "fail_over_mac": "active",
+        "mac": ONE,
+        "borrowed": ["mac"],
+    }
+    now = host(**{"link bond0": bond, "port eth1": {"controller": "bond0", "type": "bond"}})
+    vlan = now.with_rows([Row(("link", "v"), {"type": "vlan", "base-iface": "bond0", "mac": ONE})])
+    assert not is_lent(ONE, "bond0", now)
+    assert is_lent(ONE, "v", vlan)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from model import compiled, host_of
 
+from nncp.host import Row
 from nncp.known import KINDS
-from nncp.mtu import may_change
+from nncp.mtu import may_change, shrunk
 
 if TYPE_CHECKING:
     from nncp.host import Host
@@ -100,13 +101,18 @@ AUTOCONF_OFF = ", ipv6: {enabled: true, autoconf: false}"
         (on("br0", "linux-bridge", "bridge: {port: [{name: eth1}, {name: eth4}]}"), "br0: mtu 1200, which br0 gets from eth4,", ()),
         (f"- {{name: eth4{V6}}}\n", "eth4: mtu 1200 of eth4 is less than IPv6 takes, 1280, and eth4 is to have IPv6 .give eth4 an mtu of 1280 or", ()),
         (eth1(1279), "old: mtu 1279 is less than IPv6 takes, 1280, and old has IPv6 addresses", ("mtu",)),
+        (eth1(1279) + vlan("old", "eth1", None), "old: mtu 1279 is less than IPv6 takes, 1280, and old has IPv6", ()),
+        (f"- {{name: bare{V6}}}\n", "bare: mtu 1000 of bare is less than IPv6 takes, 1280, and bare is to have IPv6", ()),
+        (vlan("dummy-old", "eth4", None), "dummy-old: mtu 1200, which dummy-old gets from eth4,", ()),
     ],
 )  # fmt: skip
 def test_an_mtu_that_ipv6_cannot_have_and_a_link_gets_by_itself_is_refused(
     document: str, why: str, place: tuple[str, ...]
 ) -> None:
     old = {"link old": {"type": "vlan", "base-iface": "eth1", "mtu": 1500}, "address old 2001:db8::9/64": {}}
-    now = host(**LOW, **(old if why.startswith("old") else {}))
+    bare = {"link bare": {"type": "linux-bridge", "mtu": 1000}}
+    other = {"link dummy-old": {"type": "dummy", "mtu": 1500}, "address dummy-old 2001:db8::9/64": {}}
+    now = host(**LOW, **bare, **(old if why.startswith("old") else other))
     ((name, fault),) = compiled(f"interfaces:\n{document}", now).faults
     assert re.match(why, f"{name}: {fault.message} ({fault.hint})")
     assert fault.path[2:] == place
@@ -188,6 +194,32 @@ def test_every_mtu_that_cannot_be_is_told_at_once() -> None:
 )  # fmt: skip
 def test_an_mtu_that_can_be_is_not(document: str, more: Any) -> None:
     assert faults(document, host(**more)) == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        vlan("v", "eth4", None) + on("d", "dummy", "mtu: 1500"),
+        vlan("v", "eth4", None) + "- {name: d, type: dummy}\n",
+        eth1(1280) + on(*V),
+    ],
+)  # fmt: skip
+def test_an_mtu_that_is_too_little_for_other_links_alone_is_not_refused(document: str) -> None:
+    assert faults(document, host(**LOW)) == []
+
+
+def test_a_link_that_has_less_than_the_one_below_keeps_it() -> None:
+    less = {"link v": {"type": "vlan", "base-iface": "eth1", "mtu": 1400}}
+    ((told, _),) = faults(vlan("w", "v", 1450), host(**less))
+    assert told.startswith("w: mtu 1450 is more than v's MTU 1400")
+
+
+def test_only_what_nobody_gives_an_mtu_shrinks() -> None:
+    stands = host(
+        **{f"link {name}": {"type": "vlan", "base-iface": "eth1", "mtu": 1500} for name in ("v", "w")}
+    )
+    want = {row.key: row for row in (Row(("link", "eth1"), {"mtu": 1400}), Row(("link", "v"), {"mtu": 1300}))}
+    assert list(shrunk(want, stands, KINDS)) == [(Row(("link", "w"), {"type": "vlan", "mtu": 1400}), "eth1")]
 
 
 def test_links_in_a_circle_have_no_mtu_and_are_refused_as_a_circle() -> None:
