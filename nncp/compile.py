@@ -15,7 +15,7 @@ from nncp.carried import carried, joined
 from nncp.desk import SAME_TYPE, Compiled, Desk, Note, Path
 from nncp.difference import difference
 from nncp.document.rules import NO_MAC
-from nncp.future import MAX_NEST_DEV, Future
+from nncp.future import MAX_NEST_DEV, Future, Stack
 from nncp.host import Host, Row
 from nncp.kinds.codec import readable
 from nncp.kinds.flat import flat, is_given
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 
 ETHTOOL = ("pause", "feature", "coalesce", "ring")
-LINUX_BRIDGE = "linux-bridge"
+LINUX_BRIDGE, VRF = "linux-bridge", "vrf"
+MAC_VLANS = frozenset({"mac-vlan", "macvtap"})
+ON_FRAMES = MAC_VLANS | {"ipvlan", "ipvtap"}
+"""Types that take the frames of the link that they rest on, as a bridge and a bond do of their ports."""
 
 
 def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host, kinds: Kinds) -> Compiled:
@@ -53,6 +56,7 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     for i, interface in interfaces.items():
         _interface(desk, i, interface)
     _links_together(desk)
+    _check_mac_vlans(desk)
     if not _impossible(desk):
         for row in list(of_new_bridges(desk.out.rows, host)):
             desk.add(row, desk.out.origins[row.key], implied=True)
@@ -96,22 +100,22 @@ def _impossible(desk: Desk) -> bool:
     """Tell of links that would rest on each other in a circle, or too high on one another."""
     found = list(Future(desk.out.rows, desk.host, desk.kinds).impossible())
     for stack in found:
-        (_circle if stack.circle else _too_high)(desk, stack.names)
+        (_circle if stack.circle else _too_high)(desk, stack)
     return bool(found)
 
 
-def _too_high(desk: Desk, names: tuple[str, ...]) -> None:
+def _too_high(desk: Desk, stack: Stack) -> None:
+    (name,), most = stack.names, MAX_NEST_DEV - 1
+    path = desk.out.origins.get(("link", name)) or desk.out.origins[stack.by]
     message = (
-        f"{names[0]} would rest on {MAX_NEST_DEV} links, each on the next, and the kernel takes no more than"
+        f"{name} would rest on {most + 1} links, each on the next, and the kernel takes no more than {most}"
     )
-    place = desk.out.origins.get(("link", names[0]), ())
-    desk.fault(
-        names[0], place, f"{message} {MAX_NEST_DEV - 1}", "let it rest on one further down", of_host=False
-    )
+    desk.fault(name, path, message, "let it rest on one further down", of_host=name not in desk.named)
 
 
-def _circle(desk: Desk, names: tuple[str, ...]) -> None:
+def _circle(desk: Desk, stack: Stack) -> None:
     """Tell of a circle at the first place by which the document makes it one."""
+    names = stack.names
     ties = list(zip(names, (*names[1:], names[0]), strict=True))
     said = [path for tie in ties if (path := _tie(desk, *tie))]
     message, hint = f"{names[0]} cannot rest on itself", ""
@@ -372,6 +376,37 @@ def _check_base(desk: Desk, row: Row, path: Path) -> None:
     elif not desk.will_be(base):
         message = f"{row.name} rests on {base}, which is not there"
         desk.fault(row.name, where, message, _there(desk), of_host=not desk.is_absent(base))
+    elif base != row.name and {desk.type_of(row.name), desk.type_of(base)} <= MAC_VLANS:
+        # macvlan_common_newlink() takes the link below that one.
+        message = f"{row.name} cannot rest on {base}, which is a {desk.type_of(base)} itself"
+        hint = f"name that one: base-iface: {below}" if (below := _base(desk, base)) else ""
+        desk.fault(row.name, where, message, hint, of_host=base not in desk.named)
+
+
+def _check_mac_vlans(desk: Desk) -> None:
+    """Refuse MAC VLANs on ports: both want to take the link's frames (netdev_rx_handler_register)."""
+    stands = {row.key: row for row in desk.host.table("link") if row.attrs["type"] in ON_FRAMES}
+    for key, row in {**stands, **desk.out.rows}.items():
+        if key[0] != "link" or row.absent or desk.type_of(key[1]) not in ON_FRAMES:
+            continue
+        base = _base(desk, key[1])
+        port = desk.out.rows.get(("port", base)) or desk.host.get("port", base)
+        if port is None or port.absent or desk.type_of(port.attrs["controller"]) == VRF:
+            continue
+        path = desk.out.origins.get(port.key) or desk.out.origins.get(key)
+        if path:
+            controller, hint = port.attrs["controller"], f"let {key[1]} rest on {port.attrs['controller']}"
+            message = (
+                f"{base} cannot be a port of {controller}: the {desk.type_of(key[1])} {key[1]} rests on it"
+            )
+            desk.fault(base, path, message, hint, of_host=key not in desk.out.rows)
+
+
+def _base(desk: Desk, name: str) -> str:
+    """Return what a link will rest on, or ""."""
+    row = desk.out.rows.get(("link", name))
+    said = row.attrs.get("base-iface") if row else None
+    return str(said or desk.host.attr("link", name, name="base-iface", default=""))
 
 
 def _check_pair(desk: Desk, row: Row, path: Path) -> None:

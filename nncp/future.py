@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from nncp.host import Key
 from nncp.kinds.kind import Tie
 from nncp.tables.table import references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nncp.host import Host, Key, Row
+    from nncp.host import Host, Row
     from nncp.tables.kinds import Kinds
 
 
@@ -21,9 +22,13 @@ MAX_NEST_DEV = 8
 
 
 class Stack(Struct, frozen=True):
-    """Links of which every one rests on the next, or has it as a port: a circle, or the first too high."""
+    """Links of which every one rests on the next, or has it as a port: a circle, or the first too high.
+
+    `by` is a row that makes it such.
+    """
 
     names: tuple[str, ...]
+    by: Key
     circle: bool = False
 
 
@@ -65,39 +70,54 @@ class Future:
         return row is None or (not row.absent and row.attrs.get("type", kind) == kind)
 
     def impossible(self) -> Iterator[Stack]:
-        """Yield each stack of links that the kernel refuses: a circle, or one too high.
+        """Yield each stack of links that a document makes and the kernel refuses: a circle, one too high.
 
-        It has none yet, so each has a link that comes to rest on another one, or gets a port.
+        A tie that only names a link, as a tunnel's, is none.
         """
+        changing = dict(self._changing())
         height: dict[str, int] = {}
-        for start in self._changing():
+        by: dict[str, Key] = {}
+        for start in self._links() if changing else ():
             path: dict[str, Iterator[str]] = {} if start in height else {start: self._below(start)}
             while path:
                 name = next(reversed(path))
                 other = next(path[name], None)
                 if other is None:
                     del path[name]
-                    height[name] = 1 + max((height.get(below, 0) for below in self._below(name)), default=0)
-                    if height[name] == MAX_NEST_DEV + 1:
-                        yield Stack((name,))
+                    below = list(self._below(name))
+                    height[name] = 1 + max((height.get(one, 0) for one in below), default=0)
+                    causes = (changing.get(name), *(by.get(one) for one in below))
+                    if cause := next(filter(None, causes), None):
+                        by[name] = cause
+                        if height[name] == MAX_NEST_DEV + 1:
+                            yield Stack((name,), cause)
                 elif other in path:
-                    names = list(path)
-                    yield Stack(tuple(names[names.index(other) :]), circle=True)
+                    names = list(path)[list(path).index(other) :]
+                    if cause := next(filter(None, map(changing.get, names)), None):
+                        yield Stack(tuple(names), cause, circle=True)
                 elif other not in height:
                     path[other] = self._below(other)
 
-    def _changing(self) -> Iterator[str]:
-        """Yield the links that come to rest on another one, or get a port."""
+    def _links(self) -> Iterator[str]:
+        """Yield all names, those that are wanted first: they are told of first."""
+        yield from (
+            row.name for row in self.want.values() if row.key[0] in {"link", "port"} and not row.absent
+        )
+        yield from (row.name for row in self.host.table("link"))
+
+    def _changing(self) -> Iterator[tuple[str, Key]]:
+        """Yield the links that come to rest on another one, or get a port, each with the row that says so."""
         for key, row in self.want.items():
             if row.absent:
                 continue
             if key[0] == "port" and self.host.attr(*key, name="controller") != row.attrs["controller"]:
-                yield row.attrs["controller"]
+                yield row.attrs["controller"], key
             elif key[0] == "link":
                 for attr, other in references(key, row.attrs, self.kinds):
                     if attr.tie is Tie.RESTS and self.host.attr(*key, name=attr.name) != other:
-                        yield row.name
+                        yield row.name, key
 
     def _below(self, name: str) -> Iterator[str]:
+        """Yield what a link will rest on, and its ports."""
         yield from self._bases(name)
         yield from self.ports(name)

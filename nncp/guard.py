@@ -185,7 +185,8 @@ class Guard:
 
     def _listen(self) -> None:
         while piece := self._heard():
-            self.report += piece
+            # A writer that was ended early has left its word unread.
+            self.report += piece if piece != supervisor.GO else b""
         self._reap()
 
     def _heard(self) -> bytes:

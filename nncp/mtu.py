@@ -133,7 +133,8 @@ class _Mtus(Future):
     def bounds(self, name: str) -> tuple[int, int]:
         """Return the least and the most that a device takes; 0 is no bound."""
         attrs = self.attrs(name)
-        low, high = self.kinds.by_type[attrs["type"]].mtu
+        kind = self.kinds.by_type.get(attrs["type"])
+        low, high = kind.mtu if kind else (0, 0)
         return attrs.get("min-mtu", low), attrs.get("max-mtu", high)
 
     def has_ipv6(self, name: str) -> bool:

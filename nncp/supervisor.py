@@ -65,7 +65,10 @@ class Watch:
 
     def _hear(self) -> bytes:
         """Return COMMIT, UNDO, PULSE for anything else, or b"" for the end of file."""
-        word, given, _, _ = self.line.recvmsg(16, _socket.CMSG_SPACE(DESCRIPTOR))
+        try:
+            word, given, _, _ = self.line.recvmsg(16, _socket.CMSG_SPACE(DESCRIPTOR))
+        except ConnectionResetError:  # the caller ended with a word of ours unread
+            return b""
         self.heard = time.monotonic()
         if given:
             self.pidfds[word] = int.from_bytes(given[0][2][:DESCRIPTOR], sys.byteorder)

@@ -102,10 +102,11 @@ def _lost(ops: Iterable[Op], record: Record, kinds: Kinds) -> Iterator[Error]:
     for op in ops:
         table = kinds.tables[op.key[0]]
         theirs = op.verb == "remove" and (op.key[1] not in links if table.about else op.key not in keys)
-        if theirs and (why := table.cannot_be_made(op.old, kinds)):
+        why = table.cannot_be_made(op.old, kinds) if theirs else ""
+        if why or (theirs and op.key[0] == "link" and not op.back):
             name = op.key[1] if table.about else table.what(op.key, op.old)
             yield Error(
-                f"{name} would go with what is undone and could not be made again: {why}",
+                f"{name}, which is none of the apply's, would go with what is undone{why and f': {why}'}",
                 kind=ErrorKind.UNSUPPORTED,
                 subject=op.key[1],
                 hint=f"delete or move {name} yourself first, or use --force to lose it",

@@ -96,7 +96,10 @@ def shown(value: Any) -> str:
 
 def quoted(value: Any, where: Place) -> str:
     """Return the hint at a number or a boolean that was to be text, or ""."""
-    return f"quote it: '{where.said}'" if isinstance(value, int | float) else ""
+    said = (
+        shown(value) if where.said.startswith(("&", "*", "!")) else where.said
+    )  # an anchor, an alias, a tag
+    return f"quote it: '{said}'" if isinstance(value, int | float) else ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

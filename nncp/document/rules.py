@@ -27,6 +27,7 @@ Steps: TypeAlias = tuple[Step, ...]
 ByName: TypeAlias = "Mapping[str, tuple[int, Interface]]"
 """Each interface with its number."""
 
+MAIN_TABLE = 254
 NO_MAC = "00:00:00:00:00:00"
 LEAST_IPV6_MTU = 1280  # RFC 8200, section 5
 SHOWN_FOR_NONE = ("lo", "0.0.0.0", "::")  # noqa: S104  (what nmstate shows as the hop of a blackhole)
@@ -52,6 +53,7 @@ def rules(found: Partly) -> Iterator[Error]:
     routes, rules = given(state.routes), given(state.route_rules)
     for at, route in enumerate((routes and given(routes.config)) or ()):
         yield from _route(found, ("routes", "config", at), route)
+    yield from _route_types(found)
     for at, rule in enumerate((rules and given(rules.config)) or ()):
         yield from _rule(found, ("route-rules", "config", at), rule)
 
@@ -224,6 +226,25 @@ def _route(found: Partly, path: Steps, route: Route) -> Iterator[Error]:
             where = found.elsewhere(("interfaces", at, "state"), than=path)
             message = f"next-hop-interface {name} is to be {hop.state}{where}"
             yield found.error(message, *path, "next-hop-interface")
+
+
+def _route_types(found: Partly) -> Iterator[Error]:
+    """Yield routes that another entry makes one of another type: a destination and metric have one."""
+    routes = given(found.state.routes)
+    first: dict[tuple[str, int, int], tuple[int, str]] = {}
+    for at, route in enumerate((routes and given(routes.config)) or ()):
+        destination, kind = given(route.destination), given(route.route_type) or "unicast"
+        if given(route.state) == "absent" or destination is None:
+            continue
+        network = str(ipaddress.ip_network(destination, strict=False))
+        key = (network, given(route.table_id) or MAIN_TABLE, max(given(route.metric) or 0, 0))
+        other, known = first.setdefault(key, (at, kind))
+        if kind != known:
+            path: Steps = ("routes", "config", at)
+            place = found.place("routes", "config", other)
+            message = f"the route to {network} is {kind} here and {known} on line {place.line}"
+            where = found.elsewhere(("routes", "config", other), than=path)
+            yield found.error(f"{message}{where}", *path, hint="give one of them another metric or table")
 
 
 def _route_families(found: Partly, path: Steps, route: Route) -> Iterator[Error]:

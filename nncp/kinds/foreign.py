@@ -13,6 +13,8 @@ TUNNELS = (
     "gre", "gretap", "erspan", "ipip", "sit", "vti",
     "ip6gre", "ip6gretap", "ip6erspan", "ip6tnl", "vti6",
 )  # fmt: skip
+PAIRS = ("netkit", "vxcan")
+"""Whose ends come and go together, as a veth's (drivers/net/netkit.c, drivers/net/can/vxcan.c)."""
 
 FOREIGN = (
     # vxlan_handle_lowerdev_unregister(), hsr_netdev_notify(), amt_device_event().
@@ -23,6 +25,10 @@ FOREIGN = (
         attrs=(Attr("port1", 1, LINK, tie=Tie.RESTS), Attr("port2", 2, LINK, tie=Tie.RESTS)),
     ),
     Kind(type="amt", link="amt", attrs=(Attr("base-iface", 4, LINK, tie=Tie.RESTS),)),
+    *(
+        Kind(type=word, link=word, below="peer", attrs=(Attr("peer", 0, LINK, tie=Tie.PAIR),))
+        for word in PAIRS
+    ),
     *(
         Kind(type=word, link=word, below="device", attrs=(Attr("device", 0, LINK, tie=Tie.NAMES),))
         for word in TUNNELS

@@ -161,20 +161,19 @@ def pick_sources(targets: Sequence[str], suites: Iterable[str]) -> list[str]:
 def run(argv: Sequence[str], *, what: str = "", cwd: Path | None = None, guard: Sweeper | None = None) -> str:
     """Run a program of Debian's and return what it printed; its own words about `what` are the error."""
     env = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        process = subprocess.Popen(
-            argv,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=guard is not None,
-            preexec_fn=guard.join if guard else None,  # noqa: PLW1509  who has a guard has one thread
-        )
-    except FileNotFoundError:
-        raise Error(f"{argv[0]} is not installed", kind=ErrorKind.UNSUPPORTED) from None
+    if not shutil.which(argv[0]):
+        raise Error(f"{argv[0]} is not installed", kind=ErrorKind.UNSUPPORTED)
+    process = subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=guard is not None,
+        preexec_fn=guard.join if guard else None,  # noqa: PLW1509  who has a guard has one thread
+    )
     output, errors = process.communicate()
     if guard:
         guard.release(process.pid)  # not when interrupted: then the sweep is near

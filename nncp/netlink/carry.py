@@ -43,7 +43,7 @@ class Refused(Error):
         self._fill(
             f"the kernel refused to {sentence(op, kinds)}: {words}",
             kind=ErrorKind.UNSUPPORTED if lacking else ErrorKind.FAILED,
-            hint=_hint(refusal.errno or 0, op),
+            hint=_hint(refusal.errno or 0, op, refusal.words),
             op=op,
             code=refusal.errno or 0,
         )
@@ -61,10 +61,10 @@ class Refused(Error):
         self.errno = code
 
 
-def _hint(code: int, op: Op) -> str:
+def _hint(code: int, op: Op, words: str) -> str:
     if code == errno.EINVAL and op.attrs.get("addr-gen-mode") == "stable-privacy":
         return f"it wants a secret: sysctl net.ipv6.conf.{op.key[1]}.stable_secret, or of default"
-    if code == errno.EPERM:
+    if code == errno.EPERM and not words:  # or the kernel says itself what is wrong
         return "run it as root, or with CAP_NET_ADMIN in this network namespace"
     if code == errno.ENODEV and op.verb != "remove":
         return "a link has gone that stood when this was planned: somebody else changes this host too"

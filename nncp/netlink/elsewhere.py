@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from nncp import wire
 from nncp.errors import Error
+from nncp.kinds.foreign import PAIRS
 from nncp.netlink.channel import Channel, Refusal
 from nncp.netns import entered
 from nncp.tables.link import (
@@ -34,7 +35,7 @@ RTM_GETNSID = 90
 NETNSA_NSID, NETNSA_FD = 1, 3  # linux/net_namespace.h
 FAMILY = struct.Struct("=Bxxx")  # struct rtgenmsg
 OWN = Path("/proc/thread-self/ns/net")
-PAIRS = frozenset({"veth", "netkit"})
+ENDS = frozenset({"veth", *PAIRS})
 """Whose link attribute names their other end, of which this namespace tells itself."""
 NAMED = Path("/run/netns")
 PROCESSES = Path("/proc")
@@ -101,5 +102,5 @@ def _resting(channel: Channel, known_as: int) -> Iterator[tuple[int, str, str]]:
         given = wire.table(data, wire.IFINFO.size)
         below, where = given.get(IFLA_LINK), given.get(IFLA_LINK_NETNSID)
         kind = text(wire.table(given.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b""))
-        if below and where and number(where) == known_as and kind not in PAIRS:
+        if below and where and number(where) == known_as and kind not in ENDS:
             yield number(below), kind, text(given[IFLA_IFNAME])

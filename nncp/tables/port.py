@@ -9,9 +9,11 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from nncp import wire
-from nncp.host import Row
+from nncp.host import Cost, Row
 from nncp.kinds.link import PORT_ATTRS
 from nncp.tables.link import (
+    ACK,
+    IFF_UP,
     IFLA_INFO_SLAVE_DATA,
     IFLA_INFO_SLAVE_KIND,
     IFLA_LINKINFO,
@@ -80,6 +82,10 @@ def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
         yield set_link(index, wire.attr(IFLA_MASTER, struct.pack("=I", 0)))
         return
     if controller := op.attrs.get("controller"):
+        kind = indexes.kinds.by_type.get(op.type)
+        if kind and kind.port_cost >= Cost.DOWN:
+            # What it rests on has brought it up again, or somebody else has (vlan_device_event, NETDEV_UP).
+            yield wire.message(wire.RTM_NEWLINK, ACK, wire.IFINFO.pack(0, 0, index, 0, IFF_UP))
         yield set_link(index, wire.attr(IFLA_MASTER, struct.pack("=I", indexes[controller])))
     data = [wire.attr(attr.number, pack(attr, value, indexes)) for attr, value in _own(op, indexes.kinds)]
     if data:

@@ -128,6 +128,7 @@ class Reach:
         self._networks: dict[str, set[tuple[str, Any]]] = {}
         self._broadcast: dict[tuple[str, Any], str] = {}
         self._own: set[tuple[str, Any]] = set()
+        self._bare: set[Any] = set()
         self._ports: set[str] = set()
         self._advertised: set[str] = set()
         for key, attrs in rows:
@@ -141,6 +142,7 @@ class Reach:
     def _add_address(self, key: Key, attrs: Mapping[str, Any]) -> None:
         address, _, size = local_of(key[2]).partition("/")
         network = ipaddress.ip_network(f"{attrs.get('peer-address') or address}/{size}", strict=False)
+        self._bare.add(ipaddress.ip_address(address))
         self._own.add(_where(key[1], ipaddress.ip_address(address)))
         if network.version == 4 and network.prefixlen < 31:
             broadcast = attrs.get("broadcast", str(network.broadcast_address))
@@ -161,8 +163,7 @@ class Reach:
     def is_own(self, address: str) -> bool:
         """Whether a link has an address; the loopback has all of 127.0.0.0/8."""
         parsed = ipaddress.ip_address(address)
-        loops = parsed.version == 4 and parsed.is_loopback
-        return loops or any(own == parsed for _, own in self._own)
+        return parsed in self._bare or (parsed.version == 4 and parsed.is_loopback)
 
     def why_not(self, link: str, gateway: str, table: str) -> str:
         """Return why no route of a table may lead to a gateway through a link, as words after it, or ""."""

@@ -349,6 +349,33 @@ def test_what_is_not_set_is_told_also_where_nothing_else_changes(nncp: Command) 
         assert "No changes." in told
 
 
+@pytest.mark.parametrize(
+    ("kind", "stands"),
+    [
+        ("vlan", ()),
+        ("vlan", ("link add d0 type dummy",)),
+        ("vlan", ("link add d0 type dummy", "link set d0 up")),
+        ("mac-vlan", ()),
+    ],
+)
+def test_a_bond_takes_a_port_whose_base_is_made_or_brought_up_with_it(
+    nncp: Command, ns: Namespace, kind: str, stands: tuple[str, ...]
+) -> None:
+    ns.batch(*stands)
+    before = ns.settled()
+    section = {"id": 5} if kind == "vlan" else {"mode": "bridge"}
+    document = [
+        {"name": "d0", "type": "dummy"},
+        {"name": "v0", "type": kind, kind: {"base-iface": "d0", **section}},
+        {"name": "b0", "type": "bond", "link-aggregation": {"mode": "active-backup", "port": ["v0"]}},
+    ]
+    nncp("apply", *document)
+    assert link(ns, "v0")["master"] == "b0"
+    assert nncp("apply", *document) == "No changes.\n"
+    nncp("rollback")
+    assert ns.differs(before) == {}
+
+
 def test_links_rest_on_each_other_as_high_as_the_kernel_takes(nncp: Command, ns: Namespace) -> None:
     names = ["eth1", *(f"v{n}" for n in range(1, 9))]
     chain = [vlan(name, below) for below, name in itertools.pairwise(names)]

@@ -143,11 +143,15 @@ ON_OURS = {
     ),
     "a Pod's macvlan": (
         "link add link br1 name far netns {beyond} type macvlan",
-        "macvlan far in another network namespace would go with what is undone and could not be made again",
+        "macvlan far in another network namespace, which is none of the apply's, would go with what is undone",
     ),
     "another tool's link": (
         "link add vx1 type vxlan id 7 dev br1 dstport 4789",
-        "vx1 would go with what is undone and could not be made again: interfaces of type vxlan",
+        "vx1, which is none of the apply's, would go with what is undone: interfaces of type vxlan",
+    ),
+    "a VLAN": (
+        "link add link br1 name theirs type vlan id 9",
+        "theirs, which is none of the apply's, would go with what is undone",
     ),
 }
 """What others put on a bridge that an apply has made, and why the apply is not undone."""

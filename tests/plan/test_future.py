@@ -52,7 +52,7 @@ def bridge(name: str, *ports: str) -> str:
             [("0.bridge.port.1", "b1 -> v -> w -> b1", False)],
         ),
         (f"{vlan('x', 'a')}, {vlan('a', 'b')}, {vlan('b', 'a')}", [("1.vlan.base-iface", "a -> b -> a", False)]),
-        ("{name: br0.7, type: vlan, controller: br0}", [("0.controller", "br0 -> br0.7 -> br0", True)]),
+        ("{name: br0.7, type: vlan, controller: br0}", [("0.controller", "br0.7 -> br0 -> br0.7", True)]),
         (bridge("br0", "br0.7"), [("0.bridge.port.0", "br0 -> br0.7 -> br0", True)]),
         (
             f"{bridge('b1', 'b1.5', 'b1.6')}, {vlan('b1.5', 'b1')}, {vlan('b1.6', 'b1')}",
@@ -87,6 +87,56 @@ def test_links_that_rest_too_high_on_one_another_are_refused(links: int) -> None
     high = "would rest on 8 links, each on the next, and the kernel takes no more than 7"
     name, index = ("b1", 7) if links == 7 else ("v8", 7)
     assert [(fault.path, fault.message) for _, fault in found] == [(("interfaces", index), f"{name} {high}")]
+
+
+def test_what_stands_above_a_change_counts_and_is_told_at_the_change() -> None:
+    names = ["br0.7", *(f"w{n}" for n in range(5))]
+    above = {
+        f"link {name}": {**VLAN, "base-iface": below} for name, below in zip(names[1:], names, strict=False)
+    }
+    now = host_of({**HOST, **above})
+    found = compiled("interfaces: [{name: eth1.5, type: vlan, controller: br0}]", now).faults
+    assert [(fault.path, name) for name, fault in found] == [(("interfaces", 0, "controller"), "w4")]
+    assert compiled("interfaces: [{name: eth1, controller: br0}]", now).faults == []
+
+
+def test_the_ends_of_a_pair_rest_on_nothing() -> None:
+    ends = {f"link nk{n}": {"type": "netkit", "peer": f"nk{1 - n}"} for n in (0, 1)}
+    found = compiled(f"interfaces: [{vlan('v', 'nk0')}]", host_of({**HOST, **ends})).faults
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "told_of"),
+    [
+        ("{name: m, type: mac-vlan, mac-vlan: {base-iface: old, mode: bridge}}",
+         [("0.mac-vlan.base-iface", "m cannot rest on old, which is a mac-vlan itself", True)]),
+        ("{name: m, type: mac-vlan, mac-vlan: {base-iface: tap, mode: bridge}}",
+         [("0.mac-vlan.base-iface", "m cannot rest on tap, which is a macvtap itself", True)]),
+        (("{name: m, type: mac-vlan, mac-vlan: {base-iface: n, mode: bridge}},"
+         " {name: n, type: mac-vlan, mac-vlan: {base-iface: eth2, mode: vepa}}"),
+         [("0.mac-vlan.base-iface", "m cannot rest on n, which is a mac-vlan itself", False),
+          ("1", "eth2 cannot be a port of br0: the mac-vlan n rests on it", False)]),
+        (bridge("b1", "eth1"), [("0.bridge.port.0", "eth1 cannot be a port of b1: the macvtap tap rests on it", True)]),
+        ("{name: eth1, controller: br0}", [("0.controller", "eth1 cannot be a port of br0: the macvtap tap rests on it", True)]),
+        ("{name: old, state: absent}, {name: tap, state: ignore}", []),
+        ("{name: old, type: dummy}, {name: eth3, controller: br0}", []),
+        ("{name: v, type: vlan, vlan: {base-iface: old, id: 5}}", []),
+        ("{name: m, type: mac-vlan, mac-vlan: {base-iface: eth2, mode: bridge}}, {name: eth2, controller: ''}", []),
+    ],
+)  # fmt: skip
+def test_a_mac_vlan_rests_on_no_other_and_on_no_port(
+    interfaces: str, told_of: list[tuple[str, str, bool]]
+) -> None:
+    more = {
+        "link eth3": CARD, "link old": {"type": "mac-vlan", "base-iface": "eth3", "mode": "bridge"},
+        "link tap": {"type": "macvtap", "base-iface": "eth1"},
+    }  # fmt: skip
+    found = compiled(f"interfaces: [{interfaces}]", host_of({**HOST, **more})).faults
+    places = [".".join(map(str, fault.path[1:])) for _, fault in found]
+    assert [
+        (place, fault.message, fault.of_host) for place, (_, fault) in zip(places, found, strict=True)
+    ] == told_of
 
 
 def test_the_mtu_of_a_link_with_many_ways_down_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
