@@ -23,7 +23,7 @@ from nncp.kinds.kind import Kind, Tie
 from nncp.kinds.ports import guests_of
 from nncp.listed import kept_on
 from nncp.macs import is_lent, of_new_bridges, permanent
-from nncp.mtu import may_change, misfits, shrunk
+from nncp.mtu import may_change, misfits, moved
 from nncp.routes import route_rows
 from nncp.tables.table import references
 
@@ -85,15 +85,23 @@ def _mtus(desk: Desk) -> None:
     if not may_change(desk.out.rows.values(), desk.host, desk.kinds):
         return
     named = {("interfaces", i) for i, one in desk.named.values() if is_given(one.mtu)}
-    for row, cause in list(shrunk(desk.out.rows, desk.host, desk.kinds)):
-        desk.add(row, desk.out.origins.get(("link", cause), ()), implied=True)
-        if desk.is_ignored(row):
-            text = f"warning: {row.name} gets mtu {row.attrs['mtu']} with {cause}, below it"
+    for row, cause in list(moved(desk.out.rows, desk.host, desk.kinds)):
+        if row.attrs["type"] == LINUX_BRIDGE or desk.is_ignored(row):
+            # Written to a bridge, it would no longer be that of its ports.
+            text = f"warning: {row.name} gets mtu {row.attrs['mtu']} with {cause}"
             desk.out.notes.append(Note("warn", row.key, text, (row.name,)))
+        else:
+            desk.add(row, _origin(desk, cause), implied=True)
     for misfit in misfits(desk.out.rows, desk.host, desk.kinds):
-        place = desk.out.origins["link", misfit.name]
+        place = _origin(desk, misfit.name)
         where = (*place, "mtu") if place in named else place
         desk.fault(misfit.name, where, misfit.message, misfit.hint, of_host=not misfit.said)
+
+
+def _origin(desk: Desk, name: str) -> Path:
+    """Return the place of what a document says of a link, or of what it gets its MTU of."""
+    found = (desk.out.origins.get((table, name)) for table in ("link", "port"))
+    return next(filter(None, found), None) or next(iter(desk.out.origins.values()), ())
 
 
 def _impossible(desk: Desk) -> bool:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from nncp.future import Future
-from nncp.host import Row
+from nncp.host import Cost, Row
 from nncp.tables.address import is_kernels_own, is_v6
+from nncp.tables.sysctl import sysctl_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,8 @@ ETHERNET = 1500
 BRIDGE = "linux-bridge"
 FOLLOWERS = frozenset({"vlan", "mac-vlan", "macvtap"})
 """What never has a larger MTU than the link that it rests on."""
+IPV4_MIN_MTU = 68
+"""With less a link loses all its IPv4 (RFC 791, section 3.2; net/ipv4/devinet.c, inetdev_event)."""
 IPV6_MIN_MTU = 1280
 """With less a link loses all its IPv6 (RFC 8200, section 5; net/ipv6/addrconf.c, NETDEV_CHANGEMTU)."""
 
@@ -60,7 +63,7 @@ def _touches(row: Row, have: Row | None, kinds: Kinds) -> bool:
 
 
 def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfit]:
-    """Yield every MTU of `want` that cannot be, and each that a link gets by itself, too little for IPv6."""
+    """Yield every MTU of `want` that cannot be, and each that a link gets by itself and cannot have."""
     future = _Mtus(want, host, kinds)
     for row in want.values():
         if row.key[0] != "link" or row.absent:
@@ -73,27 +76,47 @@ def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfi
         )
         if misfit:
             yield misfit
+    bridges = [row.name for row in host.table("link") if row.attrs["type"] == BRIDGE and _moves(row, future)]
+    for name in (*future.ports_of_bonds(), *bridges):
+        wish = want.get(("link", name))
+        if wish is None or (not wish.absent and wish.attrs.get("mtu") is None):
+            mtu = future.mtu(name)
+            if misfit := _beyond_device(name, mtu, future) or _beyond_base(name, mtu, future):
+                yield misfit
 
 
-def shrunk(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[Row, str]]:
-    """Yield the lesser MTU that each link gets from the one below, with the link that starts it."""
+def moved(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[Row, str]]:
+    """Yield the MTU that each link gets of another one, with that which a document is about.
+
+    Above a link that gets less, VLANs and MAC VLANs do too; so does a bridge whose MTU is that of its ports,
+    and a bond's ports get the bond's (bond_change_mtu, bond_enslave).
+    """
     future = _Mtus(want, host, kinds)
     for row in host.table("link"):
         wish = want.get(row.key)
-        now, asked = row.attrs.get("mtu"), wish.attrs if wish else {}
-        kind = row.attrs["type"]
-        stays = asked.get("type", kind) == kind and not (wish and wish.absent)
-        if kind not in FOLLOWERS or not now or not stays or asked.get("mtu") is not None:
+        if wish and (wish.absent or wish.attrs.get("mtu") is not None):
             continue
-        if (mtu := future.mtu(row.name)) < now:
-            yield Row(row.key, {"type": kind, "mtu": mtu}), future.cause(row.name)
+        if wish and wish.attrs.get("type", row.attrs["type"]) != row.attrs["type"]:
+            continue
+        if _moves(row, future):
+            found = {"type": row.attrs["type"], "mtu": future.mtu(row.name)}
+            yield Row(row.key, found), future.cause(row.name)
+
+
+def _moves(row: Row, future: _Mtus) -> bool:
+    """Whether a link gets another MTU by itself: less, or what its bond has."""
+    now = row.attrs.get("mtu")
+    if now is None or future.source(row.name) is None:
+        return False
+    mtu = future.mtu(row.name)
+    return mtu < now or (mtu > now and future.bond_over(row.name) is not None)
 
 
 def _too_little_by_itself(name: str, future: _Mtus) -> Misfit | None:
     mtu = future.mtu(name)
     if mtu >= IPV6_MIN_MTU or not future.wants_ipv6(name):
         return None
-    below = future.below(name)
+    below = future.source(name)
     got = f"mtu {mtu}, which {name} gets from {below}," if below else f"mtu {mtu} of {name}"
     message = f"{got} is less than IPv6 takes, {IPV6_MIN_MTU}, and {name} is to have IPv6"
     return Misfit(name, message, f"give {below or name} an mtu of {IPV6_MIN_MTU} or more")
@@ -101,11 +124,11 @@ def _too_little_by_itself(name: str, future: _Mtus) -> Misfit | None:
 
 def _beyond_device(name: str, mtu: int, future: _Mtus) -> Misfit | None:
     low, high = future.bounds(name)
-    if low <= mtu < IPV6_MIN_MTU and future.has_ipv6(name):
-        hint = f"use {IPV6_MIN_MTU} or more, or take its IPv6 addresses off"
-        return Misfit(
-            name, f"mtu {mtu} is less than IPv6 takes, {IPV6_MIN_MTU}, and {name} has IPv6 addresses", hint
-        )
+    for family, least in (("IPv4", IPV4_MIN_MTU), ("IPv6", IPV6_MIN_MTU)):
+        if low <= mtu < least and future.has(family, name):
+            hint = f"use {least} or more, or take its {family} addresses off"
+            message = f"mtu {mtu} is less than {family} takes, {least}, and {name} has {family} addresses"
+            return Misfit(name, message, hint)
     if mtu < low:
         return Misfit(name, f"mtu {mtu} is less than {name} takes, {low}", f"use {low} or more")
     if high and mtu > high:
@@ -129,6 +152,13 @@ class _Mtus(Future):
     def __init__(self, want: Mapping[Key, Row], host: Host, kinds: Kinds) -> None:
         super().__init__(want, host, kinds)
         self._known: dict[str, int] = {}
+        self._addresses: dict[str, list[Key]] = {}
+        self._with_ipv6: set[str] = set()
+        for key, row in want.items():
+            if key[0] == "address" and not row.absent:
+                self._addresses.setdefault(key[1], []).append(key)
+            elif key[0] == "sysctl" and key[1].startswith("net/ipv6/") and row.attrs != IPV6_OFF:
+                self._with_ipv6.add(sysctl_link(key[1]))
 
     def bounds(self, name: str) -> tuple[int, int]:
         """Return the least and the most that a device takes; 0 is no bound."""
@@ -137,30 +167,53 @@ class _Mtus(Future):
         low, high = kind.mtu if kind else (0, 0)
         return attrs.get("min-mtu", low), attrs.get("max-mtu", high)
 
-    def has_ipv6(self, name: str) -> bool:
-        """Return whether a link will have IPv6 addresses that somebody gave it."""
+    def has(self, family: str, name: str) -> bool:
+        """Return whether a link will have IPv4 or IPv6 addresses that somebody gave it."""
         keys = [row.key for row in self.host.of("address", name) if not is_kernels_own(row.key, row.attrs)]
         stay = (key for key in keys if key not in self.want)
-        come = (key for key, row in self.want.items() if key[:2] == ("address", name) and not row.absent)
-        return any(is_v6(key[2]) for key in (*stay, *come))
+        return any(is_v6(key[2]) == (family == "IPv6") for key in (*stay, *self._addresses.get(name, ())))
 
     def wants_ipv6(self, name: str) -> bool:
         """Return whether a link will have IPv6 addresses, or is to have sysctls of IPv6."""
-        return self.has_ipv6(name) or any(
-            key[0] == "sysctl" and key[1].startswith(f"net/ipv6/conf/{name}/") and row.attrs != IPV6_OFF
-            for key, row in self.want.items()
-        )
+        return name in self._with_ipv6 or self.has("IPv6", name)
 
-    def below(self, name: str) -> str | None:
-        """Return the link of which one has its MTU by itself: its base, or a bridge's port with the least."""
-        if self.attrs(name).get("type") == BRIDGE:
-            return min(self.ports(name), key=self.mtu, default=None)
-        return self.base(name)
+    def source(self, name: str) -> str | None:
+        """Return the link of which one has its MTU by itself: its bond, its base, a bridge's least port."""
+        kind = self.attrs(name).get("type")
+        if kind == BRIDGE:
+            return min(self.ports(name), key=self.mtu, default=None) if self._is_automatic(name) else None
+        return self.bond_over(name) or (self.base(name) if kind in FOLLOWERS else None)
+
+    def bond_over(self, name: str) -> str | None:
+        """Return the bond that gives a link its MTU: it becomes its port, or the bond gets another MTU."""
+        port, was = self.want.get(("port", name)), self.host.attr("port", name, name="controller")
+        controller = was if port is None else None if port.absent else port.attrs["controller"]
+        kind = self.kinds.by_type.get(self.attrs(controller).get("type", "")) if controller else None
+        if kind is None or kind.port_cost < Cost.DOWN:
+            return None
+        stays = controller == was and self.mtu(controller) == self.host.attr("link", controller, name="mtu")
+        return None if stays else str(controller)
+
+    def ports_of_bonds(self) -> Iterator[str]:
+        """Yield the links that a bond gives its MTU."""
+        names = {row.name for row in self.host.table("port")} | {
+            n for found in self.coming.values() for n in found
+        }
+        yield from (name for name in sorted(names) if self.attrs(name) and self.bond_over(name))
+
+    def _is_automatic(self, bridge: str) -> bool:
+        """Whether a bridge has the least MTU of its ports, as it has until somebody sets its own.
+
+        Nothing tells that (net/bridge/br_if.c, br_mtu_auto_adjust), but one that differs is somebody's.
+        """
+        have = self.host.attr("link", bridge, name="mtu")
+        ports = (self.host.attr("link", row.name, name="mtu") for row in self.host.ports(bridge))
+        return not have or have == min(filter(None, ports), default=ETHERNET)
 
     def cause(self, name: str) -> str:
-        """Return the link below whose own MTU is another one's limit: the next that a document is about."""
-        while base := self.base(name):
-            name = base
+        """Return the link of which one has its MTU in the end: the next that a document is about."""
+        while source := self.source(name):
+            name = source
             if ("link", name) in self.want:
                 break
         return name
@@ -176,14 +229,10 @@ class _Mtus(Future):
         return self._known[name]
 
     def _by_itself(self, name: str) -> int:
-        attrs = self.attrs(name)
-        now = attrs.get("mtu")
-        if attrs.get("type") == BRIDGE and (ports := self.ports(name)):
-            # br_mtu_auto_adjust() gives a bridge the least MTU of its ports, unless somebody has set its own,
-            # which nothing tells.
-            least = min(map(self.mtu, ports))
-            return max(least, now) if now else least
-        if now and not (attrs.get("type") in FOLLOWERS and self.base(name)):
-            return int(now)
-        below = self.mtu(self.base(name))
-        return min(now, below) if now else below
+        now, kind = self.attrs(name).get("mtu"), self.attrs(name).get("type")
+        source = self.source(name)
+        if source is None:
+            return int(now or ETHERNET)
+        mtu = self.mtu(source)
+        follows = kind in FOLLOWERS and not self.bond_over(name)
+        return min(now, mtu) if now and follows else mtu

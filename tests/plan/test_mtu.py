@@ -10,7 +10,7 @@ from model import compiled, host_of
 
 from nncp.host import Row
 from nncp.known import KINDS
-from nncp.mtu import may_change, shrunk
+from nncp.mtu import may_change, moved
 
 if TYPE_CHECKING:
     from nncp.host import Host
@@ -150,7 +150,7 @@ def test_a_lesser_mtu_takes_down_what_rests_on_the_link_and_the_plan_says_so(
     rows = {key[1]: row.attrs["mtu"] for key, row in found.rows.items() if "mtu" in row.attrs}
     assert {name: mtu for name, mtu in rows.items() if name != "eth3"} == shrinks
     assert {found.origins["link", name][0] for name in shrinks} <= {"interfaces"}
-    told = ["warning: m gets mtu 1500 with eth3, below it"] if "m, state: ignore" in document else []
+    told = ["warning: m gets mtu 1500 with eth3"] if "m, state: ignore" in document else []
     assert [note.text for note in found.notes] == told
 
 
@@ -214,12 +214,89 @@ def test_a_link_that_has_less_than_the_one_below_keeps_it() -> None:
     assert told.startswith("w: mtu 1450 is more than v's MTU 1400")
 
 
+BOND9 = {"link bond9": {"type": "bond", "mode": "active-backup", "mtu": 1500}}
+JUMBO = {**BOND9, "port eth3": {"controller": "bond9", "type": "bond"},
+         "link eth3.5": {"type": "vlan", "base-iface": "eth3", "id": 5, "mtu": 9000}}  # fmt: skip
+
+
+def bond(name: str, *ports: str, more: str = "") -> str:
+    section = f"link-aggregation: {{mode: active-backup, port: [{', '.join(ports)}]}}"
+    return f"- {{name: {name}, type: bond, {section}{more}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("document", "more", "moves"),
+    [
+        ("- {name: bond9, type: bond, mtu: 4000}\n", JUMBO, {"eth3": (4000, "bond9"), "eth3.5": (4000, "bond9")}),
+        ("- {name: bond9, type: bond, mtu: 9000}\n", JUMBO, {}),
+        ("- {name: bond9, type: bond, mtu: 1500}\n", JUMBO, {}),
+        ("- {name: bond9, type: bond, mtu: 9100}\n", JUMBO, {"eth3": (9100, "bond9")}),
+        (bond("b0", "eth3", "eth1"), {}, {"eth3": (1500, "b0")}),
+        (bond("b0", "eth3", more=", mtu: 9000"), {}, {}),
+        (bond("b0", "eth1", more=", mtu: 9000"), {}, {"eth1": (9000, "b0")}),
+        (bond("b0", "eth3") + "- {name: eth3, mtu: 8000}\n", {}, {}),
+        ("- {name: eth3, controller: ''}\n", JUMBO, {}),
+        ("- {name: eth3, controller: bond9}\n- {name: bond9, type: bond, mtu: 1400}\n", JUMBO,
+         {"eth3": (1400, "bond9"), "eth3.5": (1400, "eth3")}),
+        (eth1(1400), {**BRIDGE, **PORTS}, {"br0": (1400, "eth1")}),
+        (eth1(1400), {"link br0": {"type": "linux-bridge", "mtu": 1499}, **PORTS}, {}),
+        ("- {name: eth1, mtu: 1400, controller: ''}\n", {**BRIDGE, **PORTS}, {}),
+        ("- {name: eth1, controller: ''}\n", {"link br0": {"type": "linux-bridge", "mtu": 9000}, "port eth3": PORTS["port eth1"]}, {}),
+        ("- {name: br0, type: linux-bridge, mtu: 1500}\n" + eth1(1400), {**BRIDGE, **PORTS}, {}),
+        ("- {name: eth3, mtu: 1400, controller: br0}\n", {**BRIDGE, "link br0.5": {"type": "vlan", "base-iface": "br0", "id": 5, "mtu": 1500}},
+         {"br0": (1400, "eth3"), "br0.5": (1400, "eth3")}),
+    ],
+)  # fmt: skip
+def test_an_mtu_moves_those_of_others_with_it(
+    document: str, more: Any, moves: dict[str, tuple[int, str]]
+) -> None:
+    now = host(**more)
+    want = compiled(f"interfaces:\n{document}", now)
+    assert want.faults == []
+    asked = {key: row for key, row in want.rows.items() if key[0] != "link" or f"name: {key[1]}," in document}
+    found = {row.name: (row.attrs["mtu"], cause) for row, cause in moved(asked, now, KINDS)}
+    assert found == moves
+
+
+@pytest.mark.parametrize(
+    ("document", "more", "why"),
+    [
+        (eth1(1000), {**BRIDGE, **PORTS, "address br0 2001:db8::1/64": {}}, "br0: mtu 1000 is less than IPv6 takes, 1280"),
+        ("- {name: eth3, mtu: 1000, controller: br0}\n", {**BRIDGE, **PORTS, "address br0 2001:db8::1/64": {}}, "br0: mtu 1000 is less than IPv6"),
+        (eth1(1000), {**BRIDGE, **PORTS, "link v": {"type": "vlan", "base-iface": "br0", "mtu": 1500}, "address v 2001:db8::1/64": {}},
+         "v: mtu 1000 is less than IPv6 takes, 1280"),
+        ("- {name: bond9, type: bond, mtu: 1200}\n", {**JUMBO, "address eth3.5 2001:db8::1/64": {}}, "eth3.5: mtu 1200 is less than IPv6"),
+        ("- {name: bond9, type: bond, mtu: 9300}\n", JUMBO, "eth3: mtu 9300 is more than eth3 takes, 9216"),
+        (bond("b0", "v", more=", mtu: 9000") + vlan("v", "eth1", None), {}, "v: mtu 9000 is more than eth1's MTU 1500"),
+        ("- {name: d, type: dummy, mtu: 67}\n", {"link d": {"type": "dummy", "min-mtu": 0}, "address d 192.0.2.1/24": {}},
+         "d: mtu 67 is less than IPv4 takes, 68, and d has IPv4 addresses"),
+    ],
+)  # fmt: skip
+def test_an_mtu_that_another_link_cannot_follow_is_refused(document: str, more: Any, why: str) -> None:
+    ((told, _),) = faults(document, host(**more))
+    assert told.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("document", "more"),
+    [
+        (eth1(1280), {**BRIDGE, **PORTS, "address br0 2001:db8::1/64": {}}),
+        (eth1(1000), {**BRIDGE, **PORTS, "address br0 192.0.2.1/24": {}}),
+        (eth1(1000) + "- {name: br0, state: absent}\n", {**BRIDGE, **PORTS, "address br0 2001:db8::1/64": {}}),
+        ("- {name: d, type: dummy, mtu: 68}\n", {"link d": {"type": "dummy", "min-mtu": 0}, "address d 192.0.2.1/24": {}}),
+        ("- {name: d, type: dummy, mtu: 60, ipv4: {enabled: false}}\n", {"link d": {"type": "dummy", "min-mtu": 0}, "address d 192.0.2.1/24": {}}),
+    ],
+)  # fmt: skip
+def test_an_mtu_that_others_can_follow_is_not(document: str, more: Any) -> None:
+    assert faults(document, host(**more)) == []
+
+
 def test_only_what_nobody_gives_an_mtu_shrinks() -> None:
     stands = host(
         **{f"link {name}": {"type": "vlan", "base-iface": "eth1", "mtu": 1500} for name in ("v", "w")}
     )
     want = {row.key: row for row in (Row(("link", "eth1"), {"mtu": 1400}), Row(("link", "v"), {"mtu": 1300}))}
-    assert list(shrunk(want, stands, KINDS)) == [(Row(("link", "w"), {"type": "vlan", "mtu": 1400}), "eth1")]
+    assert list(moved(want, stands, KINDS)) == [(Row(("link", "w"), {"type": "vlan", "mtu": 1400}), "eth1")]
 
 
 def test_links_in_a_circle_have_no_mtu_and_are_refused_as_a_circle() -> None:
