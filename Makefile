@@ -13,6 +13,7 @@ SHELL := bash
 .DEFAULT_GOAL := demo
 .PHONY: demo test check mutants test-peers test-lab root setup kernel images packages base venv requirements clean distclean
 
+$(if $(word 2,$(MAKEFILE_LIST)),$(error the checkout may have no space in its path:$(MAKEFILE_LIST)))
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 CACHE := $(or $(value BRIDGEHEAD_CACHE),$(or $(value HOME),$(shell unset HOME; echo ~))/.cache/bridgehead)
 # It is quoted in the recipes below; a name that ends a quotation would be another command.
@@ -20,7 +21,8 @@ $(if $(findstring ',$(CACHE)$(ROOT))$(findstring $$,$(CACHE)$(ROOT)),$(error nei
 # The environment belongs to one checkout and one set of pinned packages.
 KEY := $(shell { echo '$(ROOT)'; cat '$(ROOT)/requirements.txt'; } | sha256sum | cut -c1-12)
 VENV := $(CACHE)/venv-$(KEY)
-RUN := cd '$(ROOT)'; export PATH='$(VENV)/bin':"$$PATH" PYTHONPATH='$(ROOT)'; exec
+# A shell of plain `su` has no folders of administrators' programs.
+RUN := cd '$(ROOT)'; export PATH='$(VENV)/bin':"$$PATH":/usr/sbin:/sbin PYTHONPATH='$(ROOT)'; exec
 # What make started ends with it, also when it is killed.
 FOLLOW := setpriv --pdeathsig TERM
 MADE := $(MAKE) --no-print-directory -f '$(ROOT)/Makefile'

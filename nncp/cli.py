@@ -25,7 +25,7 @@ OUTPUTS = ("table", "yaml", "json")
 FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...")
 STATE_DIR = click.option(
     "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
     default=Path("/var/lib/nncp"),
     show_default=True,
     help="Where journals are kept.",

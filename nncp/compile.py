@@ -10,35 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from nncp.addresses import LOOPBACK, address_rows, defaults, unmade, without_addresses
+from nncp.addresses import address_rows, defaults, unmade, without_addresses
 from nncp.carried import carried, joined
-from nncp.desk import SAME_TYPE, Compiled, Desk, Note, Path
+from nncp.checks import check_links, is_impossible
+from nncp.desk import LINUX_BRIDGE, SAME_TYPE, Compiled, Desk, Note, Path
 from nncp.difference import difference
 from nncp.document.rules import NO_MAC
-from nncp.future import MAX_NEST_DEV, Future, Stack
 from nncp.host import Host, Row
 from nncp.kinds.codec import readable
 from nncp.kinds.flat import flat, is_given
-from nncp.kinds.kind import Kind, Tie
 from nncp.kinds.ports import guests_of
 from nncp.listed import kept_on
 from nncp.macs import is_lent, of_new_bridges, permanent
 from nncp.mtu import may_change, misfits, moved
 from nncp.routes import route_rows
-from nncp.tables.table import references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from nncp.document.state import Interface, State
+    from nncp.kinds.kind import Kind
     from nncp.tables.kinds import Kinds
 
 
 ETHTOOL = ("pause", "feature", "coalesce", "ring")
-LINUX_BRIDGE, VRF = "linux-bridge", "vrf"
-MAC_VLANS = frozenset({"mac-vlan", "macvtap"})
-ON_FRAMES = MAC_VLANS | {"ipvlan", "ipvtap"}
-"""Types that take the frames of the link that they rest on, as a bridge and a bond do of their ports."""
 
 
 def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host, kinds: Kinds) -> Compiled:
@@ -55,9 +50,8 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     desk = Desk(host, kinds, Compiled({}, {}, []), named, set())
     for i, interface in interfaces.items():
         _interface(desk, i, interface)
-    _links_together(desk)
-    _check_mac_vlans(desk)
-    if not _impossible(desk):
+    check_links(desk)
+    if not is_impossible(desk):
         for row in list(of_new_bridges(desk.out.rows, host)):
             desk.add(row, desk.out.origins[row.key], implied=True)
         _mtus(desk)
@@ -102,46 +96,6 @@ def _origin(desk: Desk, name: str) -> Path:
     """Return the place of what a document says of a link, or of what it gets its MTU of."""
     found = (desk.out.origins.get((table, name)) for table in ("link", "port"))
     return next(filter(None, found), None) or next(iter(desk.out.origins.values()), ())
-
-
-def _impossible(desk: Desk) -> bool:
-    """Tell of links that would rest on each other in a circle, or too high on one another."""
-    found = list(Future(desk.out.rows, desk.host, desk.kinds).impossible())
-    for stack in found:
-        (_circle if stack.circle else _too_high)(desk, stack)
-    return bool(found)
-
-
-def _too_high(desk: Desk, stack: Stack) -> None:
-    (name,), most = stack.names, MAX_NEST_DEV - 1
-    path = desk.out.origins.get(("link", name)) or desk.out.origins[stack.by]
-    message = (
-        f"{name} would rest on {most + 1} links, each on the next, and the kernel takes no more than {most}"
-    )
-    desk.fault(name, path, message, "let it rest on one further down", of_host=name not in desk.named)
-
-
-def _circle(desk: Desk, stack: Stack) -> None:
-    """Tell of a circle at the first place by which the document makes it one."""
-    names = stack.names
-    ties = list(zip(names, (*names[1:], names[0]), strict=True))
-    said = [path for tie in ties if (path := _tie(desk, *tie))]
-    message, hint = f"{names[0]} cannot rest on itself", ""
-    if len(names) > 1:
-        message = f"these interfaces rest on each other in a circle: {' -> '.join((*names, names[0]))}"
-        hint = "give one of them another base-iface or controller"
-    desk.fault(names[0], said[0], message, hint, of_host=len(said) < len(ties))
-
-
-def _tie(desk: Desk, name: str, below: str) -> Path | None:
-    """Return where the document says that a link is to rest on another one, or have it as a port."""
-    row, listed = desk.out.rows.get(("link", name)), desk.out.rows.get(("port", below))
-    if listed and listed.attrs.get("controller") == name:
-        return desk.out.origins[listed.key]
-    found = references(row.key, row.attrs, desk.kinds) if row else ()
-    word = next((attr.name for attr, other in found if other == below and attr.tie is Tie.RESTS), "")
-    kind = desk.kinds.by_type.get(desk.type_of(name))
-    return (*desk.out.origins["link", name], kind.section if kind else "", word) if word else None
 
 
 def _taker(desk: Desk, row: Row) -> Path:
@@ -300,6 +254,8 @@ def _keeps(desk: Desk, interface: Interface) -> None:
     kind = desk.kind_of(interface)
     if kind is None or not kind.port_attrs or not is_given(getattr(interface.config, "port", None)):
         return
+    if desk.host.attr("link", interface.name, name="type") != kind.type:
+        return  # what it was keeps none
     guests = [name for name in guests_of(interface.name, desk.host) if ("port", name) not in desk.out.rows]
     if guests:
         text = kept_on(interface.name, guests)
@@ -353,106 +309,3 @@ def _addresses(desk: Desk, path: Path, interface: Interface) -> None:
             where: Path = (*path, f"ipv{version}")
             for row in address_rows(interface.name, ip, version, desk.host):
                 desk.add(row, (*where, "address") if row.key[0] == "address" else where)
-
-
-def _links_together(desk: Desk) -> None:
-    """Check what rests on what, now that all interfaces are known, and take addresses off new ports."""
-    for key, row in list(desk.out.rows.items()):
-        path = desk.out.origins[key]
-        if row.absent:
-            continue
-        if key[0] == "port":
-            _check_port(desk, row, path)
-        elif key[0] == "link" and row.attrs.get("base-iface"):
-            _check_base(desk, row, path)
-        elif key[0] == "link" and row.attrs.get("peer"):
-            _check_pair(desk, row, path)
-        elif key[0] == "link" and row.name == LOOPBACK and row.attrs.get("mac", NO_MAC) != NO_MAC:
-            # eth_mac_addr() takes it, and never again none (is_valid_ether_addr).
-            message = f"{row.name} can have no MAC address: nothing could take it off again"
-            desk.fault(row.name, (*path, "mac-address"), message, of_host=False)
-
-
-def _check_base(desk: Desk, row: Row, path: Path) -> None:
-    """Refuse what is not there, and the loopback (vlan_check_real_dev, macvlan_port_create)."""
-    base = row.attrs["base-iface"]
-    section = desk.named[row.name][1].section if row.name in desk.named else ""
-    where = (*path, section, "base-iface") if section else path
-    if base == LOOPBACK:
-        message = f"{base} is the loopback, and nothing can rest on it"
-        desk.fault(row.name, where, message, "use a dummy", of_host=False)
-    elif not desk.will_be(base):
-        message = f"{row.name} rests on {base}, which is not there"
-        desk.fault(row.name, where, message, _there(desk), of_host=not desk.is_absent(base))
-    elif base != row.name and {desk.type_of(row.name), desk.type_of(base)} <= MAC_VLANS:
-        # macvlan_common_newlink() takes the link below that one.
-        message = f"{row.name} cannot rest on {base}, which is a {desk.type_of(base)} itself"
-        hint = f"name that one: base-iface: {below}" if (below := _base(desk, base)) else ""
-        desk.fault(row.name, where, message, hint, of_host=base not in desk.named)
-
-
-def _check_mac_vlans(desk: Desk) -> None:
-    """Refuse MAC VLANs on ports: both want to take the link's frames (netdev_rx_handler_register)."""
-    stands = {row.key: row for row in desk.host.table("link") if row.attrs["type"] in ON_FRAMES}
-    for key, row in {**stands, **desk.out.rows}.items():
-        if key[0] != "link" or row.absent or desk.type_of(key[1]) not in ON_FRAMES:
-            continue
-        base = _base(desk, key[1])
-        port = desk.out.rows.get(("port", base)) or desk.host.get("port", base)
-        if port is None or port.absent or desk.type_of(port.attrs["controller"]) == VRF:
-            continue
-        path = desk.out.origins.get(port.key) or desk.out.origins.get(key)
-        if path:
-            controller, hint = port.attrs["controller"], f"let {key[1]} rest on {port.attrs['controller']}"
-            message = (
-                f"{base} cannot be a port of {controller}: the {desk.type_of(key[1])} {key[1]} rests on it"
-            )
-            desk.fault(base, path, message, hint, of_host=key not in desk.out.rows)
-
-
-def _base(desk: Desk, name: str) -> str:
-    """Return what a link will rest on, or ""."""
-    row = desk.out.rows.get(("link", name))
-    said = row.attrs.get("base-iface") if row else None
-    return str(said or desk.host.attr("link", name, name="base-iface", default=""))
-
-
-def _check_pair(desk: Desk, row: Row, path: Path) -> None:
-    """Refuse to pair what stands and has no other end here: both are made at once (veth_newlink)."""
-    have, peer = desk.host.get(*row.key), row.attrs["peer"]
-    if have is None or have.attrs["type"] not in SAME_TYPE or "peer" in have.attrs:
-        return
-    said = row.name in desk.named and is_given(desk.named[row.name][1].part("veth"))
-    where = (*path, "veth", "peer") if said else path
-    of_veth = have.attrs["type"] == "veth"
-    why = "has its other end in another network namespace" if of_veth else "is a card"
-    message = f"{row.name} {why}, and could not be made again as an end of a veth with {peer}"
-    hint = f"delete {row.name} yourself first" if of_veth else "use another name"
-    desk.fault(row.name, where, message, hint, unsupported=True)
-
-
-def _check_port(desk: Desk, row: Row, path: Path) -> None:
-    """Refuse ports that are not there, and those that no controller takes (br_add_if, do_vrf_add_slave)."""
-    controller = row.attrs["controller"]
-    if row.name == LOOPBACK:
-        message = f"{row.name} is the loopback, and can be no port of {controller}"
-        desk.fault(row.name, path, message, "use a dummy", of_host=False)
-    elif row.name != controller and desk.type_of(row.name) == desk.type_of(controller) == LINUX_BRIDGE:
-        message = f"{row.name} is a bridge, and can be no port of {controller}, which is one too"
-        desk.fault(row.name, path, message, "join them by a veth, an end in each", of_host=False)
-    elif not desk.will_be(row.name):
-        desk.fault(
-            row.name, path, f"{controller} lists the port {row.name}, which is not there", _there(desk)
-        )
-    elif not desk.will_be(controller):
-        desk.fault(
-            row.name, path, f"{row.name} names the controller {controller}, which is not there", _there(desk)
-        )
-    if desk.host.attr("port", row.name, name="controller") != controller:
-        for lost in without_addresses(row.name, desk.host, families=(4, 6)):
-            desk.add(lost, path, implied=True)
-
-
-def _there(desk: Desk) -> str:
-    names = sorted({row.name for row in desk.host.table("link")} - {"lo"})
-    return f"this host has {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" if names else ""

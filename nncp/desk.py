@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Path = tuple[str | int, ...]
 
+LINUX_BRIDGE, VRF = "linux-bridge", "vrf"
 SAME_TYPE = frozenset({"ethernet", "veth"})
 """nmstate calls a veth an ethernet and the other way round."""
 

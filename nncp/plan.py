@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from nncp.tables.table import Rows
 
-
 AS_READ = tuple(attr.name for attr in SENT_BACK)
 
 
@@ -87,7 +86,7 @@ def _roots(book: _Book) -> Iterator[Key]:
             yield from _in_the_way(row, have, book)
         elif _is_replaced(row, have, book.kinds):
             yield key
-        elif key[0] == "port" and row.attrs["controller"] != have["controller"]:
+        elif key[0] == "port" and _is_another(row, have, book):
             yield key
             yield from _down_for_port(row, book)
 
@@ -160,7 +159,9 @@ def _cost(row: Row, have: Mapping[str, Any], kinds: Kinds) -> Cost:
 
 def _target(book: _Book, gone: set[Key]) -> dict[Key, Mapping[str, Any]]:
     """Return the rows of the host that the plan leads to: what stays, what is wanted, what comes back."""
-    target = {key: _merged(book.now.get(key, {}), row) for key, row in book.want.items() if not row.absent}
+    target = {
+        key: _merged(book.now.get(key, {}), row, book) for key, row in book.want.items() if not row.absent
+    }
     for key, attrs in book.now.items():
         row = book.want.get(key)
         if row is None or (row.absent and difference(attrs, row)):
@@ -169,12 +170,18 @@ def _target(book: _Book, gone: set[Key]) -> dict[Key, Mapping[str, Any]]:
     return target
 
 
-def _merged(have: Mapping[str, Any], row: Row) -> Mapping[str, Any]:
+def _merged(have: Mapping[str, Any], row: Row, book: _Book) -> Mapping[str, Any]:
     if row.key[0] == "link" and row.attrs.get("type", have.get("type")) != have.get("type"):
         return row.attrs
-    if row.key[0] == "port" and row.attrs["controller"] != have.get("controller"):
+    if row.key[0] == "port" and have and _is_another(row, have, book):
         return row.attrs  # what a port was to another controller says nothing here
     return {**have, **row.attrs}
+
+
+def _is_another(port: Row, have: Mapping[str, Any], book: _Book) -> bool:
+    """Whether a port gets another controller, or its own becomes one of another type."""
+    kind = _controller_type(port.attrs, book)
+    return bool(port.attrs["controller"] != have["controller"] or have.get("type", kind) != kind)
 
 
 def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Key]) -> None:

@@ -63,7 +63,13 @@ def render_plan(ops: Sequence[Op], kinds: Kinds) -> list[str]:
     if not ops:
         return ["No changes."]
     again = _made_again(ops)
-    lines = [line for op in ops if (line := _line(op, again, kinds.tables[op.key[0]]))]
+    gone = {op.key[1] for op in ops if op.verb == "remove" and op.key[0] == "link"}
+    lines = [
+        line
+        for op in ops
+        if not (op.implied and op.key[0] == "up" and op.key[1] in gone)
+        if (line := _line(op, again, kinds.tables[op.key[0]]))
+    ]
     return [*lines, *_taken(ops, kinds), _summary(lines, _flapping(ops, again), _restored(ops, kinds))]
 
 
@@ -79,7 +85,7 @@ def _line(op: Op, again: set[Key], table: Table) -> str:
         return ""
     if op.key in again and op.key[0] == "up":
         return f"! {op.key[1]:<15} goes down and comes up again"
-    if op.key in again:
+    if op.key in again and op.verb == "create":
         return f"! {op.key[1]:<15} is deleted and made again: {table.what(op.key, op.attrs)}"
     mark = table.marks.get(op.verb, MARKS[op.verb])
     return f"{mark} {f'{op.key[1]:<15} ' if table.about else ''}{_text(op, table)}"

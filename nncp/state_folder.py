@@ -151,7 +151,9 @@ class StateFolder:
             raise Error(
                 f"{self.path / name} cannot be used: {why}",
                 kind=ErrorKind.PRIVILEGE if error.errno in {errno.EPERM, errno.EACCES} else ErrorKind.FAILED,
-                hint="it belongs to nncp alone; remove it, or name another folder with --state-dir",
+                hint="make room, or name another folder with --state-dir"
+                if error.errno in {errno.ENOSPC, errno.EDQUOT}
+                else "it belongs to nncp alone; remove it, or name another folder with --state-dir",
             ) from error
 
 

@@ -50,6 +50,7 @@ def rules(found: Partly) -> Iterator[Error]:
         yield from _port_vlans(found, at, interface)
         yield from _mtu(found, at, interface)
         yield from _mac(found, at, interface)
+        yield from _addresses(found, at, interface)
     routes, rules = given(state.routes), given(state.route_rules)
     for at, route in enumerate((routes and given(routes.config)) or ()):
         yield from _route(found, ("routes", "config", at), route)
@@ -200,6 +201,20 @@ def _mac(found: Partly, at: int, interface: Interface) -> Iterator[Error]:
         yield found.error(f"mac-address must have 6 bytes, got '{mac}'", *path)
     elif int(mac[:2], 16) & 1 or mac == NO_MAC:
         yield found.error(f"mac-address must be that of one card, got '{mac}'", *path)
+
+
+def _addresses(found: Partly, at: int, interface: Interface) -> Iterator[Error]:
+    """Yield addresses that no host can have (inet6_addr_add), and the loopback's on other links."""
+    for family in ("ipv4", "ipv6") if interface.state not in {"absent", "ignore"} else ():
+        ip = given(getattr(interface, family))
+        for number, entry in enumerate((ip and given(ip.address)) or ()):
+            address = ipaddress.ip_address(entry.ip)
+            six = address.version == 6
+            away = six and address.is_loopback and interface.name != "lo"
+            if address.is_unspecified or (six and address.is_multicast) or away:
+                path: Steps = ("interfaces", at, family, "address", number, "ip")
+                what = "the loopback's alone" if away else "no address of a host"
+                yield found.error(f"{found.label(*path)} {entry.ip} is {what}", *path)
 
 
 # --- routes and rules

@@ -104,24 +104,42 @@ class Weight(LaxInt, ge=1, le=256):
     """A next hop's share of a multipath route; the kernel keeps it less one, in a byte."""
 
 
+LIVES = {
+    "valid_left": "valid_life_time", "valid_lft": "valid_life_time",
+    "preferred_left": "preferred_life_time", "preferred_lft": "preferred_life_time",
+}  # fmt: skip
+
+
 class Ipv4Entry(Section, frozen=True):
     """An IPv4 address of an interface."""
+
+    aliases: ClassVar[Mapping[str, str]] = LIVES
 
     ip: Ipv4Address
     prefix_length: Ipv4Prefix
     mptcp_flags: Query = UNSET
     valid_life_time: Maybe[LifeTime] = UNSET
+    valid_left: Maybe[LifeTime] = UNSET
+    valid_lft: Maybe[LifeTime] = UNSET
     preferred_life_time: Query = UNSET
+    preferred_left: Query = UNSET
+    preferred_lft: Query = UNSET
 
 
 class Ipv6Entry(Section, frozen=True):
     """An IPv6 address of an interface."""
 
+    aliases: ClassVar[Mapping[str, str]] = LIVES
+
     ip: Ipv6Address
     prefix_length: Ipv6Prefix
     mptcp_flags: Query = UNSET
     valid_life_time: Maybe[LifeTime] = UNSET
+    valid_left: Maybe[LifeTime] = UNSET
+    valid_lft: Maybe[LifeTime] = UNSET
     preferred_life_time: Query = UNSET
+    preferred_left: Query = UNSET
+    preferred_lft: Query = UNSET
 
 
 class Ip(Section, frozen=True):
@@ -294,6 +312,8 @@ class RouteRule(Section, frozen=True):
         route-table: 50
     """
 
+    aliases: ClassVar[Mapping[str, str]] = {"suppress_prefixlength": "suppress_prefix_length"}
+
     family: Maybe[Family] = UNSET
     state: Maybe[Absent] = UNSET
     ip_from: Maybe[IpNetworkOrNone] = UNSET
@@ -305,6 +325,7 @@ class RouteRule(Section, frozen=True):
     action: Maybe[RuleAction] = UNSET
     iif: Maybe[str] = UNSET
     suppress_prefix_length: Maybe[U8] = UNSET
+    suppress_prefixlength: Maybe[U8] = field(default=UNSET, name="suppress_prefixlength")
 
 
 class RouteRules(Section, frozen=True):

@@ -346,6 +346,8 @@ def _macs(bond: BondConfig, name: str, host: Host) -> frozenset[str] | None:
     """Return the MAC addresses that a bond can have: its ports', while the active one lends it its own."""
     mode = bond.mode if is_given(bond.mode) else host.attr("link", name, name="mode")
     policy = flat(bond.options).get("fail_over_mac", host.attr("link", name, name="fail_over_mac"))
+    if mode == "active-backup" and policy == "follow" and host.attr("link", name, name="type") == "bond":
+        return frozenset({host.attr("link", name, name="mac")})  # bond_set_mac_address() leaves it as it is
     if (mode, policy) != ("active-backup", "active"):
         return None
     listed = bond.port if isinstance(bond.port, tuple) else ports_of(name, host)

@@ -66,6 +66,8 @@ def _hint(code: int, op: Op, words: str) -> str:
         return f"it wants a secret: sysctl net.ipv6.conf.{op.key[1]}.stable_secret, or of default"
     if code == errno.EPERM and not words:  # or the kernel says itself what is wrong
         return "run it as root, or with CAP_NET_ADMIN in this network namespace"
+    if code == errno.EEXIST and op.key[0] == "link":
+        return f"a link has this name, perhaps as one more of its own: see `ip link show {op.key[1]}`"
     if code == errno.ENODEV and op.verb != "remove":
         return "a link has gone that stood when this was planned: somebody else changes this host too"
     if code in UNSUPPORTED and op.verb == "create":

@@ -53,13 +53,16 @@ def _left(standing: Sequence[str], wanted: Container[str]) -> list[str]:
     """Return what is left of `standing` when all else goes, as far as its order is certain.
 
     Where a primary goes, the kernel promotes the next of its subnet behind the other primaries
-    (promote_secondaries), or takes all of them, and they are given anew behind the others: that comes to the
-    same. Of two such subnets nobody knows which comes first.
+    (promote_secondaries), or takes all of them, and they are given anew behind the others: for that one this
+    comes to the same. Of two such subnets nobody knows which comes first, nor of any where its further ones
+    are among those of others.
     """
     first = primaries(standing)
     stay = [a for a in standing if a in wanted and first[a] in wanted]
     orphans = [a for a in standing if a in wanted and first[a] not in wanted]
-    return [*stay, *orphans] if len({first[a] for a in orphans}) <= 1 else stay
+    if len({first[a] for a in orphans}) > 1:
+        return stay
+    return [*stay, *(orphans[:1] if any(first[a] != a for a in stay) else orphans)]
 
 
 def moved_ipv6(standing: Sequence[str], wanted: Sequence[str]) -> set[str]:

@@ -353,8 +353,10 @@ def _info(kind: str, data: list[bytes]) -> list[bytes]:
 
 def _pair(op: Op, indexes: Indexes) -> bytes:
     """Pack the other end of a veth, made in the same message."""
-    peer = op.attrs["peer"]
-    index = 0
+    peer, index = op.attrs.get("peer"), 0
+    if not peer:
+        name = op.key[1]
+        raise Error(f"{name} cannot be made: no peer says what its other end is called", subject=name)
     parts = [wire.attr(IFLA_IFNAME, peer.encode() + b"\0")]
     if namespace := op.attrs.get("peer-netns"):
         parts.append(wire.attr(IFLA_NET_NS_FD, struct.pack("=I", indexes.namespaces[namespace])))

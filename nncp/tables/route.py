@@ -145,8 +145,9 @@ class Reach:
         self._bare.add(ipaddress.ip_address(address))
         self._own.add(_where(key[1], ipaddress.ip_address(address)))
         if network.version == 4 and network.prefixlen < 31:
-            broadcast = attrs.get("broadcast", str(network.broadcast_address))
-            if broadcast:
+            # The network's own is one whatever was given besides (net/ipv4/fib_frontend.c, fib_add_ifaddr).
+            own = str(network.broadcast_address)
+            for broadcast in {own, attrs.get("broadcast") or own}:
                 self._broadcast[key[1], ipaddress.ip_address(broadcast)] = str(network)
         if is_advertised(key, attrs):
             self._advertised.add(key[1])

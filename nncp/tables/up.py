@@ -34,11 +34,7 @@ def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:
     attrs = rows.get(link, {})
     kind = kinds.by_type.get(attrs.get("type", ""))
     if kind and kind.up_with_base(attrs):
-        yield from (
-            ("up", base)
-            for attr, base in references(link, attrs, kinds)
-            if attr.tie is Tie.RESTS and ("up", base) in rows
-        )
+        yield from (("up", base) for attr, base in references(link, attrs, kinds) if attr.tie is Tie.RESTS)
 
 
 def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:
@@ -53,4 +49,5 @@ UP = Table(
     needs=_needs,
     sentence=lambda op: f"bring {op.key[1]} {'down' if op.verb == 'remove' else 'up'}",
     what=lambda _key, _attrs: "up",
+    told=True,
 )

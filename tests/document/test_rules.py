@@ -235,3 +235,50 @@ RULES = [
 def test_a_rule_is_of_one_ip_version(read: Read, rule: str, sentences: list[str]) -> None:
     errors = found(read, f"route-rules:\n  config:\n  - {rule}\n")
     assert [message for message, *_ in errors] == sentences
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "ip", "why"),
+    [
+        ("eth0", "ipv6", "ff02::1", "is no address of a host"), ("eth0", "ipv6", "::", "is no address of a host"),
+        ("eth0", "ipv6", "::1", "is the loopback's alone"), ("lo", "ipv6", "::1", ""), ("eth0", "ipv6", "fe80::1", ""),
+        ("eth0", "ipv4", "0.0.0.0", "is no address of a host"), ("eth0", "ipv4", "224.0.0.5", ""),
+        ("eth0", "ipv4", "127.0.0.7", ""),
+    ],
+)  # fmt: skip
+def test_an_address_that_no_host_can_have_is_refused(
+    read: Read, name: str, family: str, ip: str, why: str
+) -> None:
+    text = f"interfaces: [{{name: {name}, {family}: {{address: [{{ip: '{ip}', prefix-length: 8}}]}}}}]"
+    if not why:
+        read(text)
+        return
+    with pytest.raises(Error) as caught:
+        read(text)
+    assert [(error.message, error.path) for error in caught.value] == [
+        (f"{family}.address[0].ip {ip} {why}", f"interfaces[0].{family}.address[0].ip")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "twice"),
+    [
+        ("route-type: blackhole", "route-type: unreachable", "unreachable here and blackhole"),
+        ("route-type: blackhole", "next-hop-interface: eth0", "unicast here and blackhole"),
+        ("next-hop-interface: eth0", "route-type: prohibit", "prohibit here and unicast"),
+        ("route-type: blackhole", "route-type: blackhole", ""),
+        ("route-type: blackhole", "route-type: unreachable, metric: 5", ""),
+        ("route-type: blackhole", "route-type: unreachable, table-id: 77", ""),
+        ("route-type: blackhole, table-id: 254, metric: 0", "route-type: unreachable, metric: -1", "unreachable here and blackhole"),
+        ("state: absent, route-type: blackhole", "route-type: unreachable", ""),
+    ],
+)  # fmt: skip
+def test_a_route_has_one_type(read: Read, one: str, other: str, twice: str) -> None:
+    text = f"routes:\n  config:\n  - {{destination: 203.0.113.0/24, {one}}}\n  - {{destination: 203.0.113.9/24, {other}}}\n"
+    if not twice:
+        read(text)
+        return
+    with pytest.raises(Error) as caught:
+        read(text)
+    ((message, path),) = [(error.message, error.path) for error in caught.value]
+    assert (message, path) == (f"the route to 203.0.113.0/24 is {twice} on line 3", "routes.config[1]")

@@ -151,7 +151,8 @@ FLAG = st.sampled_from([True, False, "yes", "no", "on", "off", 0, 1, "0", "1", N
 NAMES = st.from_regex(r"[a-z][a-z0-9.]{0,13}", fullmatch=True).filter(
     lambda name: name not in {"all", "default"}
 )
-ADDRESSES = st.ip_addresses(v=6).map(lambda ip: {"ip": str(ip), "prefix-length": 64})
+HOSTS = st.ip_addresses(v=6).filter(lambda ip: not (ip.is_multicast or ip.is_unspecified or ip.is_loopback))
+ADDRESSES = HOSTS.map(lambda ip: {"ip": str(ip), "prefix-length": 64})
 BASE = {
     "mtu": WHOLE | st.none(),
     "description": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9),

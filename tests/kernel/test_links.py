@@ -349,6 +349,29 @@ def test_what_is_not_set_is_told_also_where_nothing_else_changes(nncp: Command) 
         assert "No changes." in told
 
 
+def test_what_rests_on_a_link_goes_down_with_it_and_comes_back(nncp: Command, ns: Namespace) -> None:
+    ns.batch("link add link eth1 name v7 type vlan id 7", "link set v7 up", "addr add 192.0.2.1/24 dev v7")
+    ns.batch("link add link v7 name v7.8 type vlan id 8", "link set v7.8 up")
+    before = ns.settled()
+    told = nncp("apply", {"name": "eth1", "type": "ethernet", "state": "down"})
+    assert [line.split() for line in told.splitlines() if line.startswith("-")] == [
+        ["-", name, "up"] for name in ("eth1", "v7", "v7.8")
+    ]
+    nncp("rollback")
+    assert ns.differs(before) == {}
+
+
+def test_a_bridge_becomes_a_bond_of_its_port_and_a_bridge_again(nncp: Command, ns: Namespace) -> None:
+    bridge = {"name": "x0", "type": "linux-bridge", "bridge": {"port": [{"name": "eth1"}]}}
+    bond = {"name": "x0", "type": "bond", "link-aggregation": {"mode": 1, "port": ["eth1"]}}
+    nncp("apply", bridge)
+    before = ns.settled()
+    nncp("apply", bond)
+    assert link(ns, "eth1")["linkinfo"]["info_slave_kind"] == "bond"
+    nncp("rollback")
+    assert ns.differs(before) == {}
+
+
 @pytest.mark.parametrize(
     ("kind", "stands"),
     [

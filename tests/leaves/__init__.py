@@ -55,8 +55,9 @@ MOOT: Mapping[str, str] = {
         for family in ("ipv4", "ipv6")
     },
     **{
-        f"{family}.address[].valid-life-time": "shown; an address with one is left as it is"
+        f"{family}.address[].{word}": "shown; an address with one is left as it is"
         for family in ("ipv4", "ipv6")
+        for word in ("valid-life-time", "valid-left", "valid-lft")
     },
     **{
         f"ethernet.{word}": "left to the card, and the plan says so"

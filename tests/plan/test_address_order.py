@@ -7,7 +7,7 @@ import sys
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nncp.host import Host, Row
@@ -56,6 +56,11 @@ lists6 = st.lists(st.sampled_from(IPV6), unique=True)
 
 
 @given(lists4, lists4, st.booleans())
+@example(
+    ["192.0.2.1/25", "192.0.2.2/25", "192.0.2.3/24", "192.0.2.2/24", "192.0.2.3/25", "192.0.2.1/24"],
+    ["192.0.2.3/24", "192.0.2.1/24", "192.0.2.2/25", "192.0.2.3/25"],
+    True,
+)
 def test_ipv4_addresses_end_in_the_documents_order(
     before: list[str], wanted: list[str], promotes: bool
 ) -> None:

@@ -138,7 +138,7 @@ def test_what_waits_for_a_switch_is_written_before_that_is_thrown() -> None:
 def test_routes_of_a_link_come_back_with_it_or_go_with_its_last_address() -> None:
     """A link without any address may have routes; one that loses its last loses them (fib_disable_ip)."""
     over = {"type": "unicast", "protocol": 186, "nexthops": [["v", "", 1, False]]}
-    now = {**ETH, **STACKED, "up v": {}, "route ipv4 254 10.0.0.0/8 0": over}
+    now = {**ETH, **STACKED, "up eth0": {}, "up v": {}, "route ipv4 254 10.0.0.0/8 0": over}
     ops = written(now, link("v", id=6))
     assert made(("route", "ipv4", "254", "10.0.0.0/8", "0"), ops).back
     address = ("address", "v", "192.0.2.1/24")

@@ -94,7 +94,7 @@ TOGETHER = {
     ],
     "what is down is a port and carries a VLAN": [
         bridge("br1", "eth1"), link("eth1", "ethernet", state="down"), bridge("br0"),
-        link("v", "vlan", vlan={"base-iface": "eth1", "id": 5}),
+        link("v", "vlan", vlan={"base-iface": "eth1", "id": 5}, state="down"),
     ],
     "each end of a veth names the other": [
         link("a", "veth", veth={"peer": "b"}), link("b", "veth", veth={"peer": "a"}, mtu=1400), bridge("br1", "b"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 import pytest
 from model import compiled, host_of
@@ -30,7 +31,9 @@ def told(interfaces: str) -> list[tuple[str, str, bool]]:
 
 
 def vlan(name: str, base: str) -> str:
-    return f"{{name: {name}, type: vlan, vlan: {{base-iface: {base}, id: 5}}}}"
+    return (
+        f"{{name: {name}, type: vlan, vlan: {{base-iface: {base}, id: {crc32(name.encode()) % 4001 + 9}}}}}"
+    )
 
 
 def bridge(name: str, *ports: str) -> str:
@@ -148,4 +151,37 @@ def test_the_mtu_of_a_link_with_many_ways_down_is_looked_for_once(monkeypatch: p
         ports = [f"v{n}.{port}" for port in range(20)]
         links += [bridge(f"b{n}", *ports), *(vlan(name, f"b{n - 1}") for name in ports)]
     assert told(", ".join(links)) == []
-    assert len(seen) <= 3 * len(links)  # three looks, each of its own
+    assert len(seen) <= 2 * len(links)  # two looks, each of its own
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "told_of"),
+    [
+        ("{name: v5, type: vlan, vlan: {base-iface: eth1, id: 5}}", [("0", "eth1.5 is VLAN 5 of eth1 already, and v5 would be it once more", True)]),
+        ("{name: a, type: vlan, vlan: {base-iface: eth2, id: 6}}, {name: b, type: vlan, vlan: {base-iface: eth2, id: 6}}",
+         [("1", "a is VLAN 6 of eth2 already, and b would be it once more", False)]),
+        ("{name: br0.7, type: vlan, vlan: {base-iface: eth1, id: 5}}", [("0", "eth1.5 is VLAN 5 of eth1 already, and br0.7 would be it once more", True)]),
+        ("{name: eth1.5, state: absent}, {name: v5, type: vlan, vlan: {base-iface: eth1, id: 5}}", []),
+        ("{name: eth1.5, type: dummy}, {name: v5, type: vlan, vlan: {base-iface: eth1, id: 5}}", []),
+        ("{name: v5, type: vlan, vlan: {base-iface: eth1, id: 5, protocol: 802.1ad}}", []),
+        ("{name: v5, type: vlan, vlan: {base-iface: eth2, id: 5}}", []),
+        ("{name: eth1.5, type: vlan, vlan: {base-iface: eth1, id: 6}}, {name: v5, type: vlan, vlan: {base-iface: eth1, id: 5}}", []),
+        ("{name: a, type: veth, veth: {peer: b}}, {name: c, type: veth, veth: {peer: b}}",
+         [("1.veth.peer", "b is the other end of a, and cannot be that of c", False)]),
+        ("{name: a, type: veth, veth: {peer: b}}, {name: b, type: veth, veth: {peer: a}}", []),
+        ("{name: eth1, state: down}, {name: eth1.5, type: vlan, state: up}",
+         [("0.state", "eth1 is to be down, and eth1.5, which rests on it, up", False)]),
+        ("{name: eth1, state: down}, {name: eth1.5, type: vlan, state: down}", []),
+        ("{name: eth1, state: down}", []),
+        ("{name: eth1, state: down}, {name: eth1.5, type: vlan, vlan: {loose-binding: true}}", []),
+        ("{name: eth1, state: down}, {name: m, type: mac-vlan, mac-vlan: {base-iface: eth1, mode: bridge}}", []),
+    ],
+)  # fmt: skip
+def test_what_two_links_cannot_both_be_is_refused(
+    interfaces: str, told_of: list[tuple[str, str, bool]]
+) -> None:
+    found = compiled(f"interfaces: [{interfaces}]", host_of(HOST)).faults
+    places = [".".join(map(str, fault.path[1:])) for _, fault in found]
+    assert [
+        (place, fault.message, fault.of_host) for place, (_, fault) in zip(places, found, strict=True)
+    ] == told_of

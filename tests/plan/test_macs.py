@@ -187,3 +187,11 @@ def test_a_bond_is_lent_no_mac_address_by_itself() -> None:
     vlan = now.with_rows([Row(("link", "v"), {"type": "vlan", "base-iface": "bond0", "mac": ONE})])
     assert not is_lent(ONE, "bond0", now)
     assert is_lent(ONE, "v", vlan)
+
+
+@pytest.mark.parametrize(("mac", "sound"), [(ONE, True), (OWN, False)])
+def test_a_bond_whose_ports_follow_it_keeps_its_mac_address(mac: str, sound: bool) -> None:
+    bond = {"type": "bond", "mode": "active-backup", "fail_over_mac": "follow", "mac": ONE}
+    text = f"interfaces: [{{name: bond0, type: bond, mac-address: '{mac}'}}]"
+    found = compiled(text, host(**{"link bond0": bond})).faults
+    assert [fault.path for _, fault in found] == ([] if sound else [("interfaces", 0, "mac-address")])

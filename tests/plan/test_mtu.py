@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import pytest
 from model import compiled, host_of
@@ -37,7 +38,7 @@ def eth1(mtu: int, more: str = "") -> str:
 
 def vlan(name: str, base: str, mtu: int | None = 1501) -> str:
     asked = f", mtu: {mtu}" if mtu else ""
-    return f"- {{name: {name}, type: vlan, vlan: {{base-iface: {base}, id: 5}}{asked}}}\n"
+    return f"- {{name: {name}, type: vlan, vlan: {{base-iface: {base}, id: {crc32(name.encode()) % 4001 + 9}}}{asked}}}\n"
 
 
 def bridge(*ports: str, more: str = "") -> str:
@@ -236,8 +237,8 @@ def bond(name: str, *ports: str, more: str = "") -> str:
         (bond("b0", "eth1", more=", mtu: 9000"), {}, {"eth1": (9000, "b0")}),
         (bond("b0", "eth3") + "- {name: eth3, mtu: 8000}\n", {}, {}),
         ("- {name: eth3, controller: ''}\n", JUMBO, {}),
-        ("- {name: eth3, controller: bond9}\n- {name: bond9, type: bond, mtu: 1400}\n", JUMBO,
-         {"eth3": (1400, "bond9"), "eth3.5": (1400, "eth3")}),
+        ("- {name: bond9, type: bond, mtu: 1400}\n- {name: eth2, controller: bond9}\n", JUMBO,
+         {"eth3": (1400, "bond9"), "eth3.5": (1400, "bond9")}),
         (eth1(1400), {**BRIDGE, **PORTS}, {"br0": (1400, "eth1")}),
         (eth1(1400), {"link br0": {"type": "linux-bridge", "mtu": 1499}, **PORTS}, {}),
         ("- {name: eth1, mtu: 1400, controller: ''}\n", {**BRIDGE, **PORTS}, {}),

@@ -112,7 +112,11 @@ def test_a_link_that_somebody_else_has_made_since_under_the_same_name_stays_as_i
     assert [other.subject for other in error.others] == ["eth1"]
 
 
-ABOVE = {"link eth1.5": {"type": "vlan", "base-iface": "eth1", "id": 5, "index": 9}, "up eth1.5": {}}
+ABOVE = {
+    "link eth1.5": {"type": "vlan", "base-iface": "eth1", "id": 5, "index": 9},
+    "up eth1.5": {},
+    "up eth1": {},
+}
 PLUGGED = {
     "link br0": {"type": "linux-bridge", "index": 7, "mtu": 1500},
     "port pod0": {"type": "linux-bridge", "controller": "br0"},
@@ -125,7 +129,7 @@ PLUGGED = {
     [
         # What was deleted since by somebody else stays away, with all that was on it.
         (PLUGGED, {"link br0": {"type": "linux-bridge", "index": 7, "mtu": 1400}}, {}, {"link br0"}),
-        ({**LINKS, **ABOVE}, LINKS, {}, set(LINKS)),
+        ({**LINKS, **ABOVE}, LINKS, {}, {*LINKS, "up eth1"}),
         ({**LINKS, **ABOVE}, {}, {}, set()),
         # What the apply has deleted, or was to make again, comes back.
         ({**LINKS, **ABOVE}, LINKS, {"gone": frozenset({"eth1.5"})}, {*LINKS, *ABOVE}),

@@ -133,6 +133,8 @@ def down() -> None:
 def demo(guest: str, report_file: Path | None) -> None:
     """From two policies to a guest that keeps answering while it moves; ends 0 when all of it was shown."""
     file = None if report_file is None else report_file.absolute()
+    if file and not file.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.parent}", param_hint="--report")
     if IN_ROOM in os.environ:
         from vmnet.rack.demo import show  # noqa: PLC0415
 
