@@ -139,7 +139,7 @@ class Between:
         apply_compiled(desired, state_dir=self.state_dir)
 
     def rollback(self) -> None:
-        nncp.rollback(state_dir=self.state_dir)
+        nncp.rollback(state_dir=self.state_dir, force=True)  # a Pod may be on the bridge by then
 
     def writes(self) -> Sequence[Any]:
         """Return what an apply would still write."""

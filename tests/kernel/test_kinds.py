@@ -205,13 +205,13 @@ def test_routes_static_multipath_and_typed(apply: Any, ns: Namespace) -> None:
 
 
 def test_a_refusal_of_the_kernel_names_the_line_and_undoes_the_rest(ns: Namespace, tmp_path: Path) -> None:
-    ns.batch(*CARDS)
+    ns.batch(*CARDS, "link property add dev eth0 altname again")
     before = ns.settled()
-    vlan = "type: vlan\n  vlan: {base-iface: eth0, id: 5}"
-    text = f"interfaces:\n- name: d0\n  {vlan}\n- name: again\n  {vlan}\n"
+    text = "interfaces:\n- name: d0\n  type: dummy\n  mtu: 1400\n- name: again\n  type: dummy\n  mtu: 1400\n"
     done = nncp(ns, "apply", "-", "--state-dir", str(tmp_path), document=text, code=75)
     assert "--> <stdin>:5:3  interfaces[1]  (again)" in done.stderr
-    assert "VLAN device already exists" in done.stderr
+    assert "create dummy again: File exists" in done.stderr
+    assert "hint: a link has this name, perhaps as one more of its own" in done.stderr
     assert ns.differs(before) == {}
 
 

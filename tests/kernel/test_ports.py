@@ -101,9 +101,8 @@ def test_a_pod_that_ends_after_an_apply_is_nobodys_to_bring_back(
 
 def test_what_was_listed_is_forgotten_when_the_apply_fails(host: Namespace, apply: Any) -> None:
     apply(bridge("br1"))
-    host.batch("link set eth2 master br1")
-    refused = [{"name": f"v{n}", "type": "vlan", "vlan": {"base-iface": "eth3", "id": 5}} for n in (1, 2)]
-    apply(bridge("br1", "eth2"), *refused, code=75)
+    host.batch("link set eth2 master br1", "link property add dev eth3 altname taken")
+    apply(bridge("br1", "eth2"), {"name": "taken", "type": "dummy"}, code=75)
     apply(bridge("br1"))
     assert ports(host, "br1") == {"eth2"}
 

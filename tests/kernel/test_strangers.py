@@ -135,13 +135,14 @@ PARTS, TIMES = 4, 25
 def test_five_hundred_applies_and_rollbacks_beside_somebody_who_makes_links(
     host: Namespace, beside: Beside, stranger: Stranger, part: int
 ) -> None:
-    refused = [ETH1, BRIDGE, above("one", 7), above("again", 7)]
+    host.batch("link property add dev eth3 altname again")
+    refused = [ETH1, BRIDGE, above("one", 7), above("again", 8)]
     gone = [{"name": "br0.5", "state": "absent"}, {"name": "br0", "state": "absent"}]
     for number in range(TIMES):
         beside.apply({"interfaces": [BRIDGE, above("br0.5", TIMES * part + number)]})
         beside.apply({"interfaces": [{**BRIDGE, "mtu": 1300}, gone[0]]})
         beside.rollback()
-        with pytest.raises(Error, match="VLAN device already exists"):
+        with pytest.raises(Error, match="create vlan again: File exists"):
             beside.apply({"interfaces": refused})
         beside.apply({"interfaces": gone})
     stranger.end()
