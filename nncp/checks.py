@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.addresses import LOOPBACK, without_addresses
 from nncp.desk import LINUX_BRIDGE, SAME_TYPE, VRF
+from nncp.difference import difference
 from nncp.document.rules import NO_MAC
 from nncp.future import MAX_NEST_DEV, Future
 from nncp.kinds.flat import is_given
@@ -41,7 +42,8 @@ def check_links(desk: Desk) -> None:
             message = f"{row.name} can have no MAC address: nothing could take it off again"
             desk.fault(row.name, (*path, "mac-address"), message, of_host=False)
     _check_mac_vlans(desk)
-    _check_twins(desk)
+    _check_vlans(desk)
+    _check_ends(desk)
 
 
 def is_impossible(desk: Desk) -> bool:
@@ -133,13 +135,12 @@ def _base(desk: Desk, name: str) -> str:
 
 def _check_up(desk: Desk, row: Row) -> None:
     """Refuse what is to be up over what is to be down (vlan_dev_open)."""
-    kind, base = desk.kinds.by_type.get(desk.type_of(row.name)), _base(desk, row.name)
-    link, below = desk.out.rows.get(("link", row.name)), desk.out.rows.get(("up", base))
-    attrs = {
-        **(have.attrs if (have := desk.host.get("link", row.name)) else {}),
-        **(link.attrs if link else {}),
-    }
-    if kind and below and below.absent and kind.up_with_base(attrs):
+    base = _base(desk, row.name)
+    below, link = desk.out.rows.get(("up", base)), desk.out.rows.get(("link", row.name))
+    if below is None or not below.absent:
+        return
+    kind, have = desk.kinds.by_type.get(desk.type_of(row.name)), desk.host.get("link", row.name)
+    if kind and kind.up_with_base({**(have.attrs if have else {}), **(link.attrs if link else {})}):
         message = f"{base} is to be down, and {row.name}, which rests on it, up"
         hint = f"let {row.name} be down too, or leave {base} up"
         desk.fault(base, desk.out.origins[below.key], message, hint, of_host=not link)
@@ -164,12 +165,17 @@ def _check_mac_vlans(desk: Desk) -> None:
             desk.fault(base, path, message, hint, of_host=key not in desk.out.rows)
 
 
-def _check_twins(desk: Desk) -> None:
-    """Refuse a VLAN that another link is already (vlan_check_real_dev), and ends that two veths name."""
+def _check_vlans(desk: Desk) -> None:
+    """Refuse a VLAN that another link is already (vlan_check_real_dev)."""
     first: dict[tuple[Any, ...], str] = {}
-    stands = {row.key: row for row in desk.host.table("link")}
-    for key, row in {**stands, **desk.out.rows}.items():
-        if key[0] != "link" or row.absent or desk.type_of(key[1]) != "vlan":
+    stands = {row.key: row for row in desk.host.table("link") if row.attrs["type"] == "vlan"}
+    wanted = {
+        key: row for key, row in desk.out.rows.items() if key[0] == "link" and row.attrs.get("type") == "vlan"
+    }
+    if all(key in stands and not difference(stands[key].attrs, row) for key, row in wanted.items()):
+        return
+    for key, row in {**stands, **wanted}.items():
+        if (key in desk.out.rows and desk.out.rows[key].absent) or desk.type_of(key[1]) != "vlan":
             continue
         attrs = {**(stands[key].attrs if key in stands else {}), **row.attrs}
         what = (attrs.get("base-iface"), attrs.get("protocol", "802.1q"), attrs.get("id"))
@@ -180,6 +186,10 @@ def _check_twins(desk: Desk) -> None:
             desk.fault(
                 key[1], path, message, "give one of them another id", of_host=("link", other) in stands
             )
+
+
+def _check_ends(desk: Desk) -> None:
+    """Refuse that two veths name one other end."""
     ends: dict[str, str] = {}
     for index, interface in desk.named.values():
         if is_given(veth := interface.part("veth")) and is_given(veth.peer):

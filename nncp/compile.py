@@ -13,7 +13,7 @@ from msgspec import structs
 from nncp.addresses import address_rows, defaults, unmade, without_addresses
 from nncp.carried import carried, joined
 from nncp.checks import check_links, is_impossible
-from nncp.desk import LINUX_BRIDGE, SAME_TYPE, Compiled, Desk, Note, Path
+from nncp.desk import SAME_TYPE, Compiled, Desk, Note, Path
 from nncp.difference import difference
 from nncp.document.rules import NO_MAC
 from nncp.host import Host, Row
@@ -79,15 +79,15 @@ def _mtus(desk: Desk) -> None:
     if not may_change(desk.out.rows.values(), desk.host, desk.kinds):
         return
     named = {("interfaces", i) for i, one in desk.named.values() if is_given(one.mtu)}
-    for row, cause in list(moved(desk.out.rows, desk.host, desk.kinds)):
-        if row.attrs["type"] == LINUX_BRIDGE or desk.is_ignored(row):
+    for row, cause, is_sure in list(moved(desk.out.rows, desk.host, desk.kinds)):
+        if not is_sure or desk.is_ignored(row):
             # Written to a bridge, it would no longer be that of its ports.
             text = f"warning: {row.name} gets mtu {row.attrs['mtu']} with {cause}"
             desk.out.notes.append(Note("warn", row.key, text, (row.name,)))
         else:
             desk.add(row, _origin(desk, cause), implied=True)
     for misfit in misfits(desk.out.rows, desk.host, desk.kinds):
-        place = _origin(desk, misfit.name)
+        place = _origin(desk, misfit.cause or misfit.name)
         where = (*place, "mtu") if place in named else place
         desk.fault(misfit.name, where, misfit.message, misfit.hint, of_host=not misfit.said)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from nncp.future import Future
 from nncp.host import Cost, Row
@@ -39,12 +39,13 @@ IPV6_OFF = {"value": "1"}
 
 
 class Misfit(Struct, frozen=True):
-    """An MTU that cannot be: whose, why and what to do, and whether the document alone says so."""
+    """An MTU that cannot be: whose, why and what to do, whether the document alone says so, and by whom."""
 
     name: str
     message: str
     hint: str
     said: bool = False
+    cause: str = ""
 
 
 def may_change(want: Iterable[Row], host: Host, kinds: Kinds) -> bool:
@@ -65,31 +66,27 @@ def _touches(row: Row, have: Row | None, kinds: Kinds) -> bool:
 def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfit]:
     """Yield every MTU of `want` that cannot be, and each that a link gets by itself and cannot have."""
     future = _Mtus(want, host, kinds)
-    for row in want.values():
-        if row.key[0] != "link" or row.absent:
-            continue
-        mtu = row.attrs.get("mtu")
-        misfit = (
-            _too_little_by_itself(row.name, future)
-            if mtu is None
-            else _beyond_device(row.name, mtu, future) or _beyond_base(row.name, mtu, future)
-        )
+    asked = {
+        row.name: row.attrs.get("mtu") for row in want.values() if row.key[0] == "link" and not row.absent
+    }
+    gone = {row.name for row in want.values() if row.key[0] == "link" and row.absent}
+    taking = {row.name for row in host.table("link") if _moves(row, future)}.union(
+        future.ports_of_bonds()
+    ) - gone
+    for name in dict.fromkeys((*asked, *sorted(taking))):
+        mtu, own = future.mtu(name), asked.get(name)
+        misfit = _too_little_by_itself(name, future) if name in asked and own is None else None
+        if own is not None or name in taking:
+            misfit = misfit or _beyond_device(name, mtu, future) or _beyond_base(name, mtu, future)
         if misfit:
-            yield misfit
-    bridges = [row.name for row in host.table("link") if row.attrs["type"] == BRIDGE and _moves(row, future)]
-    for name in (*future.ports_of_bonds(), *bridges):
-        wish = want.get(("link", name))
-        if wish is None or (not wish.absent and wish.attrs.get("mtu") is None):
-            mtu = future.mtu(name)
-            if misfit := _beyond_device(name, mtu, future) or _beyond_base(name, mtu, future):
-                yield misfit
+            yield misfit if name in asked else structs.replace(misfit, cause=future.cause(name))
 
 
-def moved(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[Row, str]]:
+def moved(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[Row, str, bool]]:
     """Yield the MTU that each link gets of another one, with that which a document is about.
 
     Above a link that gets less, VLANs and MAC VLANs do too; so does a bridge whose MTU is that of its ports,
-    and a bond's ports get the bond's (bond_change_mtu, bond_enslave).
+    and a bond's ports get the bond's (bond_change_mtu, bond_enslave). The third word is whether that is sure.
     """
     future = _Mtus(want, host, kinds)
     for row in host.table("link"):
@@ -100,7 +97,7 @@ def moved(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[R
             continue
         if _moves(row, future):
             found = {"type": row.attrs["type"], "mtu": future.mtu(row.name)}
-            yield Row(row.key, found), future.cause(row.name)
+            yield Row(row.key, found), future.cause(row.name), future.is_sure(row.name)
 
 
 def _moves(row: Row, future: _Mtus) -> bool:
@@ -209,6 +206,14 @@ class _Mtus(Future):
         have = self.host.attr("link", bridge, name="mtu")
         ports = (self.host.attr("link", row.name, name="mtu") for row in self.host.ports(bridge))
         return not have or have == min(filter(None, ports), default=ETHERNET)
+
+    def is_sure(self, name: str | None) -> bool:
+        """Whether no bridge is among the links of which one has its MTU: somebody may have set its own."""
+        while name:
+            if self.attrs(name).get("type") == BRIDGE:
+                return False
+            name = self.source(name)
+        return True
 
     def cause(self, name: str) -> str:
         """Return the link of which one has its MTU in the end: the next that a document is about."""

@@ -341,6 +341,50 @@ FITS = {
 }
 
 
+TAKEN = {
+    "a bridge and what is above it": (
+        ("link add br0 type bridge", "link set eth1 master br0", "link set br0 up", "link add link br0 name br0.5 type vlan id 5"),
+        {"name": "eth1", "mtu": 1400},
+        {"eth1": 1400, "br0": 1400, "br0.5": 1400},
+    ),
+    "a bridge that gets a port": (
+        ("link add br0 type bridge", "link set eth1 master br0", "link set eth2 mtu 1400"),
+        {"name": "eth2", "controller": "br0"},
+        {"eth1": 1500, "br0": 1400},
+    ),
+    "a bond's ports and what is above them": (
+        ("link add b0 type bond", "link set eth1 down", "link set eth1 master b0", "link set b0 up", "link set eth1 mtu 9000",
+         "link add link eth1 name eth1.5 type vlan id 5"),
+        {"name": "b0", "type": "bond", "mtu": 4000},
+        {"b0": 4000, "eth1": 4000, "eth1.5": 4000},
+    ),
+    "a port of a new bond": (
+        ("link set eth1 mtu 9000", "link add link eth1 name eth1.5 type vlan id 5"),
+        {"name": "b0", "type": "bond", "link-aggregation": {"mode": "active-backup", "port": ["eth1"]}},
+        {"b0": 1500, "eth1": 1500, "eth1.5": 1500},
+    ),
+}  # fmt: skip
+"""A host, what moves an MTU, and which others the kernel moves with it."""
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_an_mtu_takes_others_with_it_as_the_plan_says_and_a_rollback_brings_them_back(
+    nncp: Command, ns: Namespace, case: str
+) -> None:
+    host, document, after = TAKEN[case]
+    ns.batch(*host)
+    before = ns.settled()
+    told = nncp("apply", document)
+    assert {name: link(ns, name)["mtu"] for name in after} == after
+    changed = {name for name in after if before["link"].get(name, {}).get("mtu", 1500) != after[name]}
+    assert all(any(name in line.split() and "mtu" in line for line in told.splitlines()) for name in changed)
+    assert nncp("apply", document).splitlines()[-1] == "No changes."
+    nncp("rollback")
+    assert {name: link(ns, name)["mtu"] for name in after if name in before["link"]} == {
+        name: before["link"][name]["mtu"] for name in after if name in before["link"]
+    }
+
+
 def test_what_is_not_set_is_told_also_where_nothing_else_changes(nncp: Command) -> None:
     document = {"name": "eth1", "ethernet": {"speed": 1000}}
     for verb in ("plan", "apply"):

@@ -255,7 +255,7 @@ def test_an_mtu_moves_those_of_others_with_it(
     want = compiled(f"interfaces:\n{document}", now)
     assert want.faults == []
     asked = {key: row for key, row in want.rows.items() if key[0] != "link" or f"name: {key[1]}," in document}
-    found = {row.name: (row.attrs["mtu"], cause) for row, cause in moved(asked, now, KINDS)}
+    found = {row.name: (row.attrs["mtu"], cause) for row, cause, _ in moved(asked, now, KINDS)}
     assert found == moves
 
 
@@ -292,12 +292,30 @@ def test_an_mtu_that_others_can_follow_is_not(document: str, more: Any) -> None:
     assert faults(document, host(**more)) == []
 
 
+def test_nothing_is_written_to_a_bridge_that_follows_its_ports_nor_above_it() -> None:
+    above = {"link br0.5": {"type": "vlan", "base-iface": "br0", "id": 5, "mtu": 1500}}
+    now = host(
+        **BRIDGE, **above, **{"link eth1.9": {"type": "vlan", "base-iface": "eth1", "id": 9, "mtu": 1500}}
+    )
+    want = compiled("interfaces: [{name: eth1, mtu: 1400, controller: br0}]", now)
+    assert {key[1]: row.attrs["mtu"] for key, row in want.rows.items() if key[0] == "link"} == {
+        "eth1": 1400,
+        "eth1.9": 1400,
+    }
+    assert [note.text for note in want.notes] == [
+        "warning: br0 gets mtu 1400 with eth1",
+        "warning: br0.5 gets mtu 1400 with eth1",
+    ]
+
+
 def test_only_what_nobody_gives_an_mtu_shrinks() -> None:
     stands = host(
         **{f"link {name}": {"type": "vlan", "base-iface": "eth1", "mtu": 1500} for name in ("v", "w")}
     )
     want = {row.key: row for row in (Row(("link", "eth1"), {"mtu": 1400}), Row(("link", "v"), {"mtu": 1300}))}
-    assert list(moved(want, stands, KINDS)) == [(Row(("link", "w"), {"type": "vlan", "mtu": 1400}), "eth1")]
+    assert list(moved(want, stands, KINDS)) == [
+        (Row(("link", "w"), {"type": "vlan", "mtu": 1400}), "eth1", True)
+    ]
 
 
 def test_links_in_a_circle_have_no_mtu_and_are_refused_as_a_circle() -> None:
