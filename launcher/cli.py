@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from launcher.begin import Wish
 
+QEMU = "usr/bin/qemu-system-x86_64"
 FOLDER = click.Path(path_type=Path, file_okay=False)
 POD = click.option("--pod", required=True, metavar="NAME", help="The Pod, as vmnet attach named it.")
 RUN_DIR = click.option(
@@ -95,6 +96,9 @@ def _begin(words: Mapping[str, Any], *, output: str, foreground: bool) -> None:
 def _wish(words: Mapping[str, Any], *, foreground: bool) -> Wish:
     from launcher.begin import Wish  # noqa: PLC0415 -- the same
 
+    qemu = words["qemu"]
+    if qemu and not (qemu / QEMU).exists():
+        raise click.BadParameter(f"there is no {QEMU} in {qemu}", param_hint="--qemu")
     return Wish(
         pod=words["pod"],
         manifest=(words["file"], read_text(words["file"])),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nncp.work import Changes
 
 
+TOLD = 8
+"""So many names are told to a person."""
 BETWEEN = "---\n"
 """What parts two documents of a stream."""
 
@@ -60,7 +62,8 @@ def forgotten(record: Record | None, output: str) -> str:
         return _json({"forgotten": record is not None, "rows": len(rows), "interfaces": names})
     if record is None:
         return "There is nothing to roll back, and nothing was given up.\n"
-    about = f": {len(rows)} rows of {', '.join(names)} stay as they are now" if rows else ""
+    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+    about = f": {len(rows)} rows of {', '.join(names[:TOLD])}{more} stay as they are now" if rows else ""
     return f"The way back is given up{about}.\n"
 
 

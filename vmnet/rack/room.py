@@ -33,6 +33,8 @@ KEPT = f'"$@" || exit; echo "{READY}"; exec </dev/null >/dev/null 2>&1; sleep in
 
 def enter(argv: Sequence[str]) -> NoReturn:
     """Run a command in a room of its own in place of this process; the room ends with it."""
+    if os.geteuid():
+        raise Error("a rack's room needs root", kind=ErrorKind.PRIVILEGE, hint="run it as root")
     command = _unshared(argv, FIRST)
     os.execvp(command[0], command)  # noqa: S606
 
