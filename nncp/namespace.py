@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from nncp import sysctl
@@ -10,6 +11,7 @@ from nncp.netlink.carry import Carrier
 from nncp.netlink.others import losing, mentioned, sources, with_others
 from nncp.netlink.snapshot import indexes, snapshot
 from nncp.netlink.taken import with_mentioned, with_taken
+from nncp.pace import Limit
 from nncp.plan import plan
 from nncp.tables.link import has_mac
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from nncp.errors import Error
     from nncp.netlink.channel import Channel
     from nncp.tables.kinds import Kinds
+
+
+MOMENT = 0.3
+"""Seconds of a quiet machine that the kernel may take until it has brought a VLAN up."""
+LOOK_EVERY = 0.005
 
 
 class Namespace:
@@ -79,6 +86,18 @@ class Namespace:
         ops = plan(now, [row for row in rows if ("link", row.name) in now], self.kinds)
         if ops:
             self.carry_out(ops, now, {})
+
+    def lower(self, rows: Sequence[Row]) -> None:
+        """Take down again what the kernel brings up by itself, a moment later; see `nncp.raised`."""
+        waited, limit = {row.key for row in rows}, Limit(MOMENT)
+        while waited and not limit.is_over():
+            now = snapshot(self.channel, self.kinds)
+            ops = [op for op in plan(now, rows, self.kinds) if not op.implied]
+            waited -= {row.key for row in rows if row.key in now or ("link", row.name) not in now}
+            if ops:
+                self.carry_out(ops, now, {})
+            elif waited:
+                time.sleep(LOOK_EVERY)
 
     def carry_out(
         self,

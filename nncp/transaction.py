@@ -26,6 +26,7 @@ from nncp.netlink.channel import Channel, Events
 from nncp.netlink.indexes import draw
 from nncp.netlink.snapshot import indexes
 from nncp.pace import Limit
+from nncp.raised import raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -141,6 +142,8 @@ class _Writer:
                     limit.progress()
             if left:
                 raise _unheld(left, limit, self.kinds)
+            wanted = {row.key for row in self.want}
+            namespace.lower(raised(self.change.ops, self.change.now, wanted, self.kinds))
             namespace.pin(self.change.pin)
             namespace.bring_back(_kept(self.change, self.kinds))
 

@@ -22,6 +22,7 @@ from nncp.netlink.carry import Refused, sentence
 from nncp.netlink.channel import Channel
 from nncp.netlink.indexes import draw
 from nncp.netlink.snapshot import indexes
+from nncp.raised import raised
 from nncp.tables.address import LOOPBACK4, is_advertised, is_kernels_own
 from nncp.tables.sysctl import sysctl_link
 from nncp.tables.table import references
@@ -163,6 +164,8 @@ class Rollback:
                 if not ops:
                     break
                 self._carry_out(ops, now)
+        before = Host(row for row in self.record.before if not row.absent)
+        self.namespace.lower(raised(self.done, before, (), self.kinds))
         self._tell()
         return self.done
 

@@ -341,6 +341,55 @@ FITS = {
 }
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"name": "v5", "type": "vlan", "vlan": {"base-iface": "eth1", "id": 55}},
+        {"name": "b0", "type": "bond", "link-aggregation": {"mode": "active-backup", "port": ["eth1"]}},
+    ],
+)
+def test_what_is_down_stays_down_though_the_link_below_flaps(
+    nncp: Command, ns: Namespace, document: dict[str, Any]
+) -> None:
+    ns.batch(
+        "link add link eth1 name v5 type vlan id 5",
+        "link set v5 up",
+        "link add link v5 name v5.9 type vlan id 9",
+    )
+    ns.batch("link add link eth1 name v6 type vlan id 6")
+    before = ns.settled()
+    for _ in range(3):
+        nncp("apply", document)
+        assert {name: "UP" in flags(ns, name) for name in ("v5", "v5.9", "v6")} == {
+            "v5": True,
+            "v5.9": False,
+            "v6": False,
+        }
+        nncp("rollback")
+        assert ns.differs(before) == {}
+
+
+def test_a_link_that_is_brought_up_leaves_others_down(nncp: Command, ns: Namespace) -> None:
+    ns.batch(
+        "link set eth1 down",
+        "link add link eth1 name v5 type vlan id 5",
+        "link add link eth1 name v6 type vlan id 6",
+    )
+    before = ns.settled()
+    nncp("apply", {"name": "eth1", "state": "up"}, {"name": "v6", "type": "vlan", "state": "up"})
+    assert {name: "UP" in flags(ns, name) for name in ("eth1", "v5", "v6")} == {
+        "eth1": True,
+        "v5": False,
+        "v6": True,
+    }
+    nncp("rollback")
+    assert ns.differs(before) == {}
+
+
+def flags(ns: Namespace, name: str) -> list[str]:
+    return list(link(ns, name)["flags"])
+
+
 TAKEN = {
     "a bridge and what is above it": (
         ("link add br0 type bridge", "link set eth1 master br0", "link set br0 up", "link add link br0 name br0.5 type vlan id 5"),

@@ -17,6 +17,7 @@ from nncp.known import KINDS
 from nncp.listed import Listed
 from nncp.pace import Limit
 from nncp.plan import plan
+from nncp.raised import raised
 from nncp.transaction import PASSES, Change, _interrupted, _kept, _Writer
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Namespace:
         self.waits = 0
         self.pinned: Sequence[str] | None = None
         self.back: Sequence[Row] = ()
+        self.lowered: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +84,9 @@ class Namespace:
     def pin(self, bridges: Sequence[str]) -> None:
         self.pinned = bridges
 
+    def lower(self, rows: Sequence[Row]) -> None:
+        self.lowered = [row.name for row in rows]
+
     def bring_back(self, rows: Sequence[Row]) -> None:
         self.back = rows
 
@@ -101,7 +106,9 @@ class Journal:
 
 @pytest.fixture
 def write(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[str], Journal]]:
-    def written(namespace: Namespace, *, deadline: float | None = 0.2) -> tuple[list[str], Journal]:
+    def written(
+        namespace: Namespace, *, deadline: float | None = 0.2, now: Host = NOW
+    ) -> tuple[list[str], Journal]:
         monkeypatch.setattr(transaction, "DEADLINE", 0.2)
         monkeypatch.setattr(transaction, "Channel", lambda: namespace)
         monkeypatch.setattr(transaction, "Events", lambda: namespace)
@@ -109,8 +116,8 @@ def write(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[str], Jou
         monkeypatch.setattr(transaction, "indexes", lambda host: {row.name for row in host.table("link")})
         monkeypatch.setattr(transaction, "draw", _drawn)
         journal, pulses = Journal(), ["pulse"] * 0
-        ops = plan(NOW, namespace.want, KINDS)
-        change = Change(NOW, ops, namespace.want, Listed(), ["br1"])
+        ops = plan(now, namespace.want, KINDS)
+        change = Change(now, ops, namespace.want, Listed(), ["br1"])
         drawn = {op.key[1]: 77 for op in ops}
         writer = _Writer(change, journal, drawn, deadline, KINDS)  # type: ignore[arg-type]
         writer.write(lambda: pulses.append("pulse"))
@@ -231,3 +238,31 @@ def test_every_step_nearer_is_waited_for_unless_somebody_said_how_long(
 
     write(Namespace(one_by_one, ALL), deadline=deadline)
     assert len(counted) == (1 + len(ALL) if deadline is None else 0)
+
+
+def test_a_vlan_that_was_down_is_taken_down_again_once_all_else_holds(write: Callable[..., Any]) -> None:
+    namespace = Namespace(want=[Row(("up", "d1"))])
+    stands = host_of({"link d1": {"type": "dummy"}, "link v": {"type": "vlan", "base-iface": "d1", "id": 5}})
+    namespace.host = stands.with_rows(NOW)
+    write(namespace, now=namespace.host)
+    assert namespace.lowered == ["v"]
+
+
+VLAN = {"type": "vlan", "id": 5}
+STACK = {
+    "link eth1": {"type": "ethernet"}, "link v": {**VLAN, "base-iface": "eth1"}, "link w": {**VLAN, "base-iface": "v"},
+    "link x": {**VLAN, "base-iface": "w"}, "up x": {}, "link loose": {**VLAN, "base-iface": "eth1", "loose-binding": True},
+    "link m": {"type": "mac-vlan", "base-iface": "eth1"}, "link far": {**VLAN, "base-iface": "eth2"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("op", "wanted", "found"),
+    [
+        (Op("create", ("up", "eth1")), (), ["v", "w"]), (Op("create", ("up", "v")), (), ["w"]),
+        (Op("create", ("up", "eth1")), {("up", "w")}, ["v"]), (Op("create", ("up", "eth1")), {("up", "v")}, []),
+        (Op("remove", ("up", "eth1")), (), []), (Op("create", ("link", "eth1")), (), []),
+    ],
+)  # fmt: skip
+def test_what_the_kernel_brings_up_with_a_link_is_known(op: Op, wanted: Any, found: list[str]) -> None:
+    assert raised([op], host_of(STACK), wanted, KINDS) == [Row(("up", name), absent=True) for name in found]

@@ -11,6 +11,7 @@ import pytest
 from model import after, host_of
 
 from nncp.errors import Error, ErrorKind
+from nncp.host import Op
 from nncp.journal import Record
 from nncp.known import KINDS
 from nncp.plan import plan
@@ -19,7 +20,7 @@ from nncp.way_back import Rollback
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nncp.host import Host, Key, Op, Row
+    from nncp.host import Host, Key, Row
 
 LINKS = {f"link eth{n}": {"type": "ethernet", "index": n, "mtu": 1500} for n in range(1, 5)}
 ADDRESSES = {f"address eth{n} 10.0.{n}.{m}/24": {"family": "inet"} for n in range(1, 5) for m in range(1, 6)}
@@ -45,6 +46,9 @@ class Played:
         if any(row.name in self.broken for row in want):
             raise KeyError("a fault of the planner")
         return now, plan(now, want, KINDS, undoing=undoing)
+
+    def lower(self, rows: Sequence[Row]) -> None:
+        self.host = after(self.host, plan(self.host, rows, KINDS))
 
     def carry_out(
         self, ops: Sequence[Op], _now: Host, _drawn: Any, *, refused: Callable[[Error], None]
@@ -143,3 +147,16 @@ def test_what_somebody_else_has_deleted_since_stays_away(
     Rollback(namespace, Record(tuple(host_of(before)), **record), lambda _: None).run()  # type: ignore[arg-type]
     assert keys(namespace.host) == keys(host_of({key: {} for key in back}))
     assert all(row.attrs.get("mtu") in {None, 1500} for row in namespace.host.table("link"))
+
+
+def test_what_was_down_is_taken_down_again_when_the_link_below_comes_back() -> None:
+    def up_too(now: Host, ops: Sequence[Op]) -> Host:
+        return after(now, [*ops, *(Op("create", ("up", "v")) for op in ops if op.key == ("up", "eth1"))])
+
+    before = host_of(
+        {**LINKS, "up eth1": {}, "link v": {"type": "vlan", "base-iface": "eth1", "index": 9, "id": 5}}
+    )
+    namespace = Played(host_of({**LINKS, "link v": before.rows["link", "v"].attrs}))
+    namespace.carry_out = lambda ops, *_, **__: setattr(namespace, "host", up_too(namespace.host, ops))  # type: ignore[method-assign]
+    Rollback(namespace, Record(tuple(before)), lambda _: None).run()  # type: ignore[arg-type]
+    assert keys(namespace.host) == keys(before)
