@@ -68,9 +68,12 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
     wished = route_rows(
         tuple(routes or ()) if is_given(routes) else (), host, desk.out.rows, desk.will_be, desk.fault
     )
+    takers = {key[1]: path for key, path in reversed(desk.out.origins.items()) if key[0] == "address"}
     for row, index in wished:
-        path = ("routes", "config", index) if index is not None else _taker(desk, row)
-        desk.add(row, path)
+        # What takes a route away is where its link loses its addresses.
+        hops = desk.host.attr(*row.key, name="nexthops", default=())
+        taker = next((takers[hop[0]] for hop in hops if hop[0] in takers), ())
+        desk.add(row, ("routes", "config", index) if index is not None else taker)
     return desk.out
 
 
@@ -96,13 +99,6 @@ def _origin(desk: Desk, name: str) -> Path:
     """Return the place of what a document says of a link, or of what it gets its MTU of."""
     found = (desk.out.origins.get((table, name)) for table in ("link", "port"))
     return next(filter(None, found), None) or next(iter(desk.out.origins.values()), ())
-
-
-def _taker(desk: Desk, row: Row) -> Path:
-    """Return the place of what takes a route away: where its link loses its addresses."""
-    names = {hop[0] for hop in desk.host.attr(*row.key, name="nexthops", default=())}
-    origins = desk.out.origins.items()
-    return next((path for key, path in origins if key[0] == "address" and key[1] in names), ())
 
 
 def _interface(desk: Desk, index: int, interface: Interface) -> None:

@@ -42,6 +42,8 @@ OTHERS = {
 SHOWN_SCOPES = frozenset({0, 253})  # universe and link
 SHOWN_TYPES = frozenset({"unicast", "blackhole", "unreachable", "prohibit"})
 MAIN_TABLE = "254"
+TOLD = 8
+"""So many prefixes of a link are told."""
 LINK_LOCAL = ipaddress.ip_network("fe80::/64")
 VRF = "vrf"
 """The type of controllers whose ports keep their addresses."""
@@ -125,7 +127,7 @@ class Reach:
     """
 
     def __init__(self, rows: Iterable[tuple[Key, Mapping[str, Any]]]) -> None:
-        self._networks: dict[str, set[tuple[str, Any]]] = {}
+        self._networks: dict[str, dict[tuple[str, int, int], dict[int, Any]]] = {}
         self._broadcast: dict[tuple[str, Any], str] = {}
         self._own: set[tuple[str, Any]] = set()
         self._bare: set[Any] = set()
@@ -152,14 +154,19 @@ class Reach:
         if is_advertised(key, attrs):
             self._advertised.add(key[1])
         if not attrs.get("noprefixroute"):
-            self._networks.setdefault(key[1], set()).add((MAIN_TABLE, network))
+            self._add_network(key[1], MAIN_TABLE, network)
 
     def _add_route(self, key: Key, attrs: Mapping[str, Any]) -> None:
         for link, via, *_ in attrs.get("nexthops", ()):
             if attrs.get("protocol") == RTPROT_RA:
                 self._advertised.add(link)
             if not via:
-                self._networks.setdefault(link, set()).add((key[2], ipaddress.ip_network(key[3])))
+                self._add_network(link, key[2], ipaddress.ip_network(key[3]))
+
+    def _add_network(self, link: str, table: str, network: Any) -> None:
+        alike = (table, network.version, network.prefixlen)
+        found = self._networks.setdefault(link, {}).setdefault(alike, {})
+        found[int(network.network_address)] = network
 
     def is_own(self, address: str) -> bool:
         """Whether a link has an address; the loopback has all of 127.0.0.0/8."""
@@ -178,14 +185,20 @@ class Reach:
         if (link, address) in self._broadcast:
             return f"is the broadcast address of {self._broadcast[link, address]}"
         known = {
-            network
-            for where, network in self._networks.get(link, ())
-            if network.version == address.version and where in {MAIN_TABLE, table}
+            (where, size): found
+            for (where, version, size), found in self._networks.get(link, {}).items()
+            if version == address.version and where in {MAIN_TABLE, table}
         }
-        if any(address in network for network in known):
-            return ""
-        told = sorted(str(network) for network in known if network != LINK_LOCAL)
-        return f"is outside every prefix of {link} ({', '.join(told) or 'which has no address'})"
+        for (_, size), found in known.items():
+            host = address.max_prefixlen - size
+            if int(address) >> host << host in found:
+                return ""
+        every = {
+            str(network) for found in known.values() for network in found.values() if network != LINK_LOCAL
+        }
+        more = ", ..." if len(every) > TOLD else ""
+        told = ", ".join(sorted(every)[:TOLD]) + more
+        return f"is outside every prefix of {link} ({told or 'which has no address'})"
 
 
 def _where(link: str, address: Any) -> tuple[str, Any]:

@@ -102,6 +102,14 @@ def test_a_gateway_is_told_that_cannot_be_one(route: str, more: Any, why: str) -
     assert found == ([f"next-hop-address: the gateway {gateway} of {to} {why}"] if why else [])
 
 
+def test_a_gateway_outside_many_prefixes_is_told_with_some_of_them() -> None:
+    many = {f"address eth1 10.0.{n}.1/24": {} for n in range(20)}
+    assert faults(f"{FOUR} 10.0.19.9", **many) == []
+    (told_of,) = faults(f"{FOUR} 10.9.0.9", **many)
+    assert told_of.endswith("is outside every prefix of eth1 (10.0.0.0/24, 10.0.1.0/24, 10.0.10.0/24, 10.0.11.0/24,"
+                            " 10.0.12.0/24, 10.0.13.0/24, 10.0.14.0/24, 10.0.15.0/24, ...)")  # fmt: skip
+
+
 @pytest.mark.parametrize("route", ["destination: '2001:db8:9::/48'", f"{SIX} 'fe80::1'"])
 def test_a_route_by_a_link_without_ipv6_is_told(route: str) -> None:
     off = ["next-hop-interface: the route to 2001:db8:9::/48 leaves by eth1, whose IPv6 is off"]
