@@ -184,6 +184,10 @@ class Journal:
                 folder.rename(PENDING, KEPT)
             except FileNotFoundError:
                 return False
+            except Error:
+                if folder.has(PENDING):
+                    raise
+                # Renamed, and perhaps not on the disk yet: should the host lose power now, it is undone.
         return True
 
     def forget(self) -> None:

@@ -133,6 +133,8 @@ class Channel:
                     continue
                 interrupted |= bool(flags & wire.NLM_F_DUMP_INTR)
                 if answer == wire.NLMSG_DONE:
+                    if data and (code := struct.unpack_from("=i", data)[0]) < 0:
+                        raise Refusal(-code, "", 0)  # it has failed midway (netlink_dump)
                     return None if interrupted else found
                 if answer == wire.NLMSG_ERROR:
                     raise _refusal(flags, data, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from nncp import journal, pace
 from nncp.errors import Error
-from nncp.journal import Journal
+from nncp.journal import Journal, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,3 +108,31 @@ def test_a_lock_whose_holder_hangs_is_given_up_and_it_is_said_how_long_it_took(t
         with pytest.raises(Error, match=r"was not done in \d"), Journal(tmp_path).locked(patience=0.5):
             pass
         process.kill()
+
+
+def test_what_is_renamed_is_held_though_the_disk_does_not_confirm_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    found = Journal(tmp_path)
+    found.write(Record(()))
+    monkeypatch.setattr(os, "fsync", broken)
+    assert found.keep()
+    assert not found.is_pending()
+    assert found.read() == Record(())
+    with pytest.raises(Error, match="Input/output error"):
+        found.write(Record(()))
+
+
+def test_a_rename_that_fails_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_names: str, **_folders: int) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    found = Journal(tmp_path)
+    found.write(Record(()))
+    monkeypatch.setattr(os, "rename", broken)
+    with pytest.raises(Error, match="Read-only"):
+        found.keep()
+    assert found.is_pending()
