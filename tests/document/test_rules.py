@@ -250,14 +250,8 @@ def test_an_address_that_no_host_can_have_is_refused(
     read: Read, name: str, family: str, ip: str, why: str
 ) -> None:
     text = f"interfaces: [{{name: {name}, {family}: {{address: [{{ip: '{ip}', prefix-length: 8}}]}}}}]"
-    if not why:
-        read(text)
-        return
-    with pytest.raises(Error) as caught:
-        read(text)
-    assert [(error.message, error.path) for error in caught.value] == [
-        (f"{family}.address[0].ip {ip} {why}", f"interfaces[0].{family}.address[0].ip")
-    ]
+    told = [(f"{family}.address[0].ip {ip} {why}", f"interfaces[0].{family}.address[0].ip")] if why else []
+    assert [each[:2] for each in found(read, text)] == told
 
 
 @pytest.mark.parametrize(
@@ -275,10 +269,5 @@ def test_an_address_that_no_host_can_have_is_refused(
 )  # fmt: skip
 def test_a_route_has_one_type(read: Read, one: str, other: str, twice: str) -> None:
     text = f"routes:\n  config:\n  - {{destination: 203.0.113.0/24, {one}}}\n  - {{destination: 203.0.113.9/24, {other}}}\n"
-    if not twice:
-        read(text)
-        return
-    with pytest.raises(Error) as caught:
-        read(text)
-    ((message, path),) = [(error.message, error.path) for error in caught.value]
-    assert (message, path) == (f"the route to 203.0.113.0/24 is {twice} on line 3", "routes.config[1]")
+    told = [(f"the route to 203.0.113.0/24 is {twice} on line 3", "routes.config[1]")] if twice else []
+    assert [each[:2] for each in found(read, text)] == told
