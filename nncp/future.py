@@ -24,11 +24,11 @@ MAX_NEST_DEV = 8
 class Stack(Struct, frozen=True):
     """Links of which every one rests on the next, or has it as a port: a circle, or the first too high.
 
-    `by` is a row that makes it such.
+    `by` is a row that makes one too high.
     """
 
     names: tuple[str, ...]
-    by: Key
+    by: Key = ()
     circle: bool = False
 
 
@@ -77,7 +77,7 @@ class Future:
         changing = dict(self._changing())
         height: dict[str, int] = {}
         by: dict[str, Key] = {}
-        for start in self._links() if changing else ():
+        for start in self._names() if changing else ():
             path: dict[str, Iterator[str]] = {} if start in height else {start: self._below(start)}
             while path:
                 name = next(reversed(path))
@@ -93,16 +93,14 @@ class Future:
                             yield Stack((name,), cause)
                 elif other in path:
                     names = list(path)[list(path).index(other) :]
-                    if cause := next(filter(None, map(changing.get, names)), None):
-                        yield Stack(tuple(names), cause, circle=True)
+                    if not changing.keys().isdisjoint(names):
+                        yield Stack(tuple(names), circle=True)
                 elif other not in height:
                     path[other] = self._below(other)
 
-    def _links(self) -> Iterator[str]:
+    def _names(self) -> Iterator[str]:
         """Yield all names, those that are wanted first: they are told of first."""
-        yield from (
-            row.name for row in self.want.values() if row.key[0] in {"link", "port"} and not row.absent
-        )
+        yield from (key[1] for key in self.want)
         yield from (row.name for row in self.host.table("link"))
 
     def _changing(self) -> Iterator[tuple[str, Key]]:

@@ -69,16 +69,13 @@ def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfi
     asked = {
         row.name: row.attrs.get("mtu") for row in want.values() if row.key[0] == "link" and not row.absent
     }
-    gone = {row.name for row in want.values() if row.key[0] == "link" and row.absent}
     taking = {row.name for row in host.table("link") if _moves(row, future)}.union(
-        future.ports_of_bonds()
-    ) - gone
+        future.new_ports_of_bonds()
+    )
     for name in dict.fromkeys((*asked, *sorted(taking))):
-        mtu, own = future.mtu(name), asked.get(name)
-        misfit = _too_little_by_itself(name, future) if name in asked and own is None else None
-        if own is not None or name in taking:
-            misfit = misfit or _beyond_device(name, mtu, future) or _beyond_base(name, mtu, future)
-        if misfit:
+        mtu, by_itself = future.mtu(name), name in asked and asked[name] is None
+        misfit = _too_little_by_itself(name, future) if by_itself else None
+        if misfit := misfit or _beyond_device(name, mtu, future) or _beyond_base(name, mtu, future):
             yield misfit if name in asked else structs.replace(misfit, cause=future.cause(name))
 
 
@@ -185,18 +182,16 @@ class _Mtus(Future):
         """Return the bond that gives a link its MTU: it becomes its port, or the bond gets another MTU."""
         port, was = self.want.get(("port", name)), self.host.attr("port", name, name="controller")
         controller = was if port is None else None if port.absent else port.attrs["controller"]
-        kind = self.kinds.by_type.get(self.attrs(controller).get("type", "")) if controller else None
+        kind = self.kinds.by_type.get(self.attrs(str(controller)).get("type", ""))
         if kind is None or kind.port_cost < Cost.DOWN:
             return None
         stays = controller == was and self.mtu(controller) == self.host.attr("link", controller, name="mtu")
         return None if stays else str(controller)
 
-    def ports_of_bonds(self) -> Iterator[str]:
-        """Yield the links that a bond gives its MTU."""
-        names = {row.name for row in self.host.table("port")} | {
-            n for found in self.coming.values() for n in found
-        }
-        yield from (name for name in sorted(names) if self.attrs(name) and self.bond_over(name))
+    def new_ports_of_bonds(self) -> Iterator[str]:
+        """Yield the links that become ports of bonds, which give them their MTU."""
+        names = (name for found in self.coming.values() for name in found)
+        yield from (name for name in names if self.attrs(name) and self.bond_over(name))
 
     def _is_automatic(self, bridge: str) -> bool:
         """Whether a bridge has the least MTU of its ports, as it has until somebody sets its own.
@@ -223,10 +218,8 @@ class _Mtus(Future):
                 break
         return name
 
-    def mtu(self, name: str | None) -> int:
-        """Return the MTU that a link will have, the usual one for none."""
-        if name is None:
-            return ETHERNET
+    def mtu(self, name: str) -> int:
+        """Return the MTU that a link will have."""
         if name not in self._known:
             row = self.want.get(("link", name))
             asked = row.attrs.get("mtu") if row else None

@@ -181,7 +181,7 @@ def _merged(have: Mapping[str, Any], row: Row, book: _Book) -> Mapping[str, Any]
 def _is_another(port: Row, have: Mapping[str, Any], book: _Book) -> bool:
     """Whether a port gets another controller, or its own becomes one of another type."""
     kind = _controller_type(port.attrs, book)
-    return bool(port.attrs["controller"] != have["controller"] or have.get("type", kind) != kind)
+    return bool(port.attrs["controller"] != have["controller"] or have.get("type") != kind)
 
 
 def _forget_lost(target: dict[Key, Mapping[str, Any]], book: _Book, gone: set[Key]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncp.host import Row
-from nncp.kinds.kind import Tie
 from nncp.tables.table import references
 
 if TYPE_CHECKING:
@@ -33,12 +32,11 @@ def raised(ops: Iterable[Op], before: Host, wanted: Collection[Key], kinds: Kind
     for row in before.table("link") if up else ():
         kind, key = kinds.by_type.get(row.attrs["type"]), ("up", row.name)
         if kind and kind.up_with_base(row.attrs) and key not in before and key not in wanted:
-            for attr, base in references(row.key, row.attrs, kinds):
-                if attr.tie is Tie.RESTS:
-                    above.setdefault(base, []).append(row.name)
+            for _, base in references(row.key, row.attrs, kinds):
+                above.setdefault(base, []).append(row.name)
     todo, found = list(up), list[str]()
     while todo:
-        names = [name for name in above.get(todo.pop(), ()) if name not in found]
+        names = above.get(todo.pop(), [])
         found += names
         todo += names
     return [Row(("up", name), absent=True) for name in sorted(found)]

@@ -142,6 +142,17 @@ def test_a_mac_vlan_rests_on_no_other_and_on_no_port(
     ] == told_of
 
 
+def test_what_a_host_has_by_itself_is_no_fault_of_a_document() -> None:
+    """Two ends of an unknown pair name each other as what they rest on."""
+    ends = {f"link q{n}": {"type": "mystery", "base-iface": f"q{1 - n}"} for n in (0, 1)}
+    assert compiled(f"interfaces: [{vlan('a', 'eth1')}]", host_of({**HOST, **ends})).faults == []
+
+
+def test_the_other_end_of_a_veth_is_nothing_below() -> None:
+    chain = [vlan("v1", "a"), *(vlan(f"v{n}", f"v{n - 1}") for n in range(2, 7)), bridge("b1", "v6")]
+    assert told(f"{{name: a, type: veth, veth: {{peer: b}}}}, {', '.join(chain)}") == []
+
+
 def test_the_mtu_of_a_link_with_many_ways_down_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     look = mtu._Mtus._by_itself

@@ -202,6 +202,7 @@ def test_an_mtu_that_can_be_is_not(document: str, more: Any) -> None:
     [
         vlan("v", "eth4", None) + on("d", "dummy", "mtu: 1500"),
         vlan("v", "eth4", None) + "- {name: d, type: dummy}\n",
+        on("v", "vlan", "vlan: {base-iface: eth4, id: 5}", OFF6),
         eth1(1280) + on(*V),
     ],
 )  # fmt: skip
@@ -228,6 +229,13 @@ def bond(name: str, *ports: str, more: str = "") -> str:
 @pytest.mark.parametrize(
     ("document", "more", "moves"),
     [
+        ("- {name: t, type: linux-bridge}\n" + eth1(1400), {"link t": {"type": "dummy", "mtu": 1500}, "link u": {"type": "vlan", "base-iface": "eth1", "mtu": 1500}},
+         {"u": (1400, "eth1")}),
+        ("- {name: eth1, mtu: 1400}\n", {"link tap": {"type": "macvtap", "base-iface": "eth1", "mtu": 1500}}, {"tap": (1400, "eth1")}),
+        ("- {name: v, type: vlan, mtu: 1400}\n", {"link v": {"type": "vlan", "base-iface": "eth1", "mtu": 1500}, "link w": {"type": "vlan", "base-iface": "v", "mtu": 1500}},
+         {"w": (1400, "v")}),
+        (bond("b0", "v", more=", mtu: 9000"), {"link v": {"type": "vlan", "base-iface": "eth3", "mtu": 1500}}, {"v": (9000, "b0")}),
+        ("- {name: eth3, mtu: 8000}\n", {"link br0": {"type": "linux-bridge", "mtu": 9000}, "port eth3": PORTS["port eth1"]}, {"br0": (8000, "eth3")}),
         ("- {name: bond9, type: bond, mtu: 4000}\n", JUMBO, {"eth3": (4000, "bond9"), "eth3.5": (4000, "bond9")}),
         ("- {name: bond9, type: bond, mtu: 9000}\n", JUMBO, {}),
         ("- {name: bond9, type: bond, mtu: 1500}\n", JUMBO, {}),
@@ -276,6 +284,8 @@ def test_an_mtu_moves_those_of_others_with_it(
 def test_an_mtu_that_another_link_cannot_follow_is_refused(document: str, more: Any, why: str) -> None:
     ((told, _),) = faults(document, host(**more))
     assert told.startswith(why)
+    ((_, fault),) = compiled(f"interfaces:\n- {{name: d7, type: dummy}}\n{document}", host(**more)).faults
+    assert fault.path[:2] in {("interfaces", 1), ("interfaces", 2)}
 
 
 @pytest.mark.parametrize(
@@ -336,6 +346,7 @@ ASKED = {
     "a link that goes": ("- {name: v, type: vlan, state: absent}\n", True),
     "a new port": (bridge("{name: eth3}"), True),
     "a port of another": ("- {name: br1, type: linux-bridge, bridge: {port: [{name: eth2}]}}\n", True),
+    "a port of the same": ("- {name: br1, type: linux-bridge}\n", False),
     "IPv6": (f"- {{name: eth1{STATIC6}}}\n", True),
 }
 
@@ -343,6 +354,6 @@ ASKED = {
 @pytest.mark.parametrize(("document", "may"), ASKED.values(), ids=ASKED)
 def test_mtus_are_looked_at_where_something_can_move_them(document: str, may: bool) -> None:
     stands = {"link v": {"type": "vlan", "base-iface": "eth1", "id": 5, "mtu": 1500}, **BRIDGE, **PORTS}
-    up = {f"up {name}": {} for name in ("eth1", "eth2", "v", "br0")}
-    now = host(**stands, **up)
+    up = {f"up {name}": {} for name in ("eth1", "eth2", "eth3", "v", "br0", "br1")}
+    now = host(**stands, **up, **{"link br1": {"type": "linux-bridge", "mtu": 1500}})
     assert may_change(compiled(f"interfaces:\n{document}", now).rows.values(), now, KINDS) == may

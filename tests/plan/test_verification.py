@@ -253,14 +253,15 @@ STACK = {
     "link eth1": {"type": "ethernet"}, "link v": {**VLAN, "base-iface": "eth1"}, "link w": {**VLAN, "base-iface": "v"},
     "link x": {**VLAN, "base-iface": "w"}, "up x": {}, "link loose": {**VLAN, "base-iface": "eth1", "loose-binding": True},
     "link m": {"type": "mac-vlan", "base-iface": "eth1"}, "link far": {**VLAN, "base-iface": "eth2"},
+    "link y": {**VLAN, "base-iface": "eth1", "id": 6}, "link yy": {**VLAN, "base-iface": "y"},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("op", "wanted", "found"),
     [
-        (Op("create", ("up", "eth1")), (), ["v", "w"]), (Op("create", ("up", "v")), (), ["w"]),
-        (Op("create", ("up", "eth1")), {("up", "w")}, ["v"]), (Op("create", ("up", "eth1")), {("up", "v")}, []),
+        (Op("create", ("up", "eth1")), (), ["v", "w", "y", "yy"]), (Op("create", ("up", "v")), (), ["w"]),
+        (Op("create", ("up", "eth1")), {("up", "w")}, ["v", "y", "yy"]), (Op("create", ("up", "eth1")), {("up", "v")}, ["y", "yy"]),
         (Op("remove", ("up", "eth1")), (), []), (Op("create", ("link", "eth1")), (), []),
     ],
 )  # fmt: skip
