@@ -79,7 +79,7 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
 
 def _mtus(desk: Desk) -> None:
     """Tell of MTUs that cannot be, and take in those that links get from below."""
-    if not may_change(desk.out.rows.values(), desk.host, desk.kinds):
+    if not may_change(desk.out.rows.values(), desk.host):
         return
     named = {("interfaces", i) for i, one in desk.named.values() if is_given(one.mtu)}
     for row, cause, is_sure in list(moved(desk.out.rows, desk.host, desk.kinds)):

@@ -32,8 +32,8 @@ IPV4_MIN_MTU = 68
 IPV6_MIN_MTU = 1280
 """With less a link loses all its IPv6 (RFC 8200, section 5; net/ipv6/addrconf.c, NETDEV_CHANGEMTU)."""
 
-WORDS = {"port": ("controller",), "sysctl": ("value",)}
-"""What of other rows than links moves an MTU or IPv6."""
+WORDS = {"link": ("type", "mtu", "base-iface"), "port": ("controller",), "sysctl": ("value",)}
+"""What of rows that stand moves an MTU or IPv6."""
 IPV6_OFF = {"value": "1"}
 """What is so without IPv6 too (nncp.sysctl.write)."""
 
@@ -48,18 +48,15 @@ class Misfit(Struct, frozen=True):
     cause: str = ""
 
 
-def may_change(want: Iterable[Row], host: Host, kinds: Kinds) -> bool:
+def may_change(want: Iterable[Row], host: Host) -> bool:
     """Whether rows can change an MTU or bring IPv6: if not, every link has one that it can have."""
-    return any(_touches(row, host.get(*row.key), kinds) for row in want)
+    return any(_touches(row, host.get(*row.key)) for row in want)
 
 
-def _touches(row: Row, have: Row | None, kinds: Kinds) -> bool:
+def _touches(row: Row, have: Row | None) -> bool:
     if row.absent or have is None:
         return row.absent != (have is None)
-    if row.key[0] == "link":
-        words = ("type", "mtu", *(attr.name for attr in kinds.ties("link", have.attrs["type"])))
-    else:
-        words = WORDS.get(row.key[0], ())
+    words = WORDS.get(row.key[0], ())
     return any(word in row.attrs and row.attrs[word] != have.attrs.get(word) for word in words)
 
 
@@ -69,9 +66,7 @@ def misfits(want: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[Misfi
     asked = {
         row.name: row.attrs.get("mtu") for row in want.values() if row.key[0] == "link" and not row.absent
     }
-    taking = {row.name for row in host.table("link") if _moves(row, future)}.union(
-        future.new_ports_of_bonds()
-    )
+    taking = {row.name for row in host.table("link") if _moves(row, future)}
     for name in dict.fromkeys((*asked, *sorted(taking))):
         mtu, by_itself = future.mtu(name), name in asked and asked[name] is None
         misfit = _too_little_by_itself(name, future) if by_itself else None
@@ -187,11 +182,6 @@ class _Mtus(Future):
             return None
         stays = controller == was and self.mtu(controller) == self.host.attr("link", controller, name="mtu")
         return None if stays else str(controller)
-
-    def new_ports_of_bonds(self) -> Iterator[str]:
-        """Yield the links that become ports of bonds, which give them their MTU."""
-        names = (name for found in self.coming.values() for name in found)
-        yield from (name for name in names if self.attrs(name) and self.bond_over(name))
 
     def _is_automatic(self, bridge: str) -> bool:
         """Whether a bridge has the least MTU of its ports, as it has until somebody sets its own.

@@ -356,4 +356,4 @@ def test_mtus_are_looked_at_where_something_can_move_them(document: str, may: bo
     stands = {"link v": {"type": "vlan", "base-iface": "eth1", "id": 5, "mtu": 1500}, **BRIDGE, **PORTS}
     up = {f"up {name}": {} for name in ("eth1", "eth2", "eth3", "v", "br0", "br1")}
     now = host(**stands, **up, **{"link br1": {"type": "linux-bridge", "mtu": 1500}})
-    assert may_change(compiled(f"interfaces:\n{document}", now).rows.values(), now, KINDS) == may
+    assert may_change(compiled(f"interfaces:\n{document}", now).rows.values(), now) == may
