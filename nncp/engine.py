@@ -143,7 +143,7 @@ def rollback(*, state_dir: Path = STATE_DIR, force: bool = False) -> list[Op]:
 
     Raises:
         Error: the state before could not be restored; or nothing was written (`UNSUPPORTED`), since others
-            would lose what could not be made again.
+            would lose what is theirs.
 
     """
     return rolled_back(state_dir=state_dir, force=force)[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import outside
 import pytest
+from cards import CARDS, Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,3 +63,9 @@ def apply(run: Callable[..., str]) -> Callable[..., str]:
         return run("apply", "-", *options, document={"interfaces": list(interfaces)}, code=code)
 
     return applied
+
+
+@pytest.fixture
+def nncp(ns: Namespace, tmp_path: Path) -> Command:
+    ns.batch(*CARDS)
+    return Command(ns, tmp_path)

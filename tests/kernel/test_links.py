@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from cards import Command, link, vlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,48 +16,6 @@ if TYPE_CHECKING:
     from outside import Namespace
 
 pytestmark = pytest.mark.kernel
-
-CARDS = [
-    line
-    for n in (1, 2)
-    for line in (
-        f"link add eth{n} type veth peer name p{n}",
-        f"sysctl -qw net.ipv6.conf.p{n}.disable_ipv6=1",
-        f"link set p{n} up",
-        f"link set eth{n} up",
-    )
-]
-
-
-class Command:
-    """The command line in one namespace, with a state folder of its own."""
-
-    def __init__(self, ns: Namespace, state: Path) -> None:
-        self.ns = ns
-        self.state = state
-
-    def __call__(self, verb: str, *interfaces: dict[str, Any], code: int = 0) -> str:
-        """Run a command on a document of these interfaces, one a line; return what it prints."""
-        text = "".join(["interfaces:\n", *(f"- {json.dumps(interface)}\n" for interface in interfaces)])
-        argv = {"rollback": (), "show": ()}.get(verb, ("-",))
-        folder = ("--state-dir", str(self.state)) if verb in {"apply", "rollback"} else ()
-        done: subprocess.CompletedProcess[str] = self.ns.run(
-            sys.executable, "-m", "nncp", verb, *argv, *folder, check=False, stdin=text
-        )
-        assert done.returncode == code, f"{verb} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
-
-
-@pytest.fixture
-def nncp(ns: Namespace, tmp_path: Path) -> Command:
-    ns.batch(*CARDS)
-    return Command(ns, tmp_path)
-
-
-def link(ns: Namespace, name: str) -> dict[str, Any]:
-    (found,) = ns.json("ip", "-d", "-j", "link", "show", name)
-    return dict(found)
-
 
 ABOVE = {
     "ipvlan": "link add link eth1.5 name top type ipvlan mode l2",
@@ -260,10 +217,6 @@ def test_an_alias_of_any_bytes_is_shown_kept_and_brought_back(
     assert told().endswith(b"alias " + alias + b"\n")
 
 
-def vlan(name: str, base: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "type": "vlan", "vlan": {"base-iface": base, "id": 5}, **more}
-
-
 BOND = {"name": "bond0", "type": "bond", "link-aggregation": {"mode": "802.3ad", "port": ["eth1"]}}
 OVER = {
     "a VLAN over a card": ([vlan("v", "eth1", mtu=9000)], "v", "eth1's MTU 1500"),
@@ -341,55 +294,6 @@ FITS = {
 }
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"name": "v5", "type": "vlan", "vlan": {"base-iface": "eth1", "id": 55}},
-        {"name": "b0", "type": "bond", "link-aggregation": {"mode": "active-backup", "port": ["eth1"]}},
-    ],
-)
-def test_what_is_down_stays_down_though_the_link_below_flaps(
-    nncp: Command, ns: Namespace, document: dict[str, Any]
-) -> None:
-    ns.batch(
-        "link add link eth1 name v5 type vlan id 5",
-        "link set v5 up",
-        "link add link v5 name v5.9 type vlan id 9",
-    )
-    ns.batch("link add link eth1 name v6 type vlan id 6")
-    before = ns.settled()
-    for _ in range(3):
-        nncp("apply", document)
-        assert {name: "UP" in flags(ns, name) for name in ("v5", "v5.9", "v6")} == {
-            "v5": True,
-            "v5.9": False,
-            "v6": False,
-        }
-        nncp("rollback")
-        assert ns.differs(before) == {}
-
-
-def test_a_link_that_is_brought_up_leaves_others_down(nncp: Command, ns: Namespace) -> None:
-    ns.batch(
-        "link set eth1 down",
-        "link add link eth1 name v5 type vlan id 5",
-        "link add link eth1 name v6 type vlan id 6",
-    )
-    before = ns.settled()
-    nncp("apply", {"name": "eth1", "state": "up"}, {"name": "v6", "type": "vlan", "state": "up"})
-    assert {name: "UP" in flags(ns, name) for name in ("eth1", "v5", "v6")} == {
-        "eth1": True,
-        "v5": False,
-        "v6": True,
-    }
-    nncp("rollback")
-    assert ns.differs(before) == {}
-
-
-def flags(ns: Namespace, name: str) -> list[str]:
-    return list(link(ns, name)["flags"])
-
-
 TAKEN = {
     "a bridge and what is above it": (
         ("link add br0 type bridge", "link set eth1 master br0", "link set br0 up", "link add link br0 name br0.5 type vlan id 5"),
@@ -440,67 +344,6 @@ def test_what_is_not_set_is_told_also_where_nothing_else_changes(nncp: Command) 
         told = nncp(verb, document)
         assert "warning: left to eth1 itself, and not set: speed" in told
         assert "No changes." in told
-
-
-def test_what_rests_on_a_link_goes_down_with_it_and_comes_back(nncp: Command, ns: Namespace) -> None:
-    ns.batch("link add link eth1 name v7 type vlan id 7", "link set v7 up", "addr add 192.0.2.1/24 dev v7")
-    ns.batch("link add link v7 name v7.8 type vlan id 8", "link set v7.8 up")
-    before = ns.settled()
-    told = nncp("apply", {"name": "eth1", "type": "ethernet", "state": "down"})
-    assert [line.split() for line in told.splitlines() if line.startswith("-")] == [
-        ["-", name, "up"] for name in ("eth1", "v7", "v7.8")
-    ]
-    nncp("rollback")
-    assert ns.differs(before) == {}
-
-
-def test_a_bridge_becomes_a_bond_of_its_port_and_a_bridge_again(nncp: Command, ns: Namespace) -> None:
-    bridge = {"name": "x0", "type": "linux-bridge", "bridge": {"port": [{"name": "eth1"}]}}
-    bond = {"name": "x0", "type": "bond", "link-aggregation": {"mode": 1, "port": ["eth1"]}}
-    nncp("apply", bridge)
-    before = ns.settled()
-    nncp("apply", bond)
-    assert link(ns, "eth1")["linkinfo"]["info_slave_kind"] == "bond"
-    nncp("rollback")
-    assert ns.differs(before) == {}
-
-
-@pytest.mark.parametrize(
-    ("kind", "stands"),
-    [
-        ("vlan", ()),
-        ("vlan", ("link add d0 type dummy",)),
-        ("vlan", ("link add d0 type dummy", "link set d0 up")),
-        ("mac-vlan", ()),
-    ],
-)
-def test_a_bond_takes_a_port_whose_base_is_made_or_brought_up_with_it(
-    nncp: Command, ns: Namespace, kind: str, stands: tuple[str, ...]
-) -> None:
-    ns.batch(*stands)
-    before = ns.settled()
-    section = {"id": 5} if kind == "vlan" else {"mode": "bridge"}
-    document = [
-        {"name": "d0", "type": "dummy"},
-        {"name": "v0", "type": kind, kind: {"base-iface": "d0", **section}},
-        {"name": "b0", "type": "bond", "link-aggregation": {"mode": "active-backup", "port": ["v0"]}},
-    ]
-    nncp("apply", *document)
-    assert link(ns, "v0")["master"] == "b0"
-    assert nncp("apply", *document) == "No changes.\n"
-    nncp("rollback")
-    assert ns.differs(before) == {}
-
-
-def test_links_rest_on_each_other_as_high_as_the_kernel_takes(nncp: Command, ns: Namespace) -> None:
-    names = ["eth1", *(f"v{n}" for n in range(1, 9))]
-    chain = [vlan(name, below) for below, name in itertools.pairwise(names)]
-    nncp("plan", *chain, code=65)
-    nncp("apply", *chain[:-1])
-    assert ns.run(
-        "ip", "link", "add", "link", "v7", "name", "v8", "type", "vlan", "id", "5", check=False
-    ).returncode
-    assert "v8 would rest on 8 links" in nncp("apply", chain[-1], code=65)
 
 
 @pytest.mark.parametrize("case", FITS)
