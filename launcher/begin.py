@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from launcher import control, house, kvm, machine, readiness, serving, storage
+from launcher import control, kvm, lifecycle, sandbox, serving, storage
 from launcher.domain import domain_xml
 from launcher.guest import Guest, read_guest
 from launcher.seed import Seed, read_seed, write_seed
 from nncp.errors import Error, ErrorKind, raise_all
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
+from vmnet.manifest import INTERFACES
 from vmnet.model import VirtualMachine
 from vmnet.names import pod_name
+from vmnet.node import readiness
 from vmnet.record import PODS, Record, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-class Wish(Struct, frozen=True):
+class Start(Struct, frozen=True):
     """What somebody asked for on the command line; `source` is empty for a start."""
 
     pod: str
@@ -46,7 +48,7 @@ class Wish(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """A wish of which everything that can be known beforehand is known to hold."""
+    """A asked of which everything that can be known beforehand is known to hold."""
 
     record: Record
     vm: VirtualMachine
@@ -54,21 +56,49 @@ class Checked(Struct, frozen=True):
     seed: Seed | None
 
 
-def check(wish: Wish) -> Checked:
+def check(asked: Start) -> Checked:
     """Read the manifest and the record, or raise all that is wrong with them at once."""
-    vm = read_texts([wish.manifest], bindings=BINDINGS).vm()
-    record = read_record(wish.folder / "pod.json")
-    found: list[Error] = list(readiness.mismatches(vm, record))
+    vm = read_texts([asked.manifest], bindings=BINDINGS).vm()
+    record = read_record(asked.folder / "pod.json")
+    found: list[Error] = list(mismatches(vm, record))
     macs = {f"eth{i}": nic.mac for i, nic in enumerate(record.interfaces)}
     guest = _kept(found, lambda: read_guest(vm))
-    seed = _kept(found, lambda: read_seed(vm.node, text=wish.manifest[1], macs=macs))
+    seed = _kept(found, lambda: read_seed(vm.node, text=asked.manifest[1], macs=macs))
     if guest is not None:
-        found += storage.missing(guest, vm.node, claims=wish.claims, images=wish.images)
-        if wish.source and not found:
-            found += storage.unshared(guest, vm.node, claims=wish.claims, images=wish.images)
+        found += storage.missing(guest, vm.node, claims=asked.claims, images=asked.images)
+        if asked.source and not found:
+            found += storage.unshared(guest, vm.node, claims=asked.claims, images=asked.images)
     raise_all(found)
     assert guest is not None
     return Checked(record, vm, guest, seed)
+
+
+def mismatches(vm: VirtualMachine, record: Record) -> Iterator[Error]:
+    """Yield what the Pod was attached for and the manifest does not say, or the other way round."""
+    hint = f"vmnet detach {record.name}, then attach it for this VM"
+    if record.state != "attached":
+        yield Error(
+            f"Pod {record.name} is {record.state}",
+            kind=ErrorKind.FAILED,
+            hint=f"vmnet attach {record.name} again",
+        )
+        return
+    if record.vm != f"{vm.namespace}/{vm.name}":
+        message = f"Pod {record.name} was attached for VM {record.vm}, not for {vm.namespace}/{vm.name}"
+        yield Error(message, kind=ErrorKind.USAGE, hint=hint)
+        return
+    attached = {nic.name: nic.binding for nic in record.interfaces}
+    for bound in vm.nics:
+        if attached.pop(bound.interface.name, None) != bound.binding:
+            where = (*INTERFACES, bound.index, "name")
+            message = (
+                f"Pod {record.name} was not attached for interface {bound.interface.name} ({bound.binding})"
+            )
+            yield vm.node.error(message, *where, hint=hint)
+    for name in attached:
+        yield Error(
+            f"Pod {record.name} has interface {name}, which the VM does not", kind=ErrorKind.FAILED, hint=hint
+        )
 
 
 def _kept(found: list[Error], read: Callable[[], Any]) -> Any:
@@ -87,37 +117,37 @@ def _alone(error: Error) -> Iterator[Error]:
         yield one
 
 
-def begin(wish: Wish, *, say: Callable[[str], None], ready: Callable[[dict[str, Any]], None]) -> None:
+def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str, Any]], None]) -> None:
     """Start a Pod's launcher. Return once it is ready, or, when it is not to last, once the Pod has ended.
 
     Args:
-        wish: what is asked for.
+        asked: what is asked for.
         say: told of what takes long.
         ready: given the Pod's status once the guest has started, or the target waits for it.
 
     """
-    checked = check(wish)
-    listener = control.listen(wish.folder)
+    checked = check(asked)
+    listener = control.listen(asked.folder)
     readiness.check_bridges(checked.vm, checked.record)
-    if wish.source:
+    if asked.source:
         _wait_for_ports(checked, say)
     say("trying KVM")
     has_kvm = kvm.works()
     if checked.seed is not None:
-        write_seed(checked.seed, wish.folder / "seed.iso")
+        write_seed(checked.seed, asked.folder / "seed.iso")
     reader, writer = os.pipe()
-    main = functools.partial(serving.serve, _job(wish, checked, has_kvm=has_kvm), listener, writer)
-    log = wish.folder / "launcher.err"
+    main = functools.partial(serving.serve, _job(asked, checked, has_kvm=has_kvm), listener, writer)
+    log = asked.folder / "launcher.err"
     say(f"starting libvirt and the guest ({'KVM' if has_kvm else 'TCG'})")
-    init = house.move_in(_house(wish, checked, has_kvm=has_kvm), main, log=log, lasting=wish.lasting)
+    init = sandbox.enter(_sandbox(asked, checked, has_kvm=has_kvm), main, log=log, lasting=asked.lasting)
     os.close(writer)
     listener.close()
     with _or_end(init):
         status = _answer(reader, log)
-        if not wish.source:
+        if not asked.source:
             _wait_for_ports(checked, say)  # a guest takes longer to boot than STP to listen
     ready(status)
-    if not wish.lasting:
+    if not asked.lasting:
         os.wait()  # for the mover, which ends with the Pod
 
 
@@ -137,31 +167,31 @@ def _or_end(init: int) -> Iterator[None]:
         raise
 
 
-def _job(wish: Wish, checked: Checked, *, has_kvm: bool) -> machine.Job:
+def _job(asked: Start, checked: Checked, *, has_kvm: bool) -> lifecycle.Job:
     accelerator = "kvm" if has_kvm else "tcg"
     xml = domain_xml(
         checked.guest,
         [nic.domain for nic in checked.record.interfaces],
         accelerator=accelerator,
-        caches=storage.caches(checked.guest, claims=wish.claims, images=wish.images),
+        caches=storage.caches(checked.guest, claims=asked.claims, images=asked.images),
     )
-    return machine.Job(
+    return lifecycle.Job(
         record=checked.record,
         domain_xml=xml,
         domain=checked.guest.name,
         accelerator=accelerator,
-        source=wish.source,
+        source=asked.source,
     )
 
 
-def _house(wish: Wish, checked: Checked, *, has_kvm: bool) -> house.House:
-    return house.House(
+def _sandbox(asked: Start, checked: Checked, *, has_kvm: bool) -> sandbox.Sandbox:
+    return sandbox.Sandbox(
         netns=checked.record.netns,
         hostname=checked.record.name,
-        folder=wish.folder,
-        claims=_folder(wish.claims),
-        images=_folder(wish.images),
-        qemu=wish.qemu,
+        folder=asked.folder,
+        claims=_folder(asked.claims),
+        images=_folder(asked.images),
+        qemu=asked.qemu,
         kvm=has_kvm,
     )
 

@@ -14,7 +14,7 @@ from nncp.terminal import Seconds, read_text, run, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from launcher.begin import Wish
+    from launcher.begin import Start
 
 QEMU = "usr/bin/qemu-system-x86_64"
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -90,16 +90,16 @@ def _begin(words: Mapping[str, Any], *, output: str, foreground: bool) -> None:
         _show(status, output)
         sys.stdout.flush()
 
-    begin(_wish(words, foreground=foreground), say=_progress, ready=ready)
+    begin(_asked(words, foreground=foreground), say=_progress, ready=ready)
 
 
-def _wish(words: Mapping[str, Any], *, foreground: bool) -> Wish:
-    from launcher.begin import Wish  # noqa: PLC0415 -- the same
+def _asked(words: Mapping[str, Any], *, foreground: bool) -> Start:
+    from launcher.begin import Start  # noqa: PLC0415 -- the same
 
     qemu = words["qemu"]
     if qemu and not (qemu / QEMU).exists():
         raise click.BadParameter(f"there is no {QEMU} in {qemu}", param_hint="--qemu")
-    return Wish(
+    return Start(
         pod=words["pod"],
         manifest=(words["file"], read_text(words["file"])),
         claims=words["claims"].absolute(),

@@ -7,21 +7,21 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from launcher import control
-from launcher.machine import Machine
+from launcher.lifecycle import Launcher
 from nncp.errors import Error, ErrorKind
 
 if TYPE_CHECKING:
     import socket
 
-    from launcher.machine import Job
+    from launcher.lifecycle import Job
 
 
 def serve(job: Job, listener: socket.socket, report: int) -> int:
     """Run a Pod's launcher; tell `report` (a descriptor) when it is ready, or why it will not be."""
     try:
-        machine = Machine(job, listener)
-        machine.start()
-        answer: dict[str, Any] = {"ready": machine.status()}
+        launcher_ = Launcher(job, listener)
+        launcher_.start()
+        answer: dict[str, Any] = {"ready": launcher_.status()}
     except Error as error:
         answer = {"error": control.packed(error)}
     except OSError as error:
@@ -33,4 +33,4 @@ def serve(job: Job, listener: socket.socket, report: int) -> int:
     except BrokenPipeError:
         return ErrorKind.INTERRUPTED.exit_code  # whoever started the Pod has gone, and nobody knows of it
     os.close(report)
-    return ErrorKind[answer["error"]["kind"]].exit_code if "error" in answer else machine.run()
+    return ErrorKind[answer["error"]["kind"]].exit_code if "error" in answer else launcher_.run()

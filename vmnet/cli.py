@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vmnet.pod import Environment
-    from vmnet.preflight import Ask, Verdict
+    from vmnet.preflight.verdict import Ask, Verdict
     from vmnet.record import Record
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -93,7 +93,6 @@ def _environment(
         paths=tuple(cni_path.split(":")),
         nncp_state=state_dir,
         owner=owner,
-        group=owner,
     )
 
 
@@ -135,7 +134,7 @@ def detach(pod: str, **where: Any) -> None:
 @app.command()
 def cni() -> None:
     """Answer a container runtime, as the bridge plugin (CNI_COMMAND and its like in the environment)."""
-    from vmnet.cni import main as answer  # noqa: PLC0415 -- `vmnet --version` does without the engine
+    from vmnet.cni.plugin import main as answer  # noqa: PLC0415 -- `vmnet --version` does without the engine
 
     click.get_current_context().exit(answer())
 
@@ -166,14 +165,14 @@ def preflight(
     is well and 1 when it is not, with the reason in one sentence.
     """  # fmt: skip -- a table of options above
     if serve:
-        from vmnet.member import serve as answer  # noqa: PLC0415 -- the heavy half of vmnet
+        from vmnet.preflight.member import serve as answer  # noqa: PLC0415 -- the heavy half of vmnet
 
         answer()
         return
     if files and bridge:
         raise click.UsageError("name a bridge or files with NADs, not both")
-    from vmnet.preflight import Ask, merge  # noqa: PLC0415 -- the heavy half of vmnet
-    from vmnet.probing import parse_places, run  # noqa: PLC0415
+    from vmnet.preflight.exchange import parse_places, run  # noqa: PLC0415
+    from vmnet.preflight.verdict import Ask, merge  # noqa: PLC0415 -- the heavy half of vmnet
 
     asks = [Ask(bridge, vlan, mtu)] if bridge else _asks(files, mtu)
     if not members:
@@ -188,8 +187,8 @@ def preflight(
 def _asks(files: Sequence[str], mtu: int) -> list[Ask]:
     """What the NADs in the files ask of their bridges."""
     from vmnet.bindings import BINDINGS  # noqa: PLC0415 -- the heavy half of vmnet
-    from vmnet.bridgeconf import asks  # noqa: PLC0415
     from vmnet.files import read_files  # noqa: PLC0415
+    from vmnet.preflight.asks import asks  # noqa: PLC0415
 
     found = [ask for nad in read_files(files, bindings=BINDINGS).nads for ask in asks(nad, mtu)]
     if not found:
@@ -223,8 +222,7 @@ def _table(record: Record) -> str:
         ("INTERFACE", "NETWORK", "BINDING", "MAC", "MTU", "TAP", "POD INTERFACE", "ADDRESS")
     ]
     for nic in record.interfaces:
-        address = nic.lease.address if nic.lease else "-"
-        place = (nic.devices.tap, nic.devices.pod, address)
+        place = (nic.devices.tap, nic.devices.pod, nic.address or "-")
         rows.append((nic.name, nic.network, nic.binding, nic.mac, str(nic.link.mtu), *place))
     return _columns(rows)
 

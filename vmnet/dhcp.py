@@ -13,21 +13,23 @@ at once.
 
 from __future__ import annotations
 
-import functools
 import ipaddress
-import selectors
+import os
+import select
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from vmnet.names import mac_bytes
+from vmnet.plumbing import Route, Service, Socket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from vmnet.plumbing import Lease, Route
 
 SERVER, CLIENT = 67, 68
 MAGIC = b"\x63\x82\x53\x63"
@@ -43,6 +45,36 @@ _HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s")
 
 _NOWHERE = bytes(4)
 _LEAST = 300  # RFC 1542, 2.1: relays and old clients drop what is shorter
+
+
+class Lease(Struct, frozen=True, rename="kebab"):
+    """The one DHCPv4 lease that a binding serves to its guest.
+
+    `mac` restricts it to one client (a bridge binding shares its segment with others). `private` are
+    KubeVirt's options 224 to 254, by number.
+    """
+
+    interface: str
+    server: str
+    address: str
+    gateway: str = ""
+    mac: str = ""
+    mtu: int = 1500
+    hostname: str = ""
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    tftp_server: str = ""
+    boot_file: str = ""
+    ntp_servers: tuple[str, ...] = ()
+    private: tuple[tuple[int, str], ...] = ()
+
+
+def service(lease: Lease) -> Service:
+    """Return the program that serves a lease."""
+    sockets = (Socket("udp", lease.interface, SERVER), Socket("packet", lease.interface))
+    config = msgspec.to_builtins(lease)
+    return Service(f"dhcp-{lease.interface}", "vmnet.dhcp", sockets, config)
 
 
 class Message(Struct, frozen=True):
@@ -232,22 +264,12 @@ def _checksum(data: bytes) -> int:
 
 
 class Server:
-    """One lease's sockets, opened in the network namespace of the thread that makes it."""
+    """One lease, and its two sockets: one for requests, one for the frames that answer them."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, requests: socket.socket, frames: socket.socket) -> None:
         self.lease = lease
-        self.requests = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.requests.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, lease.interface.encode())
-        self.requests.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.requests.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        self.requests.bind(("", SERVER))
-        self.frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self.frames.bind((lease.interface, 0))
-
-    def close(self) -> None:
-        """Close both sockets."""
-        self.requests.close()
-        self.frames.close()
+        self.requests = requests
+        self.frames = frames
 
     def once(self) -> Answer | None:
         """Take one datagram and answer it; return what was said."""
@@ -259,50 +281,17 @@ class Server:
         return reply
 
 
-def serve(leases: Iterable[Lease], *, ready: Callable[[], None], stop: int | None = None) -> None:
-    """Serve leases in the current network namespace until the descriptor `stop` can be read, or for ever."""
-    servers = [Server(lease) for lease in leases]
-    with selectors.DefaultSelector() as selector:
-        for server in servers:
-            selector.register(server.requests, selectors.EVENT_READ, server)
-        if stop is not None:
-            selector.register(stop, selectors.EVENT_READ, None)
-        ready()
-        while _round(selector):
-            pass
-    for server in servers:
-        server.close()
-
-
-def _round(selector: selectors.BaseSelector) -> bool:
-    """Answer whoever has spoken; False when it is time to stop."""
-    for key, _ in selector.select():
-        if key.data is None:
-            return False
-        key.data.once()
-    return True
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve a Pod's leases: `python -m vmnet.dhcp RECORD`, where RECORD is the pod.json of `vmnet attach`.
-
-    Says `ready` on standard output when it listens. With `--until-eof` it ends when standard input does, so
-    that whoever started it need not be alive to stop it.
-    """
-    import argparse  # noqa: PLC0415 -- only the command needs these
-
-    from nncp import netns  # noqa: PLC0415
-    from vmnet.record import read_record  # noqa: PLC0415
-
-    parser = argparse.ArgumentParser(prog="vmnet-dhcp", description="Serve the DHCPv4 leases of a Pod.")
-    parser.add_argument("record", help="pod.json, as vmnet attach writes it")
-    parser.add_argument("--until-eof", action="store_true", help="end when standard input does")
-    args = parser.parse_args(argv)
-    record = read_record(args.record)
-    with netns.entered(record.netns):
-        ready = functools.partial(print, "ready", flush=True)
-        serve(record.leases, ready=ready, stop=0 if args.until_eof else None)
-    return 0
+def main() -> int:
+    """Serve as a `plumbing.Service` does: descriptors of its sockets as arguments, the lease by input."""
+    lease = msgspec.json.decode(sys.stdin.buffer.readline(), type=Lease)
+    requests, frames = (socket.socket(fileno=int(word)) for word in sys.argv[1:])
+    server = Server(lease, requests, frames)
+    while True:
+        readable, _, _ = select.select([requests.fileno(), 0], [], [])
+        if 0 in readable and not os.read(0, 1):
+            return 0
+        if requests.fileno() in readable:
+            server.once()
 
 
 if __name__ == "__main__":

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 DEVICES: Path = ("spec", "template", "spec", "domain", "devices")
 SPEC: Path = ("spec", "template", "spec")
+INTERFACES: Path = (*DEVICES, "interfaces")
 
 MODELS = ("e1000", "e1000e", "igb", "ne2k_pci", "pcnet", "rtl8139", "virtio")
 BINDING_FIELDS = ("bridge", "masquerade", "sriov", "slirp", "macvtap", "passt", "passtBinding", "binding")
-"""Every key by which a KubeVirt interface can say how it is bound, ours or not."""
+"""Every key by which KubeVirt lets an interface say how it is bound; each binding of ours adds its own."""
 
 DISCONTINUED = {
     "slirp": "Slirp interface support has been discontinued since v1.3",
@@ -48,7 +49,6 @@ DISCONTINUED = {
 _NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
 _PCI = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]\Z")
-_RESERVED_MAC = "02:00:00:00:00:00"
 
 
 def read_vm(node: Node, *, bindings: Sequence[Binding]) -> VirtualMachine:
@@ -64,7 +64,7 @@ def read_vm(node: Node, *, bindings: Sequence[Binding]) -> VirtualMachine:
     spec = _get(node.value, *SPEC)
     networks, found = _many(spec, ("networks",), Network)
     faults += [fault.below(*SPEC) for fault in found]
-    bound, found = _interfaces(_get(spec, "domain", "devices"))
+    bound, found = _interfaces(_get(spec, "domain", "devices"), bindings)
     faults += [fault.below(*DEVICES) for fault in found]
     faults += _network_faults(networks)
     faults += _interface_faults(bound, networks, bindings)
@@ -142,17 +142,20 @@ def _many(value: Mapping[str, Any], where: Path, type_: type[Any]) -> tuple[list
     return good, faults
 
 
-def _interfaces(devices: Mapping[str, Any]) -> tuple[list[tuple[Interface, str]], list[Fault]]:
+def _interfaces(
+    devices: Mapping[str, Any], bindings: Sequence[Binding]
+) -> tuple[list[tuple[Interface, str]], list[Fault]]:
     """Read the interfaces, the binding of each apart: its key is the binding's own affair."""
     elements = devices.get("interfaces") or []
     if not isinstance(elements, list):
         return [], [Fault("interfaces must be a list", ("interfaces",))]
+    fields = tuple(dict.fromkeys((*BINDING_FIELDS, *(binding.name for binding in bindings))))
     found: list[tuple[Interface, str]] = []
     faults: list[Fault] = []
     for index, element in enumerate(elements):
-        keys = [key for key in BINDING_FIELDS if isinstance(element, dict) and element.get(key) is not None]
-        rest = {key: v for key, v in element.items() if key not in BINDING_FIELDS} if keys else element
-        got, wrong = read(rest, Interface, known=BINDING_FIELDS)
+        keys = [key for key in fields if isinstance(element, dict) and element.get(key) is not None]
+        rest = {key: v for key, v in element.items() if key not in fields} if keys else element
+        got, wrong = read(rest, Interface, known=fields)
         interface = Interface() if got is None else got
         wrong += _binding_faults(interface, keys, element)
         faults += [fault.below("interfaces", index) for fault in wrong]
@@ -258,7 +261,9 @@ def _interface_faults(
     for index, (interface, name) in enumerate(bound):
         where: Path = (*DEVICES, "interfaces", index)
         found = [*_one_interface(interface), *_use_faults(name, by_name.get(interface.name), known)]
-        found += _shared_faults(interface, macs, orders, reserved=name == "masquerade")
+        found += _shared_faults(
+            interface, macs, orders, reserved=known[name].reserved_mac if name in known else ""
+        )
         yield from (fault.below(*where) for fault in found)
 
 
@@ -272,14 +277,14 @@ def _use_faults(name: str, network: Network | None, known: Mapping[str, Binding]
 
 
 def _shared_faults(
-    interface: Interface, macs: dict[str, str], orders: set[int], *, reserved: bool
+    interface: Interface, macs: dict[str, str], orders: set[int], *, reserved: str
 ) -> Iterator[Fault]:
     """What interfaces of one VM must not have in common with each other, or with the Pod's own bridge."""
     mac = plain_mac(interface.mac_address)
     if mac and mac in macs:
         message = f"duplicate MAC address {mac} found on interfaces: {macs[mac]}, {interface.name}"
         yield Fault(message, ("macAddress",))
-    if mac == _RESERVED_MAC and reserved:
+    if mac and mac == reserved:
         message = "The requested MAC address is reserved for the in-pod bridge. Please choose another one"
         yield Fault(message, ("macAddress",))
     macs.setdefault(mac, interface.name)

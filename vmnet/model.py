@@ -38,7 +38,7 @@ class DhcpOptions(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     private_options: tuple[PrivateOption, ...] = ()
 
     def lease(self) -> dict[str, Any]:
-        """Return these options as fields of a `plumbing.Lease`."""
+        """Return these options as fields of a `dhcp.Lease`."""
         return {
             "boot_file": self.boot_file_name,
             "tftp_server": self.tftp_server_name,

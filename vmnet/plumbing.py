@@ -1,22 +1,21 @@
 """What a binding is given and what it gives back: data only, to be looked at before anything acts.
 
 A binding is a pure function from a `Site` (the VM's interface, and what the CNI plugins left in the Pod for
-it) to a `Plumbing` (rows for the planner, the domain's interface, a DHCP lease, an nft ruleset).
+it) to a `Plumbing`: rows for the planner, an nft ruleset, the domain's element, programs that serve the
+guest, the gate that keeps its segment out while it runs elsewhere, and what a migration needs or forbids.
+Whoever makes a Pod, starts a guest in it or moves it reads these, and knows no binding by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from nncp.host import Row
 from vmnet.model import Interface, Network
 from vmnet.names import Devices, devices
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
 
 
 class Route(Struct, frozen=True, rename="kebab"):
@@ -71,107 +70,78 @@ class Site(Struct, frozen=True):
         return devices(self.network.name, primary=self.network.is_primary)
 
 
-class Lease(Struct, frozen=True, rename="kebab"):
-    """The one DHCPv4 lease that a binding serves to its guest.
+class Socket(Struct, frozen=True, rename="kebab"):
+    """A socket that takes rights to open: a UDP port on one interface, or raw frames that leave by it."""
 
-    `mac` restricts it to one client (a bridge binding shares its segment with others). `private` are
-    KubeVirt's options 224 to 254, by number.
+    kind: Literal["udp", "packet"]
+    interface: str
+    port: int = 0
+
+
+class Service(Struct, frozen=True, rename="kebab"):
+    """A program that serves the guest in its Pod, without rights of its own, and is started again if it ends.
+
+    It runs as `python -m MODULE DESCRIPTOR...`, a descriptor for each of its sockets in their order. They
+    are open before it is and stay open after it: what comes meanwhile waits. `config` is one line of JSON on
+    its standard input, the end of which ends it.
     """
 
-    interface: str
-    server: str
-    address: str
-    gateway: str = ""
-    mac: str = ""
-    mtu: int = 1500
-    hostname: str = ""
-    nameservers: tuple[str, ...] = ()
-    searches: tuple[str, ...] = ()
-    routes: tuple[Route, ...] = ()
-    tftp_server: str = ""
-    boot_file: str = ""
-    ntp_servers: tuple[str, ...] = ()
-    private: tuple[tuple[int, str], ...] = ()
+    name: str
+    module: str
+    sockets: tuple[Socket, ...] = ()
+    config: dict[str, Any] = {}
 
 
-class DomainInterface(Struct, frozen=True, rename="kebab"):
-    """What the domain XML says of one interface: a tap that is there already, and libvirt leaves alone."""
+class Gate(Struct, frozen=True, rename="kebab"):
+    """What shuts the guest's segment out of a Pod while the guest runs in another.
 
+    `nic` is the port of the Pod's bridge that leads out, below which `mac`, the guest's, is announced; `tap`
+    is the guest's.
+    """
+
+    nic: str
     tap: str
     mac: str
-    mtu: int
-    alias: str
-    model: str = "virtio-non-transitional"
-    boot_order: int = 0
-    link_down: bool = False
-    queues: int = 1
-    acpi_index: int = 0
-    pci_address: str = ""
+
+
+class Migration(Struct, frozen=True, rename="kebab"):
+    """What a live migration needs of a binding.
+
+    `refusal` says why a guest so bound cannot be moved; empty when it can. `exempt` is true where the guest
+    is given what arrives at the Pod's own ports, so that the target has to keep those of a migration.
+    """
+
+    refusal: str = ""
+    exempt: bool = False
 
 
 class Plumbing(Struct, frozen=True):
-    """What a binding wants: rows in the Pod, the domain's interface, and what serves and filters it."""
+    """What a binding wants.
+
+    `rows` and `nft` are of the Pod's network namespace, `domain` is libvirt's element as XML, `address` what
+    the guest is told to be its own, with the prefix length; empty when nobody tells it one.
+    """
 
     rows: tuple[Row, ...]
-    domain: DomainInterface
-    lease: Lease | None = None
+    devices: Devices
+    domain: str
     nft: str = ""
+    services: tuple[Service, ...] = ()
+    gate: Gate | None = None
+    migration: Migration = Migration()
+    address: str = ""
 
 
 class Binding(Struct, frozen=True):
-    """A way to connect a guest to a Pod's network; `name` is its key in a VM's interface."""
+    """A way to connect a guest to a Pod's network; `name` is its key in a VM's interface.
+
+    `primary_only` is what to say when it is used on a secondary network; empty when it may be.
+    `takes_place` is true where the guest stands in the Pod link's stead, so that the link is made with the
+    guest's MAC, or the guest gets the link's. `reserved_mac` is one that no guest so bound may have.
+    """
 
     name: str
     plumb: Callable[[Site], Plumbing]
     primary_only: str = ""
-    """What to say when it is used on a secondary network; empty when it may be."""
-
-
-def domain_interface(site: Site) -> DomainInterface:
-    """Return the domain's interface for a site; its MTU is the Pod link's, as nothing else knows the path."""
-    vm = site.interface
-    model = vm.model or "virtio"
-    return DomainInterface(
-        tap=site.devices.tap,
-        mac=site.mac,
-        mtu=site.link.mtu,
-        alias=site.devices.alias,
-        model="virtio-non-transitional" if model == "virtio" else model,
-        boot_order=vm.boot_order or 0,
-        link_down=vm.state == "down",
-        queues=site.queues if model == "virtio" else 1,
-        acpi_index=vm.acpi_index or 0,
-        pci_address=vm.pci_address or "",
-    )
-
-
-def interface_xml(nic: DomainInterface) -> Element:
-    """Return `<interface>` as libvirt reads it, in the order in which libvirt writes it."""
-    from xml.etree.ElementTree import Element, SubElement  # noqa: PLC0415 -- 10 ms that only a launcher needs
-
-    top = Element("interface", type="ethernet")
-    SubElement(top, "mac", address=nic.mac)
-    SubElement(top, "target", dev=nic.tap, managed="no")
-    SubElement(top, "model", type=nic.model)
-    if nic.queues > 1:
-        SubElement(top, "driver", name="vhost", queues=str(nic.queues))
-    if nic.link_down:
-        SubElement(top, "link", state="down")
-    SubElement(top, "mtu", size=str(nic.mtu))
-    SubElement(top, "alias", name=nic.alias)
-    if nic.boot_order:
-        SubElement(top, "boot", order=str(nic.boot_order))
-    else:
-        SubElement(top, "rom", enabled="no")
-    if nic.acpi_index:
-        SubElement(top, "acpi", index=str(nic.acpi_index))
-    if nic.pci_address:
-        SubElement(top, "address", _pci(nic.pci_address))
-    return top
-
-
-def _pci(address: str) -> dict[str, str]:
-    domain, bus, rest = address.split(":")
-    slot, function = rest.split(".")
-    numbers = {"domain": domain, "bus": bus, "slot": slot, "function": function}
-    return {"type": "pci", **{name: f"0x{value}" for name, value in numbers.items()}}
+    takes_place: bool = False
+    reserved_mac: str = ""

@@ -21,23 +21,22 @@ from msgspec import Struct, structs
 import nncp
 from nncp import netns
 from nncp.errors import Error, ErrorKind, together
-from vmnet import cnirun, nft
-from vmnet.bridgeconf import OURS, host_faults, read_conf
-from vmnet.names import PRIMARY, device_mac, devices, guest_mac, plain_mac
-from vmnet.plumbing import PodLink, Resolver, Route, Site
-from vmnet.record import Attachment, NetworkStatus, Nic, Record, Store
-from vmnet.rows import sysctl
+from vmnet.cni import runtime
+from vmnet.cni.conf import OURS, host_faults, read_conf
+from vmnet.names import PRIMARY, devices, plain_mac
+from vmnet.node import plumb
+from vmnet.plumbing import PodLink, Route
+from vmnet.record import Attachment, NetworkStatus, Record, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from nncp.host import Host, Row
+    from nncp.host import Host
     from vmnet.model import Bound, VirtualMachine
     from vmnet.nad import Nad
-    from vmnet.plumbing import Binding, Plumbing
+    from vmnet.plumbing import Binding
 
 NETNS = Path("/run/netns")
-_BRIDGE_FILTER = "net/bridge/bridge-nf-call-{}"
 
 
 class Environment(Struct, frozen=True):
@@ -45,11 +44,10 @@ class Environment(Struct, frozen=True):
 
     store: Store
     conf_dir: Path = Path("/etc/cni/net.d")
-    paths: tuple[str, ...] = cnirun.PATHS
+    paths: tuple[str, ...] = runtime.PATHS
     nncp_state: Path = Path("/var/lib/nncp")
     resolv_conf: Path = Path("/etc/resolv.conf")
     owner: int = 0
-    group: int = 0
 
 
 class Planned(Struct, frozen=True):
@@ -75,7 +73,7 @@ def attach(
         Error: every fault of the manifests, before anything is touched; or what failed, after it was undone.
 
     """
-    planned = list(plan_networks(vm, nads, environment))
+    planned = list(plan_networks(vm, nads, environment, bindings))
     store = environment.store
     with store.locked(name):
         known = store.find(name)
@@ -125,7 +123,7 @@ def _take_away(record: Record, environment: Environment) -> None:
     errors: list[Error] = []
     for attachment in reversed(record.attachments):
         call = _call(record, attachment, environment, netns_path=record.netns if alive else "")
-        found = cnirun.delete(attachment.conf, call, attachment.result)
+        found = runtime.delete(attachment.conf, call, attachment.result)
         if attachment.result is None:  # a plugin that is not installed has left nothing
             found = [error for error in found if error.kind is not ErrorKind.UNSUPPORTED]
         errors += found
@@ -140,33 +138,31 @@ def _take_away(record: Record, environment: Environment) -> None:
         raise failed
 
 
-def plan_networks(vm: VirtualMachine, nads: Sequence[Nad], environment: Environment) -> Iterator[Planned]:
+def plan_networks(
+    vm: VirtualMachine, nads: Sequence[Nad], environment: Environment, bindings: Sequence[Binding]
+) -> Iterator[Planned]:
     """Yield the networks of a VM's Pod, the Pod network first; raises every fault of the NADs at once."""
     by_name = {nad.full_name: nad for nad in nads}
     nncp.raise_all(_nad_errors(vm, by_name))
     primary = next((nic for nic in vm.nics if nic.network.is_primary), None)
+    mac = _requested(primary, bindings)
     if primary is not None and primary.network.multus is not None:
         nad = by_name[_nad_name(vm, primary)]
-        yield Planned(nad.full_name, PRIMARY, _conf(nad), _requested(primary))
+        yield Planned(nad.full_name, PRIMARY, _conf(nad), mac)
     else:
-        conf = cnirun.find_conf(environment.conf_dir)
-        yield Planned(str(conf.get("name", "")), PRIMARY, conf, _requested(primary))
+        conf = runtime.find_conf(environment.conf_dir)
+        yield Planned(str(conf.get("name", "")), PRIMARY, conf, mac)
     for nic in vm.nics:
         if not nic.network.is_primary:
             nad = by_name[_nad_name(vm, nic)]
             names = devices(nic.network.name, primary=False)
-            yield Planned(nad.full_name, names.pod, _conf(nad), mac_of(vm, nic))
+            yield Planned(nad.full_name, names.pod, _conf(nad), plumb.mac_of(vm, nic))
 
 
-def mac_of(vm: VirtualMachine, nic: Bound) -> str:
-    """Return the MAC that the guest sees: its own wish, else one that follows from the VM's name."""
-    return plain_mac(nic.interface.mac_address) or guest_mac(vm.namespace, vm.name, nic.network.name)
-
-
-def _requested(nic: Bound | None) -> str:
+def _requested(nic: Bound | None, bindings: Iterable[Binding]) -> str:
     """The MAC to ask of the Pod network: the guest's only where the guest takes eth0's place."""
-    wanted = nic is not None and nic.binding == "bridge"
-    return plain_mac(nic.interface.mac_address) if nic is not None and wanted else ""
+    taking = {binding.name for binding in bindings if binding.takes_place}
+    return plain_mac(nic.interface.mac_address) if nic is not None and nic.binding in taking else ""
 
 
 def _conf(nad: Nad) -> dict[str, Any]:
@@ -272,7 +268,7 @@ def _networks(record: Record, planned: Sequence[Planned], environment: Environme
         if done is not None and done.result is not None:
             continue
         if done is not None:
-            cnirun.delete(done.conf, _call(record, done, environment), None)
+            runtime.delete(done.conf, _call(record, done, environment), None)
         else:
             done = Attachment(network=one.network, interface=one.interface, conf=one.conf, mac=one.mac)
             record = structs.replace(record, attachments=(*record.attachments, done))
@@ -282,7 +278,7 @@ def _networks(record: Record, planned: Sequence[Planned], environment: Environme
 
 
 def _attach_one(record: Record, attachment: Attachment, environment: Environment) -> Record:
-    result = cnirun.add(attachment.conf, _call(record, attachment, environment))
+    result = runtime.add(attachment.conf, _call(record, attachment, environment))
     with netns.entered(record.netns):
         link = _link(attachment, result, nncp.snapshot())
     done = structs.replace(attachment, result=result, link=link)
@@ -303,8 +299,8 @@ def _link(attachment: Attachment, result: Mapping[str, Any], host: Host) -> PodL
         name=attachment.interface,
         mac=row.attrs["mac"],
         mtu=row.attrs["mtu"],
-        addresses=tuple(cnirun.addresses(result)),
-        routes=tuple(Route(destination, gateway) for destination, gateway in cnirun.routes(result)),
+        addresses=tuple(runtime.addresses(result)),
+        routes=tuple(Route(destination, gateway) for destination, gateway in runtime.routes(result)),
         node_bridge=bridge,
         node_port=next((name for name in node if name != bridge), ""),
     )
@@ -312,10 +308,10 @@ def _link(attachment: Attachment, result: Mapping[str, Any], host: Host) -> PodL
 
 def _call(
     record: Record, attachment: Attachment, environment: Environment, *, netns_path: str | None = None
-) -> cnirun.Call:
+) -> runtime.Call:
     own = (sys.executable, "-P", "-m", "vmnet.cni")
     secondary = attachment.interface != PRIMARY
-    return cnirun.Call(
+    return runtime.Call(
         container=record.uid,
         netns=record.netns if netns_path is None else netns_path,
         interface=attachment.interface,
@@ -334,78 +330,19 @@ def _call(
 def _plumb(
     record: Record, vm: VirtualMachine, environment: Environment, bindings: Sequence[Binding]
 ) -> Record:
-    """Lead the Pod's namespace to what the bindings want, and its nft tables with it."""
-    by_name = {binding.name: binding for binding in bindings}
     links = {a.interface: a for a in record.attachments}
-    found: list[tuple[Bound, Attachment, Site, Plumbing]] = []
-    for nic in vm.nics:
-        attachment = links[devices(nic.network.name, primary=nic.network.is_primary).pod]
-        site = _site(record, vm, nic, attachment, environment)
-        found.append((nic, attachment, site, by_name[nic.binding].plumb(site)))
-    rows = [nncp.Row(("up", "lo")), *(row for *_, plumbing in found for row in plumbing.rows)]
-    with netns.entered(record.netns):
-        nncp.apply_rows([*_bridge_filter(), *rows], state_dir=environment.nncp_state)
-        for *_, plumbing in found:
-            if plumbing.nft:
-                nft.run(plumbing.nft)
-    return structs.replace(
-        record,
-        interfaces=tuple(_nic(*one) for one in found),
-        network_status=tuple(_status(a) for a in record.attachments),
-    )
-
-
-def _bridge_filter() -> Iterator[Row]:
-    """A fresh namespace starts with bridged frames going through nft's ip tables: the guest's are its own."""
-    for table in ("iptables", "ip6tables", "arptables"):
-        path = _BRIDGE_FILTER.format(table)
-        if (Path("/proc/sys") / path).exists():
-            yield sysctl(path, "0")
-
-
-def _site(
-    record: Record, vm: VirtualMachine, nic: Bound, attachment: Attachment, environment: Environment
-) -> Site:
-    assert attachment.link is not None
-    link = attachment.link
-    takes_place = nic.network.is_primary and nic.binding == "bridge"
-    return Site(
-        interface=nic.interface,
-        network=nic.network,
-        index=nic.index,
-        link=link,
-        mac=plain_mac(nic.interface.mac_address) or (link.mac if takes_place else mac_of(vm, nic)),
-        device_mac=device_mac(record.uid, nic.network.name),
-        hostname=vm.hostname,
-        resolver=_resolver(vm, environment.resolv_conf),
+    attached = [
+        (nic, links[devices(nic.network.name, primary=nic.network.is_primary).pod]) for nic in vm.nics
+    ]
+    pod = plumb.Pod(
+        uid=record.uid,
+        netns=record.netns,
         owner=environment.owner,
-        group=environment.group,
-        queues=vm.queues,
+        resolver=plumb.resolver(vm, environment.resolv_conf),
     )
-
-
-def _resolver(vm: VirtualMachine, path: Path) -> Resolver:
-    """The VM's own dnsConfig, else the node's; one on the node's loopback is out of a guest's reach."""
-    if vm.dns.nameservers:
-        return Resolver(vm.dns.nameservers, vm.dns.searches)
-    words = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-    servers = [w[1] for w in words if w[:1] == ["nameserver"] and len(w) > 1]
-    searches = [name for w in words if w[:1] == ["search"] for name in w[1:]]
-    usable = tuple(s for s in servers if not s.startswith("127.") and s != "::1")
-    return Resolver(usable, vm.dns.searches or tuple(searches))
-
-
-def _nic(nic: Bound, attachment: Attachment, site: Site, plumbing: Plumbing) -> Nic:
-    return Nic(
-        name=nic.interface.name,
-        network=attachment.network,
-        binding=nic.binding,
-        mac=site.mac,
-        devices=site.devices,
-        link=site.link,
-        domain=plumbing.domain,
-        lease=plumbing.lease,
-    )
+    done = plumb.plumb(pod, vm, attached, bindings, state_dir=environment.nncp_state)
+    status = tuple(_status(attachment) for attachment in record.attachments)
+    return structs.replace(record, interfaces=done, network_status=status)
 
 
 def _status(attachment: Attachment) -> NetworkStatus:

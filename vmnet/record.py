@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from vmnet.names import Devices, pod_name
-from vmnet.plumbing import DomainInterface, Lease, PodLink
+from vmnet.plumbing import Gate, Migration, PodLink, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,10 @@ class Attachment(Struct, frozen=True, rename="kebab"):
 
 
 class Nic(Struct, frozen=True, rename="kebab"):
-    """One interface of the VM: its network, its devices, what the domain and DHCP say."""
+    """One interface of the VM in its Pod: what its binding wanted, as far as a launcher has to know it.
+
+    `address` is what the guest is told to be its own; empty when nobody tells it one.
+    """
 
     name: str
     network: str
@@ -49,8 +52,11 @@ class Nic(Struct, frozen=True, rename="kebab"):
     mac: str
     devices: Devices
     link: PodLink
-    domain: DomainInterface
-    lease: Lease | None = None
+    domain: str
+    services: tuple[Service, ...] = ()
+    gate: Gate | None = None
+    migration: Migration = Migration()
+    address: str = ""
 
 
 class NetworkStatus(Struct, frozen=True, rename="kebab"):
@@ -79,9 +85,14 @@ class Record(Struct, frozen=True, rename="kebab"):
     network_status: tuple[NetworkStatus, ...] = ()
 
     @property
-    def leases(self) -> tuple[Lease, ...]:
-        """The leases that the Pod's DHCP server serves."""
-        return tuple(nic.lease for nic in self.interfaces if nic.lease is not None)
+    def services(self) -> tuple[Service, ...]:
+        """The programs that serve the Pod's guest."""
+        return tuple(service for nic in self.interfaces for service in nic.services)
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """What shuts the guest's segments out while it runs elsewhere."""
+        return tuple(nic.gate for nic in self.interfaces if nic.gate is not None)
 
     @property
     def address(self) -> str:

@@ -11,7 +11,6 @@ from launcher.guest import quantity, read_guest
 from nncp.errors import Error
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
-from vmnet.plumbing import DomainInterface
 
 VM = """\
 apiVersion: kubevirt.io/v1
@@ -55,8 +54,8 @@ spec:
 """
 
 NICS = [
-    DomainInterface(tap="tap0", mac="02:00:00:00:00:01", mtu=1400, alias="ua-default"),
-    DomainInterface(tap="tapb6e7df19490", mac="02:00:00:00:00:02", mtu=1500, alias="ua-nic-add1"),
+    '<interface type="ethernet"><mac address="02:00:00:00:00:01"/></interface>',
+    '<interface type="ethernet"><mac address="02:00:00:00:00:02"/></interface>',
 ]
 
 DOMAIN = """\
@@ -92,22 +91,8 @@ DOMAIN = """\
       <alias name="ua-seed"/>
     </disk>
     <controller type="usb" model="none"/>
-    <interface type="ethernet">
-      <mac address="02:00:00:00:00:01"/>
-      <target dev="tap0" managed="no"/>
-      <model type="virtio-non-transitional"/>
-      <mtu size="1400"/>
-      <alias name="ua-default"/>
-      <rom enabled="no"/>
-    </interface>
-    <interface type="ethernet">
-      <mac address="02:00:00:00:00:02"/>
-      <target dev="tapb6e7df19490" managed="no"/>
-      <model type="virtio-non-transitional"/>
-      <mtu size="1500"/>
-      <alias name="ua-nic-add1"/>
-      <rom enabled="no"/>
-    </interface>
+    <interface type="ethernet"><mac address="02:00:00:00:00:01"/></interface>
+    <interface type="ethernet"><mac address="02:00:00:00:00:02"/></interface>
     <serial type="file"><source path="/run/bridgehead/pod/console.log" append="on"/></serial>
     <memballoon model="none"/>
   </devices>

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import tostring
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from vmnet.bindings import BINDINGS, BRIDGE, MASQUERADE
+from vmnet.dhcp import Lease
+from vmnet.domain_interface import ethernet
 from vmnet.model import Interface, MultusNetwork, Network, PodNetwork
-from vmnet.plumbing import DomainInterface, PodLink, Resolver, Route, Site, interface_xml
+from vmnet.plumbing import Gate, PodLink, Resolver, Route, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nncp.host import Row
+    from vmnet.plumbing import Plumbing
 
 POD = "podb6e7df19490"
 GUEST, OURS = "02:11:22:33:44:55", "06:aa:aa:aa:aa:aa"
@@ -51,6 +55,11 @@ def primary(*, addresses: tuple[str, ...] = ("10.244.1.5/24",), cidr: str = "") 
     )
 
 
+def leased(plumbing: Plumbing) -> Lease:
+    (service,) = plumbing.services
+    return msgspec.convert(service.config, Lease)
+
+
 def by_key(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
     found = list(rows)
     assert len({row.key for row in found}) == len(found), "a row is wanted twice"
@@ -68,7 +77,7 @@ def test_the_bridge_binding_makes_the_slides_four_devices() -> None:
     dummy = rows["link", POD]
     assert (dummy.attrs["type"], dummy.attrs["mac"]) == ("dummy", GUEST)
     assert rows["up", POD].absent
-    assert BRIDGE.plumb(secondary()).lease is None
+    assert BRIDGE.plumb(secondary()).services == ()
 
 
 def test_addresses_move_to_the_dummy_and_nobody_answers_for_them() -> None:
@@ -88,7 +97,7 @@ def test_a_network_without_ipam_has_no_addresses_at_all() -> None:
 def test_tap_bridge_and_dummy_have_the_pods_mtu(mtu: int) -> None:
     plumbing = BRIDGE.plumb(secondary(mtu=mtu))
     assert {row.attrs["mtu"] for row in plumbing.rows if row.key[0] == "link"} == {mtu}
-    assert plumbing.domain.mtu == mtu
+    assert f'<mtu size="{mtu}" />' in plumbing.domain
 
 
 SITES = [secondary(), secondary(addresses=("10.10.0.7/24",)), primary()]
@@ -122,8 +131,7 @@ def test_masquerade_leaves_eth0_alone_and_puts_the_guest_behind_its_own_bridge()
     assert rows["sysctl", "net/ipv4/ip_forward"].attrs == {"value": "1"}
     assert rows["sysctl", "net/ipv4/conf/k6t-eth0/route_localnet"].attrs == {"value": "1"}
     assert rows["port", "tap0"].attrs == {"controller": "k6t-eth0"}
-    lease = plumbing.lease
-    assert lease is not None
+    lease = leased(plumbing)
     assert (lease.address, lease.server, lease.gateway, lease.mtu, lease.mac) == (
         "10.0.2.2/24",
         "10.0.2.1",
@@ -146,8 +154,7 @@ def test_masquerade_speaks_ipv6_to_the_guest_where_the_pod_has_it() -> None:
 def test_masquerades_range_is_the_vms_choice() -> None:
     plumbing = MASQUERADE.plumb(primary(cidr="192.168.7.0/28"))
     assert ("address", "k6t-eth0", "192.168.7.1/28") in by_key(plumbing.rows)
-    assert plumbing.lease is not None
-    assert plumbing.lease.address == "192.168.7.2/28"
+    assert plumbing.address == leased(plumbing).address == "192.168.7.2/28"
     assert "dnat to 192.168.7.2" in plumbing.nft
 
 
@@ -157,8 +164,7 @@ def test_bridge_on_the_pod_network_hands_the_pods_address_to_the_guest() -> None
     assert rows["link", "eth0-nic"].was == "eth0"
     assert ("address", "k6t-eth0", "169.254.75.10/32") in rows
     assert ("address", "eth0", "10.244.1.5/24") in rows
-    lease = plumbing.lease
-    assert lease is not None
+    lease = leased(plumbing)
     assert (lease.address, lease.gateway, lease.server, lease.mac) == (
         "10.244.1.5/24",
         "10.244.1.1",
@@ -169,8 +175,7 @@ def test_bridge_on_the_pod_network_hands_the_pods_address_to_the_guest() -> None
 
 
 def test_the_domain_gets_a_tap_that_is_there_already() -> None:
-    text = tostring(interface_xml(BRIDGE.plumb(secondary(mtu=1400)).domain), encoding="unicode")
-    assert text == (
+    assert BRIDGE.plumb(secondary(mtu=1400)).domain == (
         '<interface type="ethernet"><mac address="02:11:22:33:44:55" />'
         '<target dev="tapb6e7df19490" managed="no" /><model type="virtio-non-transitional" />'
         '<mtu size="1400" /><alias name="ua-nic-add1" /><rom enabled="no" /></interface>'
@@ -178,21 +183,16 @@ def test_the_domain_gets_a_tap_that_is_there_already() -> None:
 
 
 def test_everything_that_a_vm_may_say_of_a_nic_is_in_its_xml() -> None:
-    nic = DomainInterface(
-        tap="tap0",
-        mac=GUEST,
-        mtu=1500,
-        alias="ua-default",
-        model="e1000e",
-        boot_order=1,
-        link_down=True,
-        queues=4,
-        acpi_index=101,
-        pci_address="0000:01:00.0",
-    )
-    text = tostring(interface_xml(nic), encoding="unicode")
+    said = {
+        "model": "virtio",
+        "boot_order": 1,
+        "state": "down",
+        "acpi_index": 101,
+        "pci_address": "0000:01:00.0",
+    }
+    nic = structs.replace(primary().interface, **said)
+    text = ethernet(structs.replace(primary(), interface=nic, queues=4))
     for part in (
-        '<model type="e1000e" />',
         '<boot order="1" />',
         '<link state="down" />',
         '<driver name="vhost" queues="4" />',
@@ -201,3 +201,16 @@ def test_everything_that_a_vm_may_say_of_a_nic_is_in_its_xml() -> None:
     ):
         assert part in text
     assert "rom" not in text
+    other = structs.replace(primary().interface, model="e1000e")
+    text = ethernet(structs.replace(primary(), interface=other, queues=4))
+    assert '<model type="e1000e" />' in text
+    assert "vhost" not in text
+
+
+def test_a_guest_that_has_the_pods_own_address_cannot_be_moved_in_kubevirts_words() -> None:
+    assert "does not use masquerade" in BRIDGE.plumb(primary()).migration.refusal
+    assert not BRIDGE.plumb(secondary()).migration.refusal
+    assert BRIDGE.plumb(secondary()).gate == Gate(nic="b6e7df19490-nic", tap="tapb6e7df19490", mac=GUEST)
+    masqueraded = MASQUERADE.plumb(primary())
+    assert masqueraded.migration.exempt
+    assert masqueraded.gate is None

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from vmnet import dhcp, names
-from vmnet.plumbing import Lease, Route
+from vmnet.dhcp import Lease
+from vmnet.plumbing import Route
 
 scapy = pytest.importorskip("scapy.all", reason="scapy writes the frames that our code did not")
 

@@ -46,7 +46,7 @@ def pod(pod_network: Node) -> Iterator[Node]:
         ip -n pod-1 link set g0p master k6t-eth0 up
         ip -n guest link set lo up; ip -n guest link set g0 up
     """)
-    server = node.python("-m", "vmnet.dhcp", "/run/bridgehead/pods/pod-1/pod.json", "--until-eof")
+    server = node.python(str(Path(__file__).with_name("serve.py")), "/run/bridgehead/pods/pod-1/pod.json")
     assert server.stdout is not None
     assert server.stdin is not None
     assert server.stdout.readline() == "ready\n"
@@ -175,9 +175,11 @@ def test_the_record_says_what_a_launcher_needs(pod: Node) -> None:
         True,
     )
     (nic,) = record["interfaces"]
-    assert nic["devices"]["tap"] == nic["domain"]["tap"] == "tap0"
-    assert nic["domain"]["mac"] == nic["mac"]
-    assert nic["lease"]["server"] == "10.0.2.1"
+    assert nic["devices"]["tap"] == "tap0"
+    assert '<target dev="tap0"' in nic["domain"]
+    assert f'<mac address="{nic["mac"]}"' in nic["domain"]
+    (service,) = nic["services"]
+    assert (service["module"], service["config"]["server"]) == ("vmnet.dhcp", "10.0.2.1")
     assert record["netns"] == "/run/netns/pod-1"
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from nncp.errors import Error
 from vmnet.bindings import BINDINGS
-from vmnet.bridgeconf import asks, read_conf
+from vmnet.cni.conf import read_conf
 from vmnet.files import read_texts
-from vmnet.preflight import Ask
+from vmnet.preflight.asks import asks
+from vmnet.preflight.verdict import Ask
 
 if TYPE_CHECKING:
     from vmnet.nad import Nad

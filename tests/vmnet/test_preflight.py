@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from vmnet.preflight import Ask, Facts, Heard, Uplink, Way, judge, merge
+from vmnet.preflight.verdict import Ask, Facts, Heard, Uplink, Way, judge, merge
 
 ASK = Ask("br1", 33)
 GOOD, LOST = Heard(arrived=True, vlan=33, copies=1), Heard(arrived=False)

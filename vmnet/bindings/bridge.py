@@ -14,7 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncp.host import Row
-from vmnet.plumbing import Binding, Lease, Plumbing, domain_interface
+from vmnet import dhcp
+from vmnet.domain_interface import ethernet
+from vmnet.plumbing import Binding, Gate, Migration, Plumbing
 from vmnet.rows import pod_bridge, port, silent, sysctl, tap
 
 if TYPE_CHECKING:
@@ -23,11 +25,25 @@ if TYPE_CHECKING:
     from vmnet.plumbing import Site
 
 
+POD_NETWORK = (
+    "cannot migrate VMI which does not use masquerade or a migratable plugin to connect to the pod network"
+)
+"""KubeVirt's own words (4.2): the Pod's address is the guest's, and another Pod has another."""
+
+
 def plumb(site: Site) -> Plumbing:
     """Return what connects the guest to the Pod link's own segment."""
     lease = _lease(site)
-    rows = (*_bridge(site), *_nic(site), *tap(site), *_dummy(site))
-    return Plumbing(rows=rows, domain=domain_interface(site), lease=lease)
+    names = site.devices
+    return Plumbing(
+        rows=(*_bridge(site), *_nic(site), *tap(site), *_dummy(site)),
+        devices=names,
+        domain=ethernet(site),
+        services=() if lease is None else (dhcp.service(lease),),
+        gate=Gate(nic=names.nic, tap=names.tap, mac=site.mac),
+        migration=Migration(refusal=POD_NETWORK if site.network.is_primary else ""),
+        address="" if lease is None else lease.address,
+    )
 
 
 def _bridge(site: Site) -> Iterator[Row]:
@@ -75,13 +91,13 @@ def _server(site: Site) -> str:
     return f"169.254.75.{10 + site.index}"
 
 
-def _lease(site: Site) -> Lease | None:
+def _lease(site: Site) -> dhcp.Lease | None:
     """The guest's lease, when IPAM gave the Pod an IPv4 address; a pure layer-2 network has none."""
     address = _v4(site)
     if not address:
         return None
     options = site.interface.dhcp_options
-    return Lease(
+    return dhcp.Lease(
         interface=site.devices.bridge,
         server=_server(site),
         address=address,
@@ -101,4 +117,4 @@ def _gateway(site: Site) -> str:
     return next(defaults, "")
 
 
-BRIDGE = Binding(name="bridge", plumb=plumb)
+BRIDGE = Binding(name="bridge", plumb=plumb, takes_place=True)

@@ -16,8 +16,9 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from nncp.host import Row
-from vmnet import nft
-from vmnet.plumbing import Binding, Lease, Plumbing, domain_interface
+from vmnet import dhcp, nft
+from vmnet.domain_interface import ethernet
+from vmnet.plumbing import Binding, Migration, Plumbing
 from vmnet.rows import pod_bridge, silent, sysctl, tap
 
 if TYPE_CHECKING:
@@ -39,7 +40,16 @@ def plumb(site: Site) -> Plumbing:
         nft.masquerade(nat, uplink=site.devices.pod, bridge=site.devices.bridge, ports=site.interface.ports)
         for nat in _nats(site)
     )
-    return Plumbing(rows=rows, domain=domain_interface(site), lease=_lease(site), nft=text)
+    lease = _lease(site)
+    return Plumbing(
+        rows=rows,
+        devices=site.devices,
+        domain=ethernet(site),
+        nft=text,
+        services=(dhcp.service(lease),),
+        migration=Migration(exempt=True),
+        address=lease.address,
+    )
 
 
 def _bridge(site: Site) -> Iterator[Row]:
@@ -75,10 +85,10 @@ def _nats(site: Site) -> Iterator[nft.Nat]:
         yield nft.v6(guest=guest, gateway=gateway)
 
 
-def _lease(site: Site) -> Lease:
+def _lease(site: Site) -> dhcp.Lease:
     gateway, guest, length = _v4(site)
     options = site.interface.dhcp_options
-    return Lease(
+    return dhcp.Lease(
         interface=site.devices.bridge,
         server=gateway,
         address=f"{guest}/{length}",
@@ -114,5 +124,6 @@ def _pair(cidr: str) -> tuple[str, str, int]:
 MASQUERADE = Binding(
     name="masquerade",
     plumb=plumb,
+    reserved_mac=RESERVED_MAC,
     primary_only="Masquerade interface only implemented with pod network",
 )

@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit, cpu_seconds
-from vmnet.preflight import (
+from vmnet.preflight.verdict import (
     SIZES,
     Ask,
     Facts,
@@ -89,7 +89,7 @@ def parse_places(texts: Sequence[str]) -> list[Place]:
     return places
 
 
-class Talk:
+class MemberProcess:
     """The pipes to one member. What breaks is kept in `trouble`, and the member is left out from then on."""
 
     def __init__(self, place: Place) -> None:
@@ -97,7 +97,7 @@ class Talk:
         self.trouble = ""
         self.process: subprocess.Popen[str] | None = None
         self._rest = b""
-        argv = (*place.command, sys.executable, "-P", "-m", "vmnet.member")
+        argv = (*place.command, sys.executable, "-P", "-m", "vmnet.preflight.member")
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         try:
             self.process = subprocess.Popen(argv, text=True, **pipes)
@@ -192,25 +192,25 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 
 def run(places: Sequence[Place], asks: Sequence[Ask]) -> list[Verdict]:
     """Return a verdict for each bridge and VLAN; the members are started once, and gone at the end."""
-    talks = [Talk(place) for place in places]
+    members = [MemberProcess(place) for place in places]
     try:
-        return [_one(ask, talks) for ask in asks]
+        return [_one(ask, members) for ask in asks]
     finally:
-        for talk in talks:
-            talk.close()
+        for member in members:
+            member.close()
 
 
-def _one(ask: Ask, talks: Sequence[Talk]) -> Verdict:
-    facts = _facts(ask, talks)
+def _one(ask: Ask, members: Sequence[MemberProcess]) -> Verdict:
+    facts = _facts(ask, members)
     fit = {f.member: f for f in facts if not list(faults(ask, f))}
-    able = [talk for talk in talks if talk.place.name in fit]
+    able = [member for member in members if member.place.name in fit]
     _all(able, "open", {t.place.name: {"interface": _uplink(fit[t.place.name])} for t in able})
     ways = Exchange(ask, able, fit).ways() if len(able) > 1 else []
-    told = [structs.replace(f, trouble=t.trouble) for f, t in zip(facts, talks, strict=True)]
+    told = [structs.replace(f, trouble=t.trouble) for f, t in zip(facts, members, strict=True)]
     return judge(ask, told, ways)
 
 
-def _facts(ask: Ask, talks: Sequence[Talk]) -> list[Facts]:
+def _facts(ask: Ask, members: Sequence[MemberProcess]) -> list[Facts]:
     questions = {
         t.place.name: {
             "member": t.place.name,
@@ -218,22 +218,24 @@ def _facts(ask: Ask, talks: Sequence[Talk]) -> list[Facts]:
             "vlan": ask.vlan,
             "interface": t.place.interface,
         }
-        for t in talks
+        for t in members
     }
-    answers = _all(talks, "facts", questions)
+    answers = _all(members, "facts", questions)
     return [
         msgspec.convert(answers[t.place.name]["facts"], Facts)
         if "facts" in answers[t.place.name]
         else Facts(member=t.place.name, node=not t.place.interface, trouble=t.trouble or "it said nothing")
-        for t in talks
+        for t in members
     ]
 
 
-def _all(talks: Sequence[Talk], do: str, questions: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _all(
+    members: Sequence[MemberProcess], do: str, questions: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """Ask all, then hear all: they work at the same time."""
-    for talk in talks:
-        talk.ask(do, **questions[talk.place.name])
-    return {talk.place.name: talk.hear() for talk in talks}
+    for member in members:
+        member.ask(do, **questions[member.place.name])
+    return {member.place.name: member.hear() for member in members}
 
 
 def _uplink(facts: Facts) -> str:
@@ -263,9 +265,9 @@ class Probe(Struct):
 class Exchange:
     """Every pair of members sends each other a frame of each size."""
 
-    def __init__(self, ask: Ask, talks: Sequence[Talk], facts: dict[str, Facts]) -> None:
+    def __init__(self, ask: Ask, members: Sequence[MemberProcess], facts: dict[str, Facts]) -> None:
         self.ask = ask
-        self.talks = talks
+        self.members = members
         self.facts = facts
         self.mtu = expected_mtu(ask, facts.values())
         sizes = SIZES if over_is_telling(ask, list(facts.values())) else SIZES[:2]
@@ -286,8 +288,8 @@ class Exchange:
         return [self._way(a, b) for a, b in pairs]
 
     def _send(self, due: Sequence[Probe]) -> None:
-        questions = {t.place.name: self._frames(t.place.name, due) for t in self.talks}
-        for answer in _all(self.talks, "send", questions).values():
+        questions = {t.place.name: self._frames(t.place.name, due) for t in self.members}
+        for answer in _all(self.members, "send", questions).values():
             for token in answer.get("refused", ()):
                 self.probes[token].refused = True
 
@@ -319,8 +321,8 @@ class Exchange:
             looks += 1
 
     def _collect(self) -> None:
-        questions = {t.place.name: {"interface": _uplink(self.facts[t.place.name])} for t in self.talks}
-        for name, answer in _all(self.talks, "heard", questions).items():
+        questions = {t.place.name: {"interface": _uplink(self.facts[t.place.name])} for t in self.members}
+        for name, answer in _all(self.members, "heard", questions).items():
             for token, vlan in answer.get("heard", ()):
                 probe = self.probes.get(token)
                 if probe is not None and probe.receiver == name:

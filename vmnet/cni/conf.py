@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from nncp.errors import raise_all
 from nncp.host import Row
-from vmnet.preflight import Ask
 from vmnet.reading import Fault, read
 from vmnet.rows import port, sysctl
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from nncp.host import Host
-    from vmnet.nad import Nad
 
 OURS = ("cnv-bridge", "bridge")
 """The plugin types that this plugin answers to."""
@@ -223,14 +220,3 @@ def port_rows(conf: BridgeConf, *, veth: str, mtu: int, pair: Mapping[str, Any])
 def port_mtu(conf: BridgeConf, host: Host) -> int:
     """Return the MTU of a port: as configured, else the bridge's, which joining then never lowers."""
     return conf.mtu or int(host.attr("link", conf.bridge, name="mtu", default=1500))
-
-
-def asks(nad: Nad, mtu: int) -> list[Ask]:
-    """Return what a network asks of its bridge between the nodes: one question a VLAN."""
-    found = []
-    for index, plugin in enumerate(nad.plugins):
-        if plugin["type"] in OURS:
-            conf, faults = read_conf(plugin)
-            raise_all(e for f in faults for e in nad.errors(f.below(*nad.path(index)).error(nad.conf)))
-            found += [Ask(conf.bridge, vlan, mtu or conf.mtu) for vlan in sorted(conf.wanted) or [0]]
-    return found

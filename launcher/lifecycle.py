@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from launcher import control, daemon, dhcp, house, priority
-from launcher.announce import Decoy, Gate, Voice
+from launcher import control, daemon, priority, sandbox
 from launcher.domain import EMULATOR, MONITOR
-from launcher.leave import Departure
-from launcher.migrate import (
+from launcher.migration.source import Departure
+from launcher.migration.states import (
     ANNOUNCE_MS,
     WORD_PORT,
     Action,
@@ -38,11 +37,14 @@ from launcher.migrate import (
     step,
     unsafe,
 )
+from launcher.migration.words import Peer
 from launcher.qmp import Monitor, QemuEvent
-from launcher.words import Talk
+from launcher.services import Served
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit, cpu_seconds
 from vmnet import nft
+from vmnet.node import sockets
+from vmnet.node.announce import Announcer, Decoy, Gate
 from vmnet.record import Record
 
 if TYPE_CHECKING:
@@ -76,19 +78,20 @@ class Job(Struct, frozen=True):
     source: str = ""
 
 
-class Machine:
+class Launcher:
     """A Pod's launcher, from its daemon's start to its guest's end."""
 
     def __init__(self, job: Job, listener: socket.socket) -> None:
         self.job = job
         self.phase = Phase.WAITING if job.source else Phase.RUNNING
         self.boot_id = BOOT_ID.read_text(encoding="ascii").strip()
-        self.log = (house.POD / "launcher.log").open("a", buffering=1, encoding="utf-8")
-        self.gate = Gate([nic.devices.nic for nic in self._bridged()])
-        self.voice = Voice([(nic.devices.nic, nic.mac) for nic in self._bridged()])
-        self.decoy = Decoy([nic.devices.tap for nic in self._bridged()])
+        self.log = (sandbox.POD / "launcher.log").open("a", buffering=1, encoding="utf-8")
+        gates = job.record.gates
+        self.gate = Gate([gate.nic for gate in gates])
+        self.announcer = Announcer([(gate.nic, gate.mac) for gate in gates])
+        self.decoy = Decoy([gate.tap for gate in gates])
         self.monitor = Monitor(Path(MONITOR))
-        self.talk = Talk(job.record.address) if job.record.address else None
+        self.peer = Peer(job.record.address) if job.record.address else None
         self.departure: Departure | None = None
         self.arrival: Arrival | None = None
         self.timing: Timing | None = None
@@ -105,15 +108,12 @@ class Machine:
         self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake, self._woken = socket.socketpair()
         self._selector = selectors.DefaultSelector()
-        self._watch(listener, self._asked)
-        self._watch(self._woken, self._returned)
-        self._watch(self.monitor.listener, self._qemu_came)
-        if self.talk is not None:
-            self._watch(self.talk.socket, self._heard)
+        self.watch(listener, self._asked)
+        self.watch(self._woken, self._returned)
+        self.watch(self.monitor.listener, self._qemu_came)
+        if self.peer is not None:
+            self.watch(self.peer.socket, self._heard)
         self._listener = listener
-
-    def _bridged(self) -> list[Any]:
-        return [nic for nic in self.job.record.interfaces if nic.binding == "bridge"]
 
     def note(self, event: str, **more: Any) -> None:
         """Log an event with its fields, stamped by the wall clock as QEMU stamps its own."""
@@ -126,12 +126,14 @@ class Machine:
     def start(self) -> None:
         """Bring up what the guest needs; then start it, or make ready to take it in."""
         job = self.job
-        dhcp.serve(job.record.leases)
-        self.note("serves leases", leases=len(job.record.leases))
+        for service in job.record.services:
+            files = [sockets.opened(wanted) for wanted in service.sockets]
+            Served(service, files, self, 2).start()
+            self.note("serves", service=service.name)
         version = daemon.qemu_version(EMULATOR)
         if job.source and job.accelerator == "tcg" and (said := unsafe(version)):
             raise Error(said, kind=ErrorKind.UNSUPPORTED, hint="give --qemu a tree of a newer QEMU")
-        log = house.POD / "libvirt.log"
+        log = sandbox.POD / "libvirt.log"
         self._daemons = daemon.start(address=job.record.address, host_uuid=job.record.uid, log=log)
         self.connection = daemon.connect(self._daemons, log=log)
         self.note("libvirt answers")
@@ -142,7 +144,7 @@ class Machine:
             accelerator=job.accelerator,
             boot_id=self.boot_id,
             host_uuid=job.record.uid,
-            mtus={nic.name: nic.domain.mtu for nic in job.record.interfaces},
+            mtus={nic.name: nic.link.mtu for nic in job.record.interfaces},
         )
         if job.source:
             self._make_ready()
@@ -157,7 +159,7 @@ class Machine:
         try:
             self.connection.createXML(self.job.domain_xml, 0)
         except libvirt.libvirtError as error:
-            hint = f"see {house.POD / 'libvirt.log'} in the Pod"
+            hint = f"see {sandbox.POD / 'libvirt.log'} in the Pod"
             raise Error(f"the guest did not start: {error}", kind=ErrorKind.FAILED, hint=hint) from None
 
     def _make_ready(self) -> None:
@@ -165,10 +167,10 @@ class Machine:
         import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
 
         assert self.connection is not None
-        if self.talk is None:
+        if self.peer is None:
             raise Error("the Pod has no address of its own to migrate to", kind=ErrorKind.FAILED)
         self.gate.close()
-        self.talk.peer = self.job.source
+        self.peer.address = self.job.source
         nft.run(nft.exempt(source=self.job.source, pod=self.job.record.address, word_port=WORD_PORT))
         try:
             # Defining it asks QEMU for all it can, a second or more that would count as migration otherwise.
@@ -212,7 +214,7 @@ class Machine:
             for key, _ in self._selector.select(self._wait()):
                 key.data()
             now = time.time()
-            if sent := self.voice.speak(now):
+            if sent := self.announcer.speak(now):
                 self.note("announced", frames=sent)
             while self._due and self._due[0][0] <= now:
                 heapq.heappop(self._due)[2]()
@@ -221,12 +223,19 @@ class Machine:
 
     def _wait(self) -> float | None:
         times = [
-            time_ for time_ in (self.voice.next, self._due[0][0] if self._due else None) if time_ is not None
+            time_
+            for time_ in (self.announcer.next, self._due[0][0] if self._due else None)
+            if time_ is not None
         ]
         return min(max(0.0, min(times) - time.time()), LONGEST_SLEEP) if times else None
 
-    def _watch(self, file: socket.socket, call: Callable[[], None]) -> None:
+    def watch(self, file: socket.socket | int, call: Callable[[], None]) -> None:
+        """Call something whenever a file can be read."""
         self._selector.register(file, selectors.EVENT_READ, call)
+
+    def unwatch(self, file: socket.socket | int) -> None:
+        """Do so no more."""
+        self._selector.unregister(file)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call something in the loop, so many seconds from now."""
@@ -273,7 +282,7 @@ class Machine:
             Action.OPEN: self.gate.open,
             Action.CLOSE: self.gate.close,
             Action.ANNOUNCE: self._announce,
-            Action.MUTE: self.voice.mute,
+            Action.MUTE: self.announcer.mute,
             Action.SAY_STOPPED: lambda: self._say("stopped"),
             Action.SAY_BACK: self._say_back,
             Action.GIVE_WAY: self._give_way,
@@ -284,16 +293,16 @@ class Machine:
 
     def _announce(self) -> None:
         now = time.time()
-        self.voice.plan(now + ms / 1000 for ms in ANNOUNCE_MS)
-        self.voice.speak(now)
+        self.announcer.plan(now + ms / 1000 for ms in ANNOUNCE_MS)
+        self.announcer.speak(now)
 
     def _say_back(self) -> None:
         for ms in ANNOUNCE_MS:
             self.later(ms / 1000, lambda: self._say("back"))
 
     def _say(self, word: str, **more: Any) -> None:
-        if self.talk is not None and self.talk.peer:
-            self.talk.say(word, **more)
+        if self.peer is not None and self.peer.address:
+            self.peer.say(word, **more)
 
     def _guest_gone(self) -> None:
         if self._stopping:
@@ -316,7 +325,7 @@ class Machine:
     # ── QEMU ──
 
     def _qemu_came(self) -> None:
-        self._watch(self.monitor.accept(), self._qemu_spoke)
+        self.watch(self.monitor.accept(), self._qemu_spoke)
         self.note("qemu came")
 
     def _qemu_spoke(self) -> None:
@@ -377,8 +386,8 @@ class Machine:
     # ── the peer's words ──
 
     def _heard(self) -> None:
-        assert self.talk is not None
-        said = self.talk.hear()
+        assert self.peer is not None
+        said = self.peer.hear()
         match said and said["word"]:
             case "ask":
                 self._expiry.progress()
@@ -405,7 +414,7 @@ class Machine:
     def _asked(self) -> None:
         line, _ = self._listener.accept()
         request = control.Request(line)
-        self._watch(line, lambda: self._read(request))
+        self.watch(line, lambda: self._read(request))
 
     def _read(self, request: control.Request) -> None:
         asked = request.read()
@@ -448,7 +457,7 @@ class Machine:
         }
 
     def _leave(self, line: socket.socket, leave: control.Leave) -> None:
-        if self.phase is not Phase.RUNNING or self.departure is not None or self.talk is None:
+        if self.phase is not Phase.RUNNING or self.departure is not None or self.peer is None:
             message = f"the guest cannot leave Pod {self.job.record.name}: it is {self.phase.value}"
             control.reply(line, Error(message, kind=ErrorKind.FAILED))
             return

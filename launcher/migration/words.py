@@ -18,12 +18,12 @@ from typing import Any
 
 import msgspec
 
-from launcher.migrate import WORD_PORT
+from launcher.migration.states import WORD_PORT
 
 LARGEST = 4096
 
 
-class Talk:
+class Peer:
     """This Pod's end; it hears its peer alone."""
 
     def __init__(self, address: str) -> None:
@@ -31,12 +31,12 @@ class Talk:
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self.socket.bind((address, WORD_PORT))
         self.socket.setblocking(False)
-        self.peer = ""
+        self.address = ""
 
     def say(self, word: str, **more: Any) -> None:
         """Say a word to the peer; nobody at such an address is no error, there may soon be."""
         try:
-            self.socket.sendto(json.dumps({"word": word, **more}).encode(), (self.peer, WORD_PORT))
+            self.socket.sendto(json.dumps({"word": word, **more}).encode(), (self.address, WORD_PORT))
         except (OSError, ValueError, TypeError):
             return
 
@@ -46,7 +46,7 @@ class Talk:
             data, sender = self.socket.recvfrom(LARGEST)
         except OSError:
             return None
-        return _word(data) if sender[0] == self.peer else None
+        return _word(data) if sender[0] == self.address else None
 
 
 def _word(data: bytes) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """One member of a preflight: a process that tells facts, sends frames and tells what it heard.
 
-    $ python -m vmnet.member
+    $ python -m vmnet.preflight.member
     {"do": "facts", "bridge": "br1", "vlan": 33}
     {"facts": {"exists": true, "filters": true, ...}}
 
@@ -23,9 +23,9 @@ import msgspec
 
 import nncp
 from nncp.errors import Error
-from vmnet.bridgeconf import carries, uplinks
-from vmnet.frames import Wire
-from vmnet.preflight import Facts, Uplink
+from vmnet.cni.conf import carries, uplinks
+from vmnet.preflight.frames import Wire
+from vmnet.preflight.verdict import Facts, Uplink
 
 if TYPE_CHECKING:
     from nncp.host import Host

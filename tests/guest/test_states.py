@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.migrate import (
+from launcher.migration.states import (
     Action,
     Arrival,
     Event,

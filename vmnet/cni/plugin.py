@@ -22,10 +22,11 @@ import nncp
 from nncp import netns
 from nncp.errors import Error, ErrorKind
 from nncp.host import Row
-from vmnet import cnirun, nft
-from vmnet.bridgeconf import BridgeConf, host_faults, port_mtu, port_rows, read_conf
+from vmnet import nft
+from vmnet.cni import runtime
+from vmnet.cni.conf import BridgeConf, host_faults, port_mtu, port_rows, read_conf
+from vmnet.cni.ports import BridgePort, BridgePorts
 from vmnet.names import host_veth, is_launcher_interface, plain_mac
-from vmnet.ports import Port, Ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -69,7 +70,7 @@ class Request(Struct, frozen=True):
     netns: str
     interface: str
     args: dict[str, str]
-    ports: Ports
+    ports: BridgePorts
     nncp_state: Path
 
     @property
@@ -136,12 +137,12 @@ def _guard(request: Request, mac: str) -> None:
 def _container_rows(request: Request, given: Mapping[str, Any]) -> Iterator[Row]:
     """The container's side: nothing for a launcher but its addresses; else up, addresses and routes."""
     key = ("link", request.interface)
-    for address in cnirun.addresses(given):
+    for address in runtime.addresses(given):
         yield Row(("address", request.interface, address), needs=(key,))
     if request.stays_down:
         return
     yield Row(("up", request.interface), needs=(key,))
-    for destination, gateway in cnirun.routes(given):
+    for destination, gateway in runtime.routes(given):
         family = "ipv6" if ":" in destination else "ipv4"
         hop = (request.interface, gateway, 1, False)
         metric = "1024" if family == "ipv6" else "0"  # IP6_RT_PRIO_USER, which the kernel gives to a 0
@@ -154,7 +155,7 @@ def _result(request: Request, host: Host, given: Mapping[str, Any], *, mac: str,
     bridge = {"name": request.conf.bridge, "mac": host.attr("link", request.conf.bridge, name="mac")}
     node = {"name": request.veth, "mac": veth_mac}
     container = {"name": request.interface, "mac": mac, "sandbox": request.netns}
-    version = cnirun.version(request.raw["cniVersion"])
+    version = runtime.version(request.raw["cniVersion"])
     interfaces: list[dict[str, Any]] = [bridge, node, container]
     if version >= (1, 1, 0):
         interfaces = [bridge, {**node, "mtu": mtu}, {**container, "mtu": mtu}]
@@ -271,8 +272,8 @@ def _apply(request: Request, rows: Iterable[Row]) -> None:
     nncp.apply_rows(list(rows), state_dir=request.nncp_state)
 
 
-def _port(request: Request) -> Port:
-    return Port(
+def _port(request: Request) -> BridgePort:
+    return BridgePort(
         network=request.network,
         container=request.container,
         interface=request.interface,
@@ -283,14 +284,14 @@ def _port(request: Request) -> Port:
 
 def _delegate(request: Request, verb: str) -> dict[str, Any]:
     """Hand the verb on to the IPAM plugin, which reads the same configuration."""
-    call = cnirun.Call(
+    call = runtime.Call(
         container=request.container,
         netns=request.netns,
         interface=request.interface,
         args=request.args,
         paths=tuple(os.environ.get("CNI_PATH", "").split(":")),
     )
-    return cnirun.delegate(verb, request.raw, request.ipam, call)
+    return runtime.delegate(verb, request.raw, request.ipam, call)
 
 
 def read(verb: str, text: str, environment: Mapping[str, str]) -> Request:
@@ -313,7 +314,7 @@ def read(verb: str, text: str, environment: Mapping[str, str]) -> Request:
         netns=environment.get("CNI_NETNS", ""),
         interface=environment.get("CNI_IFNAME", ""),
         args={key: value for key, _, value in pairs},
-        ports=Ports(Path(folder) / "cni"),
+        ports=BridgePorts(Path(folder) / "cni"),
         nncp_state=Path(environment.get("BRIDGEHEAD_NNCP_STATE", "/var/lib/nncp")),
     )
 
@@ -341,7 +342,7 @@ def _check_version(verb: str, raw: dict[str, Any]) -> None:
     if wanted not in VERSIONS:
         message = f"incompatible CNI versions: config is {wanted}, plugin supports {', '.join(VERSIONS)}"
         raise Refusal(BAD_VERSION, message)
-    if verb in SINCE and cnirun.version(wanted) < SINCE[verb]:
+    if verb in SINCE and runtime.version(wanted) < SINCE[verb]:
         least = ".".join(map(str, SINCE[verb]))
         raise Refusal(BAD_VERSION, f"{verb} needs cniVersion {least} or later, got {wanted}")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from launcher.migrate import Arrival, Event, Facts, Phase, Timing, downtime, refusals
+from launcher.migration.states import Arrival, Event, Facts, Phase, Timing, downtime, refusals
 from nncp.errors import Error, ErrorKind, together
 from nncp.pace import Limit
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from libvirt import virConnect
 
-    from launcher.words import Talk
+    from launcher.migration.words import Peer
 
 ASK_EVERY = 0.2
 RESUMED_EVERY = 0.05
@@ -40,17 +40,17 @@ LOOK_AFTER, LOOK_EVERY = 30.0, 5.0
 """A migration that goes well is over by then: nothing asks QEMU how far it is while it should pause soon."""
 
 
-class Home(Protocol):
+class Source(Protocol):
     """What a departure needs of its launcher."""
 
     phase: Phase
-    talk: Talk | None
+    peer: Peer | None
     facts: Facts
     timing: Timing | None
     connection: virConnect | None
     job: Any
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None: ...  # noqa: D102 -- see Machine
+    def later(self, seconds: float, call: Callable[[], None]) -> None: ...  # noqa: D102 -- see `Launcher`
     def aside(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None: ...  # noqa: D102
     def happened(self, event: Event, **more: Any) -> None: ...  # noqa: D102
     def departed(self, line: socket.socket, answer: dict[str, Any] | Error) -> None: ...  # noqa: D102
@@ -67,11 +67,11 @@ class Departure:
     """A migration that somebody waits for on `line`."""
 
     def __init__(
-        self, home: Home, *, to: str, limit_ms: int, timeout: float | None, line: socket.socket
+        self, launcher: Source, *, to: str, limit_ms: int, timeout: float | None, line: socket.socket
     ) -> None:
-        assert home.talk is not None
-        self.home = home
-        self.talk = home.talk
+        assert launcher.peer is not None
+        self.launcher = launcher
+        self.peer = launcher.peer
         self.to = to
         self.limit_ms = limit_ms
         self.timeout = timeout
@@ -90,7 +90,7 @@ class Departure:
 
     def start(self) -> None:
         """Ask the target whether it is ready."""
-        self.talk.peer = self.to
+        self.peer.address = self.to
         self._ask("ask", awaited="ready", limit=Limit(READY_PATIENCE))
 
     def _ask(self, word: str, *, awaited: str, limit: Limit) -> None:
@@ -101,10 +101,10 @@ class Departure:
     def _repeat(self, word: str, awaited: str) -> None:
         if self._waiting_for != awaited:
             return
-        self.talk.say(word)
+        self.peer.say(word)
         self._unless_over(
             self._limit,
-            then=lambda: self.home.later(ASK_EVERY, lambda: self._repeat(word, awaited)),
+            then=lambda: self.launcher.later(ASK_EVERY, lambda: self._repeat(word, awaited)),
             over=lambda: self._unanswered(awaited),
         )
 
@@ -117,7 +117,7 @@ class Departure:
         if limit.left:
             then()
         else:
-            self.home.aside(limit.is_over, measured)
+            self.launcher.aside(limit.is_over, measured)
 
     def _unanswered(self, awaited: str) -> None:
         if self._waiting_for != awaited:
@@ -126,7 +126,7 @@ class Departure:
         if awaited == "arrived":
             self._succeed(None)
             return
-        hint = f"launcher prepare --from {self.home.job.record.address}"
+        hint = f"launcher prepare --from {self.launcher.job.record.address}"
         self._refuse(f"no target is ready at {self.to}: nobody answered {self._limit.story}", hint=hint)
 
     def heard(self, said: dict[str, Any]) -> None:
@@ -150,7 +150,7 @@ class Departure:
         if told.phase != Phase.WAITING.value:
             self._refuse(f"the target Pod at {self.to} is {told.phase}", hint="prepare a new one")
             return
-        reasons = list(refusals(self.home.facts, told.facts))
+        reasons = list(refusals(self.launcher.facts, told.facts))
         if reasons:
             kind = ErrorKind.UNSUPPORTED
             error = together(
@@ -160,15 +160,15 @@ class Departure:
             self._answer(error)
             return
         self.began = time.time()
-        self.home.happened(Event.LEAVE, to=self.to, limit_ms=self.limit_ms)
+        self.launcher.happened(Event.LEAVE, to=self.to, limit_ms=self.limit_ms)
         self._watch()
-        self.home.aside(self._migrate, self._ended)
+        self.launcher.aside(self._migrate, self._ended)
 
     def _answer(self, answer: dict[str, Any] | Error) -> None:
         if self._is_answered:
             return  # libvirt has ended after all
         self._is_answered = True
-        self.home.departed(self.line, answer)
+        self.launcher.departed(self.line, answer)
 
     def _refuse(self, message: str, *, hint: str = "") -> None:
         self._answer(Error(message, kind=ErrorKind.FAILED, hint=hint))
@@ -177,8 +177,8 @@ class Departure:
         """In a thread: libvirt's own migration, daemon to daemon."""
         import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
 
-        assert self.home.connection is not None
-        domain = self.home.connection.lookupByName(self.home.job.domain)
+        assert self.launcher.connection is not None
+        domain = self.launcher.connection.lookupByName(self.launcher.job.domain)
         # Each QEMU starts at 300 ms, and the limit in force when the migration starts holds for all of it.
         domain.migrateSetMaxDowntime(self.limit_ms, 0)
         host = f"[{self.to}]" if ":" in self.to else self.to
@@ -190,21 +190,21 @@ class Departure:
         """Give the migration the seconds that somebody asked for, or as long as it gets on."""
         self._copying.progress()
         if self.timeout is None:
-            self.home.later(LOOK_AFTER, self._look)
+            self.launcher.later(LOOK_AFTER, self._look)
         else:
-            self.home.later(self.timeout, lambda: self._abort(f"it was not done in {self.timeout:g} s"))
+            self.launcher.later(self.timeout, lambda: self._abort(f"it was not done in {self.timeout:g} s"))
 
     def _look(self) -> None:
         """See how far it is. Asking may block, when libvirt hangs: so it is not what the limit waits for."""
-        if self._is_answered or self.home.phase not in {Phase.LEAVING, Phase.PAUSED}:
+        if self._is_answered or self.launcher.phase not in {Phase.LEAVING, Phase.PAUSED}:
             return
-        if self.home.phase is Phase.LEAVING and not self._is_asking:
+        if self.launcher.phase is Phase.LEAVING and not self._is_asking:
             self._is_asking = True
-            self.home.aside(self._left_to_copy, self._told)
-        self._copying.sees(self.home.phase)
+            self.launcher.aside(self._left_to_copy, self._told)
+        self._copying.sees(self.launcher.phase)
         self._unless_over(
             self._copying,
-            then=lambda: self.home.later(LOOK_EVERY, self._look),
+            then=lambda: self.launcher.later(LOOK_EVERY, self._look),
             over=lambda: self._abort(f"it did not get on: not done {self._copying.story}"),
         )
 
@@ -217,9 +217,9 @@ class Departure:
     def _left_to_copy(self) -> int | None:
         import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
 
-        assert self.home.connection is not None
+        assert self.launcher.connection is not None
         try:
-            said = self.home.connection.lookupByName(self.home.job.domain).jobStats()
+            said = self.launcher.connection.lookupByName(self.launcher.job.domain).jobStats()
         except libvirt.libvirtError:  # it has not begun, or is over
             return None
         # libvirt's job begins before QEMU's migration, and says 0 of everything until then.
@@ -227,11 +227,11 @@ class Departure:
 
     def _abort(self, why: str) -> None:
         """Have libvirt end it; a guest that is paused may run elsewhere by now, and only libvirt knows."""
-        if self._is_answered or self.home.phase not in {Phase.LEAVING, Phase.PAUSED}:
+        if self._is_answered or self.launcher.phase not in {Phase.LEAVING, Phase.PAUSED}:
             return
-        if self.home.phase is Phase.LEAVING:
+        if self.launcher.phase is Phase.LEAVING:
             self._given_up = why
-            self.home.aside(self._abort_job, lambda _: None)
+            self.launcher.aside(self._abort_job, lambda _: None)
         self._await_end(Limit(ABORT_PATIENCE), why)
 
     def _await_end(self, limit: Limit, why: str) -> None:
@@ -239,7 +239,7 @@ class Departure:
             return
         self._unless_over(
             limit,
-            then=lambda: self.home.later(ASK_EVERY, lambda: self._await_end(limit, why)),
+            then=lambda: self.launcher.later(ASK_EVERY, lambda: self._await_end(limit, why)),
             over=lambda: self._hangs(limit, why),
         )
 
@@ -249,54 +249,54 @@ class Departure:
             if not self._given_up:
                 silence = f"say {limit.story} whether the guest has moved"
             message = f"migration to {self.to}: {why}, and libvirt did not {silence}"
-            state = f"the guest is {self.home.phase.value}"
+            state = f"the guest is {self.launcher.phase.value}"
             self._answer(Error(message, kind=ErrorKind.ROLLBACK_FAILED, hint=state))
 
     def _abort_job(self) -> None:
-        assert self.home.connection is not None
-        self.home.connection.lookupByName(self.home.job.domain).abortJob()
+        assert self.launcher.connection is not None
+        self.launcher.connection.lookupByName(self.launcher.job.domain).abortJob()
 
     def _ended(self, error: Any) -> None:
         self.total = time.time() - self.began
         self._has_ended = True
         if error is None:
-            self.home.happened(Event.MOVED)
+            self.launcher.happened(Event.MOVED)
             limit = Limit(ARRIVED_PATIENCE, in_all=ARRIVED_IN_ALL)
             self._ask("where", awaited="arrived", limit=limit)
             return
-        self.home.happened(Event.FAILED, error=str(error))
+        self.launcher.happened(Event.FAILED, error=str(error))
         self._limit = Limit(RESUME_PATIENCE)
         self._fail(self._given_up or str(error))
 
     def _fail(self, why: str) -> None:
         """Answer once it is clear whether the guest runs on here."""
-        if self.home.phase is Phase.STRANDED:
+        if self.launcher.phase is Phase.STRANDED:
             self._unless_over(
                 self._limit,
-                then=lambda: self.home.later(RESUMED_EVERY, lambda: self._fail(why)),
+                then=lambda: self.launcher.later(RESUMED_EVERY, lambda: self._fail(why)),
                 over=lambda: self._failed(why),
             )
         else:
             self._failed(why)
 
     def _failed(self, why: str) -> None:
-        running = self.home.phase is Phase.RUNNING
-        state = "the guest runs on in its Pod" if running else f"the guest is {self.home.phase.value}"
-        if self.home.phase is Phase.STRANDED:
+        running = self.launcher.phase is Phase.RUNNING
+        state = "the guest runs on in its Pod" if running else f"the guest is {self.launcher.phase.value}"
+        if self.launcher.phase is Phase.STRANDED:
             state += f": it did not resume {self._limit.story}"
         kind = ErrorKind.FAILED if running else ErrorKind.ROLLBACK_FAILED
         self._answer(Error(f"migration to {self.to} failed: {why}", kind=kind, hint=state))
 
     def _succeed(self, arrival: Arrival | None) -> None:
-        record = self.home.job.record
+        record = self.launcher.job.record
         answer = {
             "vm": record.vm,
             "from": record.address,
             "to": self.to,
             "total_s": round(self.total, 3),
             "max_downtime_ms": self.limit_ms,
-            **downtime(self.home.timing, arrival),
-            "stopped_at": self.home.timing.stopped if self.home.timing else None,
+            **downtime(self.launcher.timing, arrival),
+            "stopped_at": self.launcher.timing.stopped if self.launcher.timing else None,
             "resumed_at": arrival.resumed if arrival else None,
         }
         self._answer(answer)

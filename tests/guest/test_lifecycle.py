@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from launcher import control, machine
-from launcher.machine import Job, Machine
-from launcher.migrate import WORD_PORT
+from launcher import control, lifecycle
+from launcher.lifecycle import Job, Launcher
+from launcher.migration.states import WORD_PORT
 from nncp.errors import Error
 from tests.waiting import until
 from vmnet.record import NetworkStatus, Record
@@ -56,7 +56,7 @@ class Pod:
         )
         network = NetworkStatus("pods", "eth0", default=True, ips=(self.address,))
         record = Record("pod", "default", "vm", "u", "", network_status=(network,))
-        self.machine = Machine(Job(record, "", "vm", "tcg"), control.listen(folder))
+        self.machine = Launcher(Job(record, "", "vm", "tcg"), control.listen(folder))
         self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.peer.bind((self.there, WORD_PORT))
         self.thread = threading.Thread(target=self.machine.run, daemon=True)
@@ -74,7 +74,7 @@ class Pod:
         return json.loads(self.peer.recv(4096))
 
     def is_well(self) -> bool:
-        talk = self.machine.talk
+        talk = self.machine.peer
         assert talk is not None
         until(lambda: not is_readable(talk.socket) or not self.thread.is_alive())
         return self.thread.is_alive() and self.ask(do="status")["phase"] == "running"
@@ -82,22 +82,22 @@ class Pod:
 
 @pytest.fixture
 def pod(socket_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pod]:
-    monkeypatch.setattr(machine.house, "POD", socket_folder)
-    monkeypatch.setattr(machine, "MONITOR", str(socket_folder / "monitor.sock"))
-    monkeypatch.setattr(machine.priority, "hurry", lambda: None)
+    monkeypatch.setattr(lifecycle.sandbox, "POD", socket_folder)
+    monkeypatch.setattr(lifecycle, "MONITOR", str(socket_folder / "monitor.sock"))
+    monkeypatch.setattr(lifecycle.priority, "hurry", lambda: None)
     made = Pod(socket_folder)
     yield made
     made.ask(do="stop")
     made.thread.join()
     made.peer.close()
-    assert made.machine.talk is not None
-    made.machine.talk.socket.close()
+    assert made.machine.peer is not None
+    made.machine.peer.socket.close()
 
 
 @pytest.mark.parametrize("known", [False, True])
 def test_no_datagram_ends_a_guest(pod: Pod, *, known: bool) -> None:
-    assert pod.machine.talk is not None
-    pod.machine.talk.peer = pod.there if known else "127.0.0.1"
+    assert pod.machine.peer is not None
+    pod.machine.peer.address = pod.there if known else "127.0.0.1"
     for data in NONSENSE:
         pod.say(data)
     for word in ANSWERS:

@@ -15,7 +15,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from nncp import wire
-from vmnet.frames import ETHERTYPE
+from vmnet.preflight.frames import ETHERTYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,7 +80,7 @@ class Gate:
         self._socket.close()
 
 
-class Voice:
+class Announcer:
     """Announces a Pod's guest on its bridged NICs, at once and at times to come."""
 
     def __init__(self, nics: Iterable[tuple[str, str]]) -> None:

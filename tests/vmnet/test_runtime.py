@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nncp.errors import Error
-from vmnet import cni
-from vmnet.cnirun import find_conf
-from vmnet.member import Member
+from vmnet.cni import plugin
+from vmnet.cni.runtime import find_conf
+from vmnet.preflight.member import Member
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +74,7 @@ def test_a_runtime_that_sends_no_configuration_gets_json_back(
 ) -> None:
     monkeypatch.setenv("CNI_COMMAND", verb)
     sink = io.StringIO()
-    code = cni.main(io.StringIO(text), sink)
+    code = plugin.main(io.StringIO(text), sink)
     answer = json.loads(sink.getvalue())
     assert (code == 1) == ("code" in answer)
     assert code == 1 or verb == "VERSION"

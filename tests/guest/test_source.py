@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from launcher import leave
-from launcher.leave import Departure
-from launcher.migrate import Arrival, Event, Facts, Phase, Timing, step
+from launcher.migration import source
+from launcher.migration.source import Departure
+from launcher.migration.states import Arrival, Event, Facts, Phase, Timing, step
 from nncp import pace
 from nncp.errors import Error
 
@@ -38,8 +38,8 @@ class Home:
         self.facts = HERE
         self.timing: Timing | None = None
         self.connection: Any = SimpleNamespace(lookupByName=lambda _: self)
-        self.talk: Any = self
-        self.peer = ""
+        self.peer: Any = self
+        self.address = ""
         self.said: list[str] = []
         self.answer: dict[str, Any] | Error | None = None
         self.ended: Callable[[Any], None] = lambda _: None
@@ -127,7 +127,7 @@ def refusal(home: Home) -> str:
 
 def test_nobody_is_waited_for_as_long_as_a_quiet_machine_needs(home: Home) -> None:
     depart(home)
-    home.pass_(leave.READY_PATIENCE - 0.1)
+    home.pass_(source.READY_PATIENCE - 0.1)
     assert home.answer is None
     home.pass_(1)
     assert refusal(home) == "no target is ready at 10.0.0.2: nobody answered in 3 s"
@@ -137,10 +137,10 @@ def test_nobody_is_waited_for_as_long_as_a_quiet_machine_needs(home: Home) -> No
 def test_on_a_slow_machine_a_target_may_answer_later(home: Home) -> None:
     home.slow = 5.0
     departure = depart(home)
-    home.pass_(leave.READY_PATIENCE * 4)
+    home.pass_(source.READY_PATIENCE * 4)
     assert home.answer is None
     departure.heard({"word": "ready", "facts": msgspec.to_builtins(THERE), "phase": "waiting"})
-    home.pass_(leave.READY_PATIENCE * 4)
+    home.pass_(source.READY_PATIENCE * 4)
     assert (home.answer, home.phase) == (None, Phase.LEAVING)
 
 
@@ -179,7 +179,7 @@ def test_a_target_that_says_not_yet_is_waited_for_and_its_figure_is_reported(hom
 def test_a_target_that_falls_silent_leaves_the_pause_unknown(home: Home) -> None:
     departure = moved(home)
     home.pass_(5, every=lambda: departure.heard({"word": "coming"}))
-    home.pass_(leave.ARRIVED_PATIENCE + 1)
+    home.pass_(source.ARRIVED_PATIENCE + 1)
     assert isinstance(home.answer, dict)
     assert (home.answer["downtime_ms"], home.answer["downtime_by"]) == (None, "unknown")
     json.dumps(home.answer)
@@ -187,7 +187,7 @@ def test_a_target_that_falls_silent_leaves_the_pause_unknown(home: Home) -> None
 
 def test_a_target_that_never_gets_on_is_not_waited_for_for_ever(home: Home) -> None:
     departure = moved(home)
-    home.pass_(leave.ARRIVED_IN_ALL + 1, every=lambda: departure.heard({"word": "coming"}))
+    home.pass_(source.ARRIVED_IN_ALL + 1, every=lambda: departure.heard({"word": "coming"}))
     assert isinstance(home.answer, dict)
 
 
@@ -197,26 +197,26 @@ def test_a_migration_is_given_time_while_less_and_less_is_left(home: Home) -> No
     def copy() -> None:
         home.left[0] -= 1
 
-    home.pass_(leave.PROGRESS_TIMEOUT * 10, every=copy)
+    home.pass_(source.PROGRESS_TIMEOUT * 10, every=copy)
     assert (home.answer, home.phase) == (None, Phase.LEAVING)
 
 
 def test_a_migration_that_has_not_begun_yet_has_not_copied_all(home: Home) -> None:
     home.has_begun = False
     left(home)
-    home.pass_(leave.LOOK_AFTER + 2 * leave.LOOK_EVERY)
+    home.pass_(source.LOOK_AFTER + 2 * source.LOOK_EVERY)
     home.has_begun = True
 
     def copy() -> None:
         home.left[0] -= 1
 
-    home.pass_(leave.PROGRESS_TIMEOUT * 3, every=copy)
+    home.pass_(source.PROGRESS_TIMEOUT * 3, every=copy)
     assert (home.answer, home.phase) == (None, Phase.LEAVING)
 
 
 def test_a_migration_that_copies_in_vain_is_given_up(home: Home) -> None:
     left(home)
-    home.pass_(leave.PROGRESS_TIMEOUT + leave.LOOK_AFTER + leave.LOOK_EVERY)
+    home.pass_(source.PROGRESS_TIMEOUT + source.LOOK_AFTER + source.LOOK_EVERY)
     assert "failed: it did not get on: not done in " in refusal(home)
     assert home.phase is Phase.RUNNING
 
@@ -224,7 +224,7 @@ def test_a_migration_that_copies_in_vain_is_given_up(home: Home) -> None:
 def test_on_a_slow_machine_a_migration_may_stand_still_for_longer(home: Home) -> None:
     home.slow = 3.0
     left(home)
-    home.pass_(leave.PROGRESS_TIMEOUT * 2.5)
+    home.pass_(source.PROGRESS_TIMEOUT * 2.5)
     assert home.answer is None
 
 
@@ -240,7 +240,7 @@ def test_seconds_that_somebody_asked_for_are_kept(home: Home) -> None:
 def test_a_libvirt_that_hangs_is_told_of_and_may_still_end_it(home: Home) -> None:
     home.aborts = False
     left(home, timeout=7)
-    home.pass_(7 + leave.ABORT_PATIENCE - 1)
+    home.pass_(7 + source.ABORT_PATIENCE - 1)
     assert home.answer is None
     home.pass_(2)
     assert "it was not done in 7 s, and libvirt did not end it in 30 s" in refusal(home)
@@ -252,7 +252,7 @@ def test_a_paused_guest_is_not_taken_back_and_not_waited_for_for_ever(home: Home
     home.aborts = False
     left(home, timeout=7)
     home.happened(Event.STOP)
-    home.pass_(7 + leave.ABORT_PATIENCE + 1)
+    home.pass_(7 + source.ABORT_PATIENCE + 1)
     assert refusal(home).endswith(
         "not done in 7 s, and libvirt did not say in 30 s whether the guest has moved"
     )
@@ -277,11 +277,11 @@ def test_a_failure_is_told_once_the_guest_runs_on_or_does_not(home: Home, *, res
     left(home)
     home.happened(Event.STOP)
     home.ended("the other side hung up")
-    home.pass_(leave.RESUME_PATIENCE * 2)
+    home.pass_(source.RESUME_PATIENCE * 2)
     assert (home.answer, home.phase) == (None, Phase.STRANDED)
     if resumes:
         home.happened(Event.RESUME)
-    home.pass_(leave.RESUME_PATIENCE * 4)
+    home.pass_(source.RESUME_PATIENCE * 4)
     assert isinstance(home.answer, Error)
     words = "the guest runs on in its Pod" if resumes else "the guest is stranded: it did not resume in 40 s"
     assert home.answer.hint == words

@@ -44,7 +44,7 @@ LIBVIRT_GROUPS = ("libvirt-qemu:x:64055:\n", "kvm:x:64056:\n")
 """libvirt looks them up even when QEMU runs as root; the numbers are Debian's (adduser, libvirt-qemu)."""
 
 
-class House(Struct, frozen=True):
+class Sandbox(Struct, frozen=True):
     """Where a Pod lives: what it is entered by, and what of the node it sees."""
 
     netns: str
@@ -56,11 +56,11 @@ class House(Struct, frozen=True):
     kvm: bool = False
 
 
-def move_in(house: House, main: Callable[[], int], *, log: Path, lasting: bool) -> int:
+def enter(sandbox: Sandbox, main: Callable[[], int], *, log: Path, lasting: bool) -> int:
     """Start a Pod's processes and return init's pid, as this namespace numbers it.
 
     Args:
-        house: where.
+        sandbox: where.
         main: what runs in the Pod; the Pod ends when it returns.
         log: the file for what goes wrong before and beside `main`.
         lasting: whether the Pod outlives this process; otherwise it dies with it.
@@ -70,7 +70,7 @@ def move_in(house: House, main: Callable[[], int], *, log: Path, lasting: bool) 
     mover = os.fork()
     if mover == 0:
         os.close(reader)
-        _guarded(lambda: _mover(house, main, writer, log=log, lasting=lasting), log)
+        _guarded(lambda: _mover(sandbox, main, writer, log=log, lasting=lasting), log)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read()
@@ -81,11 +81,11 @@ def move_in(house: House, main: Callable[[], int], *, log: Path, lasting: bool) 
     return int(said)
 
 
-def _mover(house: House, main: Callable[[], int], writer: int, *, log: Path, lasting: bool) -> int:
+def _mover(sandbox: Sandbox, main: Callable[[], int], writer: int, *, log: Path, lasting: bool) -> int:
     os.setsid()
     if not lasting:
         _die_with_parent()
-    target = os.open(house.netns, os.O_RDONLY | os.O_CLOEXEC)
+    target = os.open(sandbox.netns, os.O_RDONLY | os.O_CLOEXEC)
     _call("setns", target, CLONE_NEWNET)
     _call("unshare", CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID)
     init = os.fork()
@@ -93,16 +93,16 @@ def _mover(house: House, main: Callable[[], int], writer: int, *, log: Path, las
         os.close(writer)
         if not lasting:
             _die_with_parent()
-        _guarded(lambda: _init(house, main, log), log)
+        _guarded(lambda: _init(sandbox, main, log), log)
     os.write(writer, str(init).encode())
     os.close(writer)
     return 0 if lasting else os.waitstatus_to_exitcode(os.waitpid(init, 0)[1])
 
 
-def _init(house: House, main: Callable[[], int], log: Path) -> int:
+def _init(sandbox: Sandbox, main: Callable[[], int], log: Path) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _redirect(log)
-    arrange(house)
+    arrange(sandbox)
     child = os.fork()
     if child == 0:
         _guarded(main, log)
@@ -139,18 +139,18 @@ def _redirect(log: Path) -> None:
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
 
 
-def arrange(house: House) -> None:
+def arrange(sandbox: Sandbox) -> None:
     """Make the Pod's file tree, in the mount namespace that the caller has to itself."""
     mount_at("none", "/", flags=MS_REC | MS_PRIVATE)
-    socket.sethostname(house.hostname)
+    socket.sethostname(sandbox.hostname)
     # Kept open by descriptor: what lies under /run is out of sight once the Pod's own /run covers it.
     shown = [
-        (POD, house.folder),
-        (POD.parent / "claims", house.claims),
-        (POD.parent / "images", house.images),
+        (POD, sandbox.folder),
+        (POD.parent / "claims", sandbox.claims),
+        (POD.parent / "images", sandbox.images),
     ]
     opened = [(place, os.open(path, os.O_PATH)) for place, path in shown if path is not None]
-    parts = [(place, os.open(path, os.O_PATH)) for place, path in _parts(house.qemu)]
+    parts = [(place, os.open(path, os.O_PATH)) for place, path in _parts(sandbox.qemu)]
     mount_at("proc", "/proc", kind="proc", flags=MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount_at("sysfs", "/sys", kind="sysfs", flags=MS_NOSUID | MS_NODEV | MS_NOEXEC)
     for folder in ("/run", *LIBVIRT_FOLDERS):
@@ -163,7 +163,7 @@ def arrange(house: House) -> None:
         bind(descriptor, place)
     Path("/var/log/libvirt/qemu").mkdir()
     Path("/run/libvirt").mkdir()
-    if not house.kvm and Path("/dev/kvm").exists():
+    if not sandbox.kvm and Path("/dev/kvm").exists():
         mount_at("/dev/null", "/dev/kvm", flags=MS_BIND)
     _make_known(Path("/etc/passwd"), (LIBVIRT_USER,))
     _make_known(Path("/etc/group"), LIBVIRT_GROUPS)

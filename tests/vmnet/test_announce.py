@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from scapy.layers.l2 import ARP, Ether
 
-from launcher.announce import Decoy, Gate, Voice, rarp
 from nncp import netns as namespaces
 from nncp.pace import Limit
 from tests.waiting import until
+from vmnet.node.announce import Announcer, Decoy, Gate, rarp
 
 if TYPE_CHECKING:
     from tests.conftest import Netns
@@ -73,7 +73,7 @@ def test_an_announcement_passes_a_closed_gate_and_teaches_the_pods_bridge_nothin
         gate.close()
         far = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x8035))
         far.bind(("far", 0x8035))
-        voice = Voice([("x-nic", MAC)])
+        voice = Announcer([("x-nic", MAC)])
         voice.plan([10.0, 10.05])
         assert voice.speak(9.9) == 0
         assert voice.speak(10.0) == 1
@@ -97,7 +97,7 @@ def test_a_decoy_is_the_first_frame_that_a_tap_holds_and_teaches_the_bridge_noth
         while "state forwarding" not in netns.run("bridge", "link", "show", "dev", "tapx"):
             assert not limit.is_over()
             time.sleep(0.01)
-        decoy, voice = Decoy(["tapx"]), Voice([("far", MAC)])
+        decoy, voice = Decoy(["tapx"]), Announcer([("far", MAC)])
         decoy.send()
         voice.plan([0.0])
         voice.speak(0.0)

@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 import nncp
-from launcher.guest import SPEC
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
+from vmnet.manifest import INTERFACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,41 +23,13 @@ lasts longer: Max Age is 40 s at most, the forward delay 30 s (IEEE 802.1D-2004,
 LOOK_EVERY = 0.1
 
 
-def mismatches(vm: VirtualMachine, record: Record) -> Iterator[Error]:
-    """Yield what the Pod was attached for and the manifest does not say, or the other way round."""
-    hint = f"vmnet detach {record.name}, then attach it for this VM"
-    if record.state != "attached":
-        yield Error(
-            f"Pod {record.name} is {record.state}",
-            kind=ErrorKind.FAILED,
-            hint=f"vmnet attach {record.name} again",
-        )
-        return
-    if record.vm != f"{vm.namespace}/{vm.name}":
-        message = f"Pod {record.name} was attached for VM {record.vm}, not for {vm.namespace}/{vm.name}"
-        yield Error(message, kind=ErrorKind.USAGE, hint=hint)
-        return
-    attached = {nic.name: nic.binding for nic in record.interfaces}
-    for bound in vm.nics:
-        if attached.pop(bound.interface.name, None) != bound.binding:
-            where = (*SPEC, "domain", "devices", "interfaces", bound.index, "name")
-            message = (
-                f"Pod {record.name} was not attached for interface {bound.interface.name} ({bound.binding})"
-            )
-            yield vm.node.error(message, *where, hint=hint)
-    for name in attached:
-        yield Error(
-            f"Pod {record.name} has interface {name}, which the VM does not", kind=ErrorKind.FAILED, hint=hint
-        )
-
-
 def check_bridges(vm: VirtualMachine, record: Record) -> None:
     """Raise when a node bridge, or the Pod's port of it, is not there; it need not forward yet."""
     nncp.raise_all(error for error in unready(vm, record, nncp.snapshot()) if not error.kind.retry_helps)
 
 
 def wait_forwarding(vm: VirtualMachine, record: Record, *, patience: float = STP_PATIENCE) -> None:
-    """Return when the node's ports of all bridged interfaces forward.
+    """Return when the node's ports of all interfaces with a gate forward.
 
     A port of an STP bridge is silent for twice the forward delay after it came up; a guest that arrived
     meanwhile would be unreachable for so long, and its announcements unheard.
@@ -80,15 +52,15 @@ def wait_forwarding(vm: VirtualMachine, record: Record, *, patience: float = STP
 
 
 def unready(vm: VirtualMachine, record: Record, host: Host) -> Iterator[Error]:
-    """Yield what stands in the way of traffic on the node's side of each bridged interface."""
+    """Yield what stands in the way of traffic on the node's side of each interface that has a gate."""
     for nic in record.interfaces:
-        if nic.binding == "bridge" and nic.link.node_bridge:
+        if nic.gate is not None and nic.link.node_bridge:
             yield from _unready(vm, nic, host)
 
 
 def _unready(vm: VirtualMachine, nic: Nic, host: Host) -> Iterator[Error]:
     index = next(i for i, bound in enumerate(vm.nics) if bound.interface.name == nic.name)
-    where = (*SPEC, "domain", "devices", "interfaces", index, "name")
+    where = (*INTERFACES, index, "name")
     bridge, port = nic.link.node_bridge, nic.link.node_port
     kind = host.attr("link", bridge, name="type")
     if kind != "linux-bridge":

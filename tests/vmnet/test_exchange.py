@@ -14,9 +14,9 @@ import pytest
 
 from nncp import pace
 from nncp.errors import Error, ErrorKind
-from vmnet import probing
-from vmnet.preflight import Ask, Verdict
-from vmnet.probing import Place, parse_place, parse_places
+from vmnet.preflight import exchange
+from vmnet.preflight.exchange import Place, parse_place, parse_places
+from vmnet.preflight.verdict import Ask, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def place(
 
 
 def verdict(folder: Path, **one: Any) -> Verdict:
-    (found,) = probing.run([place(folder, "node-1"), place(folder, "node-2", **one)], [ASK])
+    (found,) = exchange.run([place(folder, "node-1"), place(folder, "node-2", **one)], [ASK])
     return found
 
 
@@ -78,7 +78,7 @@ def test_members_that_pass_everything_are_well_in_the_first_round(tmp_path: Path
 
 def test_a_frame_that_a_slow_member_tells_late_is_not_lost(tmp_path: Path) -> None:
     """Each answer takes as long as a whole round on a quiet machine, and the frame is in the sixth."""
-    found = verdict(tmp_path, late=5, nap=probing.ROUND_SECONDS)
+    found = verdict(tmp_path, late=5, nap=exchange.ROUND_SECONDS)
     assert found.verdict == "ok", found.reasons
 
 
@@ -96,8 +96,8 @@ def test_a_member_that_works_on_its_answer_is_waited_for(
 ) -> None:
     """Its CPU time is played: a busy machine may give it none for a while."""
     computed = itertools.count()
-    monkeypatch.setattr(probing, "PATIENCE", 0.5)
-    monkeypatch.setattr(probing, "cpu_seconds", lambda _: next(computed))
+    monkeypatch.setattr(exchange, "PATIENCE", 0.5)
+    monkeypatch.setattr(exchange, "cpu_seconds", lambda _: next(computed))
     monkeypatch.setattr(pace, "slowness", lambda: 1.0)
     assert verdict(tmp_path, first=SLOW_START).verdict == "ok"
 
@@ -110,9 +110,9 @@ HALF_A_LINE = "import sys, time\nprint('{\"fac', end='', flush=True)\ntime.sleep
 def test_a_member_that_falls_silent_is_named_with_how_long_it_was_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    monkeypatch.setattr(probing, "PATIENCE", 3.0)
+    monkeypatch.setattr(exchange, "PATIENCE", 3.0)
     monkeypatch.setattr(pace, "slowness", lambda: 1.0)
-    monkeypatch.setattr(probing, "cpu_seconds", lambda _: 0.0)
+    monkeypatch.setattr(exchange, "cpu_seconds", lambda _: 0.0)
     found = verdict(tmp_path, first=first)
     assert found.verdict == "failed"
     assert "node-2 could not be asked: no answer in " in found.reason
@@ -128,7 +128,7 @@ def test_answers_are_told_apart_however_the_pipe_cuts_them(tmp_path: Path) -> No
         "    time.sleep(0.1)\n"
         "sys.stdin.read()\n"
     )
-    talk = probing.Talk(Place("node-1", (sys.executable, str(toy))))
+    talk = exchange.MemberProcess(Place("node-1", (sys.executable, str(toy))))
     talk.ask("facts")
     assert [talk.hear(), talk.hear()] == [{"n": 1}, {"n": 2}]
     talk.close()

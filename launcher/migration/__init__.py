@@ -1,0 +1,1 @@
+"""A guest's way from one Pod to another."""

@@ -1,0 +1,1 @@
+"""Checking a bridge between its members before a VM lands there."""
