@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 import os
 import signal
 from pathlib import Path
@@ -12,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from launcher import control, kvm, lifecycle, sandbox, serving, storage
+from launcher import control, kvm, lifecycle, rootfs, sandbox, serving, storage
 from launcher.domain import domain_xml
 from launcher.guest import Guest, read_guest
-from launcher.seed import Seed, read_seed, write_seed
+from launcher.migration import credentials
+from launcher.seed import Seed, read_seed
 from nncp.errors import Error, ErrorKind, raise_all
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
 from vmnet.manifest import INTERFACES
 from vmnet.model import VirtualMachine
 from vmnet.names import pod_name
+from vmnet.node import handler as handler_
 from vmnet.node import readiness
 from vmnet.record import PODS, Record, read_record
 
@@ -38,6 +38,7 @@ class Start(Struct, frozen=True):
     images: Path
     qemu: Path | None = None
     source: str = ""
+    credentials: Path = Path()
     lasting: bool = True
     pods: Path = PODS
 
@@ -60,12 +61,14 @@ def check(asked: Start) -> Checked:
     """Read the manifest and the record, or raise all that is wrong with them at once."""
     vm = read_texts([asked.manifest], bindings=BINDINGS).vm()
     record = read_record(asked.folder / "pod.json")
-    found: list[Error] = list(mismatches(vm, record))
+    found: list[Error] = [*mismatches(vm, record), *(immovable(vm, record) if asked.source else ())]
     macs = {f"eth{i}": nic.mac for i, nic in enumerate(record.interfaces)}
     guest = _kept(found, lambda: read_guest(vm))
     seed = _kept(found, lambda: read_seed(vm.node, text=asked.manifest[1], macs=macs))
     if guest is not None:
         found += storage.missing(guest, vm.node, claims=asked.claims, images=asked.images)
+        if not found:
+            found += storage.unwritable(guest, vm.node, claims=asked.claims, user=record.owner)
         if asked.source and not found:
             found += storage.unshared(guest, vm.node, claims=asked.claims, images=asked.images)
     raise_all(found)
@@ -101,6 +104,14 @@ def mismatches(vm: VirtualMachine, record: Record) -> Iterator[Error]:
         )
 
 
+def immovable(vm: VirtualMachine, record: Record) -> Iterator[Error]:
+    """Yield why a guest so bound cannot be taken in, at each interface."""
+    for bound in vm.nics:
+        nic = next((one for one in record.interfaces if one.name == bound.interface.name), None)
+        if nic is not None and nic.migration.refusal:
+            yield vm.node.error(nic.migration.refusal, *INTERFACES, bound.index, "name", subject=vm.name)
+
+
 def _kept(found: list[Error], read: Callable[[], Any]) -> Any:
     """Read something; keep its errors for later."""
     try:
@@ -133,22 +144,49 @@ def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str
         _wait_for_ports(checked, say)
     say("trying KVM")
     has_kvm = kvm.works()
-    if checked.seed is not None:
-        write_seed(checked.seed, asked.folder / "seed.iso")
+    _own_folder(asked, checked.record.owner)
     reader, writer = os.pipe()
-    main = functools.partial(serving.serve, _job(asked, checked, has_kvm=has_kvm), listener, writer)
+    half = _credentials(asked, checked) if asked.source else None
+    job = _job(asked, checked, has_kvm=has_kvm, half=half)
     log = asked.folder / "launcher.err"
     say(f"starting libvirt and the guest ({'KVM' if has_kvm else 'TCG'})")
-    init = sandbox.enter(_sandbox(asked, checked, has_kvm=has_kvm), main, log=log, lasting=asked.lasting)
+    init = sandbox.enter(
+        _sandbox(asked, checked, has_kvm=has_kvm),
+        lambda handler: serving.serve(job, listener, handler, writer),
+        lambda launcher: handler_.serve(checked.record, launcher),
+        log=log,
+        lasting=asked.lasting,
+    )
     os.close(writer)
     listener.close()
     with _or_end(init):
         status = _answer(reader, log)
-        if not asked.source:
+        if asked.source:
+            status["credentials"] = str(asked.credentials)
+        else:
             _wait_for_ports(checked, say)  # a guest takes longer to boot than STP to listen
     ready(status)
     if not asked.lasting:
         os.wait()  # for the mover, which ends with the Pod
+
+
+def _own_folder(asked: Start, user: int) -> None:
+    """Make the folder that is the launcher's own, seen in its Pod; the Pod's folder itself is root's."""
+    folder = asked.folder / rootfs.OWN
+    folder.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, user, user)
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
+
+
+def _credentials(asked: Start, checked: Checked) -> credentials.Half:
+    """Return the target's half of this migration's credentials; the source's is a file from now on."""
+    target, source = credentials.issue(to=checked.record.address)
+    source.save(asked.credentials)
+    return target
 
 
 def _wait_for_ports(checked: Checked, say: Callable[[str], None]) -> None:
@@ -167,7 +205,7 @@ def _or_end(init: int) -> Iterator[None]:
         raise
 
 
-def _job(asked: Start, checked: Checked, *, has_kvm: bool) -> lifecycle.Job:
+def _job(asked: Start, checked: Checked, *, has_kvm: bool, half: credentials.Half | None) -> lifecycle.Job:
     accelerator = "kvm" if has_kvm else "tcg"
     xml = domain_xml(
         checked.guest,
@@ -180,24 +218,22 @@ def _job(asked: Start, checked: Checked, *, has_kvm: bool) -> lifecycle.Job:
         domain_xml=xml,
         domain=checked.guest.name,
         accelerator=accelerator,
+        seed=checked.seed,
         source=asked.source,
+        half=half,
     )
 
 
-def _sandbox(asked: Start, checked: Checked, *, has_kvm: bool) -> sandbox.Sandbox:
-    return sandbox.Sandbox(
+def _sandbox(asked: Start, checked: Checked, *, has_kvm: bool) -> rootfs.Sandbox:
+    return rootfs.Sandbox(
         netns=checked.record.netns,
         hostname=checked.record.name,
         folder=asked.folder,
-        claims=_folder(asked.claims),
-        images=_folder(asked.images),
+        user=checked.record.owner,
+        shown=tuple(storage.shown(checked.guest, claims=asked.claims, images=asked.images)),
         qemu=asked.qemu,
         kvm=has_kvm,
     )
-
-
-def _folder(path: Path) -> Path | None:
-    return path if path.is_dir() else None
 
 
 def _answer(reader: int, log: Path) -> dict[str, Any]:
@@ -206,7 +242,4 @@ def _answer(reader: int, log: Path) -> dict[str, Any]:
         said = pipe.readline()
     if not said:
         raise Error("the launcher ended before it was ready", kind=ErrorKind.FAILED, hint=f"see {log}")
-    answer = json.loads(said)
-    if "error" in answer:
-        raise control.unpacked(answer["error"])
-    return dict(answer["ready"])
+    return control.told(said, "the launcher")

@@ -78,6 +78,14 @@ def start(output: str, foreground: bool, **words: Any) -> None:
 @app.command()
 @_beginning
 @click.option("--from", "source", required=True, metavar="ADDRESS", help="The Pod that the guest comes from.")
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    show_default="credentials.json in the Pod's folder",
+    help="The file to write that `migrate` needs at the source; carry it there by a way that you trust.",
+)
 def prepare(output: str, foreground: bool, **words: Any) -> None:
     """Make a Pod ready to take in the guest of VM.yaml by migration; return when it is."""
     _begin(words, output=output, foreground=foreground)
@@ -106,6 +114,7 @@ def _asked(words: Mapping[str, Any], *, foreground: bool) -> Start:
         images=words["images"].absolute(),
         qemu=None if words["qemu"] is None else words["qemu"].absolute(),
         source=words.get("source", ""),
+        credentials=words.get("credentials") or _folder(words["run_dir"], words["pod"]) / "credentials.json",
         lasting=not foreground,
         pods=words["run_dir"] / "pods",
     )
@@ -113,7 +122,13 @@ def _asked(words: Mapping[str, Any], *, foreground: bool) -> Start:
 
 @app.command()
 @POD
-@click.option("--to", required=True, metavar="ADDRESS", help="The Pod that is prepared for it.")
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="What `launcher prepare` wrote: where the guest is to go, and what opens the door there.",
+)
 @click.option(
     "--max-downtime",
     type=click.IntRange(1, 2_000_000),  # QEMU's MAX_MIGRATE_DOWNTIME, migration/options.c
@@ -132,11 +147,14 @@ def _asked(words: Mapping[str, Any], *, foreground: bool) -> Start:
 )
 @RUN_DIR
 @OUTPUT
-def migrate(pod: str, to: str, max_downtime: int, timeout: float | None, run_dir: Path, output: str) -> None:
+def migrate(
+    pod: str, credentials: Path, max_downtime: int, timeout: float | None, run_dir: Path, output: str
+) -> None:
     """Move the running guest to a prepared Pod; its own Pod ends when it has gone."""
     from launcher import control  # noqa: PLC0415 -- the same
+    from launcher.migration.credentials import load  # noqa: PLC0415
 
-    request = {"do": "migrate", "to": to, "max_downtime": max_downtime, "timeout": timeout}
+    request = control.Leave(load(credentials), max_downtime, timeout)
     _show(control.ask(_folder(run_dir, pod), request), output)
 
 
@@ -160,7 +178,7 @@ def stop(pod: str, grace: float, run_dir: Path, output: str) -> None:
     if not control.is_alive(folder):
         _show({"pod": pod, "stopped": False}, output)
         return
-    _show(control.ask(folder, {"do": "stop", "grace": grace}), output)
+    _show(control.ask(folder, control.Stop(grace)), output)
 
 
 @app.command()
@@ -171,7 +189,7 @@ def status(pod: str, run_dir: Path, output: str) -> None:
     """Say how a Pod's guest is."""
     from launcher import control  # noqa: PLC0415 -- the same
 
-    _show(control.ask(_folder(run_dir, pod), {"do": "status"}), output)
+    _show(control.ask(_folder(run_dir, pod), control.Status()), output)
 
 
 @app.command()

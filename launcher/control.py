@@ -1,26 +1,30 @@
 """How the commands speak to the launcher in a Pod: one JSON line each way, over the Pod's socket.
 
-Before the answer the launcher says every other second that it is at it. So whoever asked waits for a long
-migration and for a slow machine, and not for a launcher that hangs.
+Each says its version, since a Pod may be older than the command that asks it, or younger. Before the answer
+the launcher says every other second that it is at it. So whoever asked waits for a long migration and for a
+slow machine, and not for a launcher that hangs.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import socket
 import time
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
 
+from launcher.migration.credentials import Half
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
+from vmnet import versioned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+VERSION = 1
 SOCKET = "launcher.sock"
 WORKING = b'{"working": true}\n'
 WORKING_EVERY = 2.0
@@ -28,8 +32,6 @@ PATIENCE = 10.0
 """Seconds of a quiet machine since the launcher's last word."""
 CONNECT_EVERY = 0.05
 LONGEST = 1 << 16
-REPLY_S = 1.0
-"""An answer fits into the socket's buffer; whoever has filled it and does not read is not waited for."""
 
 
 def listen(folder: Path) -> socket.socket:
@@ -71,38 +73,65 @@ Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 class Leave(Struct, frozen=True, tag_field="do", tag="migrate"):
-    """What `migrate` asks for."""
+    """What `migrate` asks for; `credentials` say where the guest is to go, and open the door there."""
 
-    to: str
+    credentials: Half
     max_downtime: int
     timeout: Seconds | None = None
+    version: int = VERSION
 
     def __post_init__(self) -> None:
-        """Refuse what is no address: the target is known by the one that its words come from."""
-        ip_address(self.to)
+        """Refuse what is no address: it becomes a rule's text."""
+        ip_address(self.credentials.to)
 
 
 class Stop(Struct, frozen=True, tag_field="do", tag="stop"):
     """What `stop` asks for."""
 
     grace: Seconds = 0.0
+    version: int = VERSION
 
 
 class Status(Struct, frozen=True, tag_field="do", tag="status"):
     """What `status` asks for."""
 
+    version: int = VERSION
 
-def wanted(asked: dict[str, Any]) -> Leave | Stop | Status:
-    """Return what a request asks for.
 
-    Raises:
-        Error: it makes no sense.
+Asked: TypeAlias = Leave | Stop | Status
 
-    """
-    try:
-        return msgspec.convert(asked, Leave | Stop | Status)
-    except msgspec.ValidationError as error:
-        raise Error(f"the launcher does not take this request: {error}", kind=ErrorKind.USAGE) from None
+
+class Told(Struct, frozen=True):
+    """An error as JSON carries it; what happens in a Pod has no place in a user's file."""
+
+    message: str
+    kind: str
+    hint: str = ""
+    subject: str = ""
+
+    @classmethod
+    def of(cls, error: Error) -> Told:
+        """Return what is told of an error."""
+        return cls(error.message, error.kind.name, error.hint, error.subject)
+
+    def error(self) -> Error:
+        """Return the error that it was."""
+        kind = ErrorKind[self.kind] if self.kind in ErrorKind.__members__ else ErrorKind.FAILED
+        return Error(self.message, kind=kind, hint=self.hint, subject=self.subject)
+
+
+class Answer(Struct, frozen=True):
+    """What the launcher says in the end: a value, or an error."""
+
+    version: int
+    value: dict[str, Any] = {}
+    error: Told | None = None
+
+
+def wanted(asked: bytes) -> Asked:
+    """Return what a request asks for; raises `Error` when it makes no sense, or is of another version."""
+    request: Asked = versioned.decode(asked, Asked, version=VERSION, what="the command")
+    return request
 
 
 class Request:
@@ -113,22 +142,18 @@ class Request:
         self.line = line
         self._said = b""
 
-    def read(self) -> dict[str, Any] | None:
-        """Return the request once it is whole; an empty one when nothing sensible will come."""
+    def read(self) -> bytes | None:
+        """Return the request once it is whole; what there is of it when no more will come."""
         try:
             data = self.line.recv(LONGEST)
         except BlockingIOError:
             return None
         except OSError:
-            return {}
+            data = b""
         self._said += data
         if data and b"\n" not in self._said and len(self._said) < LONGEST:
             return None
-        try:
-            request = msgspec.json.decode(self._said.partition(b"\n")[0] or b"{}")
-        except (ValueError, RecursionError):
-            return {}
-        return request if isinstance(request, dict) else {}
+        return self._said.partition(b"\n")[0]
 
 
 def say_working(line: socket.socket) -> bool:
@@ -141,7 +166,7 @@ def say_working(line: socket.socket) -> bool:
         return False
 
 
-def ask(folder: Path, request: dict[str, Any], *, patience: float = PATIENCE) -> dict[str, Any]:
+def ask(folder: Path, request: Asked, *, patience: float = PATIENCE) -> dict[str, Any]:
     """Send a request and return the answer.
 
     Raises:
@@ -152,7 +177,7 @@ def ask(folder: Path, request: dict[str, Any], *, patience: float = PATIENCE) ->
         limit = Limit(patience)
         try:
             _connect(line, str(folder / SOCKET), limit)
-            _send(line, json.dumps(request).encode() + b"\n", limit)
+            _send(line, msgspec.json.encode(request) + b"\n", limit)
             said = _heard(line, limit)
         except TimeoutError:
             message = f"the launcher of Pod {folder.name} did not answer {limit.story}"
@@ -162,10 +187,15 @@ def ask(folder: Path, request: dict[str, Any], *, patience: float = PATIENCE) ->
     if not said:
         message = f"the launcher of Pod {folder.name} ended before it answered"
         raise Error(message, kind=ErrorKind.FAILED, hint=f"see {folder / 'launcher.err'}")
-    answer: dict[str, Any] = json.loads(said)
-    if "error" in answer:
-        raise unpacked(answer["error"])
-    return answer
+    return told(said, f"the launcher of Pod {folder.name}")
+
+
+def told(said: bytes, who: str) -> dict[str, Any]:
+    """Return the value of an answer, or raise the error that it is."""
+    answer: Answer = versioned.decode(said, Answer, version=VERSION, what=who)
+    if answer.error is not None:
+        raise answer.error.error()
+    return answer.value
 
 
 def _connect(line: socket.socket, path: str, limit: Limit) -> None:
@@ -206,6 +236,8 @@ def _heard(line: socket.socket, limit: Limit) -> bytes:
             return b""
         limit.progress()
         said += data
+        if len(said) > LONGEST:
+            return said  # and no more: it is odd
         while said.startswith(WORKING):
             said = said.removeprefix(WORKING)
     return said
@@ -220,25 +252,15 @@ def absent(folder: Path) -> Error:
     )
 
 
-def packed(error: Error) -> dict[str, Any]:
-    """Return an error as JSON carries it; what happens in a Pod has no place in a user's file."""
-    return {"message": error.message, "kind": error.kind.name, "hint": error.hint, "subject": error.subject}
-
-
-def unpacked(value: dict[str, Any]) -> Error:
-    """Return the error that `packed` packed."""
-    return Error(
-        value["message"], kind=ErrorKind[value["kind"]], hint=value["hint"], subject=value["subject"]
-    )
+def packed(answer: dict[str, Any] | Error) -> bytes:
+    """Return an answer as a line."""
+    said = Answer(VERSION, error=Told.of(answer)) if isinstance(answer, Error) else Answer(VERSION, answer)
+    return msgspec.json.encode(said) + b"\n"
 
 
 def reply(line: socket.socket, answer: dict[str, Any] | Error) -> None:
-    """Answer a request and hang up; whoever asked may have gone."""
-    value = {"error": packed(answer)} if isinstance(answer, Error) else answer
-    try:
-        line.settimeout(REPLY_S)
-        line.sendall(json.dumps(value).encode() + b"\n")
-    except OSError:
-        pass
-    finally:
-        line.close()
+    """Answer a request and hang up. Nobody is waited for: an answer fits into the socket's buffer."""
+    with line:
+        line.setblocking(False)
+        with contextlib.suppress(OSError):  # whoever asked has gone, or has filled it and does not read
+            line.send(packed(answer))

@@ -1,11 +1,12 @@
 """The Pod's own libvirt daemon: its settings, its start, and the connection to it.
 
-virtqemud where it exists, libvirtd otherwise. virtqemud listens to nobody on the network, so virtproxyd
-stands beside it and takes in the migration's control connection.
+virtqemud where it exists, libvirtd otherwise, of the user that the launcher is, and without any ear on a
+network: what it says to another Pod's daemon goes through both launchers.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -16,89 +17,99 @@ from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit, cpu_seconds
+from vmnet.node.migration_rules import FIRST_PORT, LAST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from libvirt import virConnect
 
-URI = "qemu:///system"
+HOME = Path("/run/bridgehead/home")
+"""The user's folder in the Pod: the daemon's settings, sockets and logs."""
+TLS = Path("/run/bridgehead/pod/tls")
+"""Where QEMU looks for a migration's certificates, each time anew."""
 PATIENCE, IN_ALL = 60.0, 300.0
 """Seconds of a quiet machine that a daemon may do nothing before it answers, and in all. It takes two."""
 
-ETC = Path("/etc/libvirt")
+ENVIRONMENT = {
+    "HOME": str(HOME),
+    "XDG_CACHE_HOME": str(HOME / "cache"),
+    "XDG_CONFIG_HOME": str(HOME / "config"),
+    "XDG_DATA_HOME": str(HOME / "data"),
+    "XDG_RUNTIME_DIR": str(HOME / "run"),
+}
 
 
 class Program(Struct, frozen=True):
-    """A daemon: its command line, its configuration file, and whether it is the one that listens on TCP."""
+    """A daemon: its name, and its socket's in the user's runtime folder."""
 
-    command: tuple[str, ...]
-    conf: str
-    listens: bool
-
-
-MONOLITHIC = (
-    Program(("libvirtd", "--listen", "--pid-file", "/run/libvirtd.pid"), "libvirtd.conf", listens=True),
-)
-MODULAR = (
-    Program(("virtqemud", "--pid-file", "/run/virtqemud.pid"), "virtqemud.conf", listens=False),
-    Program(("virtproxyd", "--listen", "--pid-file", "/run/virtproxyd.pid"), "virtproxyd.conf", listens=True),
-)
+    name: str
+    socket: str
 
 
-def programs() -> Sequence[Program]:
-    """Return the daemons that this system has, or raise an Error."""
-    for choice in (MODULAR, MONOLITHIC):
-        if all(shutil.which(program.command[0]) for program in choice):
-            return choice
+PROGRAMS = (Program("virtqemud", "virtqemud-sock"), Program("libvirtd", "libvirt-sock"))
+
+
+def program() -> Program:
+    """Return the daemon that this system has, or raise an Error."""
+    for one in PROGRAMS:
+        if shutil.which(one.name):
+            return one
     raise Error(
-        "there is no libvirt daemon: neither virtqemud with virtproxyd nor libvirtd",
+        "there is no libvirt daemon: neither virtqemud nor libvirtd",
         kind=ErrorKind.UNSUPPORTED,
         hint="install libvirt-daemon and libvirt-daemon-driver-qemu",
     )
 
 
+def socket_path() -> Path:
+    """Return where the daemon is spoken to."""
+    return HOME / "run" / "libvirt" / program().socket
+
+
+def uri(path: Path) -> str:
+    """Return how libvirt reaches a user's daemon, or one behind a launcher, at a Unix socket."""
+    return f"qemu+unix:///session?socket={path}"
+
+
 def qemu_conf(address: str) -> str:
-    """Return qemu.conf: QEMU as root in a Pod that is its own fence, and where it takes a migration in."""
+    """Return qemu.conf: a QEMU that nobody fences but its Pod, and how it takes a migration in."""
     lines = [
-        'user = "root"',
-        'group = "root"',
         'security_driver = "none"',
         "namespaces = []",
         "cgroup_controllers = []",
+        "dynamic_ownership = 0",
         "remember_owner = 0",  # no extended attributes on shared storage
         'stdio_handler = "file"',  # no virtlogd
+        f'migrate_tls_x509_cert_dir = "{TLS}"',
+        "migrate_tls_x509_verify = 1",
+        "migrate_tls_force = 1",
+        f"migration_port_min = {FIRST_PORT}",
+        f"migration_port_max = {LAST_PORT - 1}",
     ]
     if address:
         lines += [f'migration_address = "{address}"', f'migration_host = "{address}"']
     return "\n".join(lines) + "\n"
 
 
-def daemon_conf(program: Program, *, address: str, host_uuid: str) -> str:
-    """Return a daemon's own settings.
-
-    libvirt refuses to migrate to itself, so each daemon has its own `host_uuid`. Its TCP port is open without
-    authentication; masquerade gives all that arrives there to the guest, but for a migration's source.
-    """
-    lines = [f'host_uuid = "{host_uuid}"', 'auth_unix_rw = "none"']
-    if program.listens:
-        lines += ["listen_tls = 0", f"listen_tcp = {1 if address else 0}", 'auth_tcp = "none"']
-        lines += [f'listen_addr = "{address}"'] if address else []
-    return "\n".join(lines) + "\n"
+def daemon_conf(*, host_uuid: str) -> str:
+    """Return the daemon's own settings: libvirt refuses to migrate to itself, so each has its `host_uuid`."""
+    return f'host_uuid = "{host_uuid}"\nauth_unix_rw = "none"\n'
 
 
 def start(*, address: str, host_uuid: str, log: Path) -> list[subprocess.Popen[bytes]]:
-    """Write the settings and start the daemons; they end with the Pod."""
-    (ETC / "qemu.conf").write_text(qemu_conf(address), encoding="utf-8")
-    running = []
-    for program in programs():
-        text = daemon_conf(program, address=address, host_uuid=host_uuid)
-        (ETC / program.conf).write_text(text, encoding="utf-8")
-        with log.open("ab") as file:
-            running.append(
-                subprocess.Popen(program.command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
-            )
-    return running
+    """Write the settings and start the daemon, in a list; it ends with the Pod."""
+    chosen = program()
+    folder = HOME / "config" / "libvirt"
+    for made in (folder, HOME / "run", TLS):
+        made.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / "qemu.conf").write_text(qemu_conf(address), encoding="utf-8")
+    (folder / f"{chosen.name}.conf").write_text(daemon_conf(host_uuid=host_uuid), encoding="utf-8")
+    with log.open("ab") as file:
+        environment = {**os.environ, **ENVIRONMENT}
+        argv = [chosen.name, "--pid-file", str(HOME / "run" / f"{chosen.name}.pid")]
+        none = subprocess.DEVNULL
+        return [subprocess.Popen(argv, stdout=file, stderr=file, stdin=none, env=environment)]
 
 
 def connect(
@@ -111,7 +122,7 @@ def connect(
     limit = Limit(patience, in_all=IN_ALL)
     while True:
         try:
-            return libvirt.open(URI)
+            return libvirt.open(uri(socket_path()))
         except libvirt.libvirtError as error:
             if why := _hopeless(daemons, limit):
                 raise Error(f"{why}: {error}", kind=ErrorKind.FAILED, hint=f"see {log}") from None

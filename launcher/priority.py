@@ -1,8 +1,9 @@
 """Who goes first on a busy CPU around a switchover.
 
-The launcher does: it sleeps until it has a word to pass on. What goes last, for the guest's first second in a
-Pod, is its management: libvirt then tidies up, and QEMU reads each of its commands a byte at a time. On one
-emulated CPU that took as long as all that the guest itself did, and held back its first answers.
+Launcher and node handler do: they sleep until they have something to pass on. What goes last, for the
+guest's first second in a Pod, is its management: libvirt then tidies up, and QEMU reads each of its commands
+a byte at a time. On one emulated CPU that took as long as all that the guest itself did, and held back its
+first answers.
 """
 
 from __future__ import annotations
@@ -18,20 +19,6 @@ if TYPE_CHECKING:
 PROC = Path("/proc")
 MONITOR_THREAD = "IO mon_iothread"
 """QEMU's thread that reads its monitors (monitor/monitor.c, monitor_iothread_init)."""
-
-LAUNCHER = 10
-"""The launcher's real-time priority; a prober's is higher."""
-
-
-def hurry() -> None:
-    """Let this thread go first, where that is allowed.
-
-    At STOP every process around the guest wakes, and on a busy CPU the gate was up to 50 ms late. Threads and
-    children start as usual (SCHED_RESET_ON_FORK).
-    """
-    with contextlib.suppress(PermissionError):
-        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-        os.sched_setscheduler(0, policy, os.sched_param(LAUNCHER))
 
 
 def threads(process: int, name: str = "") -> Iterator[int]:

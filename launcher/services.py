@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from launcher.loop import Watching
+
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from vmnet.plumbing import Service
 
@@ -21,19 +23,16 @@ AGAIN_AFTER, AGAIN_AT_MOST = 0.1, 30.0
 WELL_AFTER = 60.0
 
 
-class Loop(Protocol):
-    """What watches over them."""
+class Noting(Watching, Protocol):
+    """What watches over them, and notes what becomes of them."""
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None: ...  # noqa: D102 -- see `Launcher`
-    def watch(self, file: Any, call: Callable[[], None]) -> None: ...  # noqa: D102
-    def unwatch(self, file: Any) -> None: ...  # noqa: D102
     def note(self, event: str, **more: Any) -> None: ...  # noqa: D102
 
 
 class Served:
     """One program, for as long as its Pod lives. It ends when this process does: its input ends then."""
 
-    def __init__(self, service: Service, sockets: Sequence[socket.socket], loop: Loop, log: int) -> None:
+    def __init__(self, service: Service, sockets: Sequence[socket.socket], loop: Noting, log: int) -> None:
         self.service = service
         self.process: subprocess.Popen[bytes] | None = None
         self._sockets = sockets

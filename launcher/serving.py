@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +15,20 @@ if TYPE_CHECKING:
     from launcher.lifecycle import Job
 
 
-def serve(job: Job, listener: socket.socket, report: int) -> int:
+def serve(job: Job, listener: socket.socket, handler: socket.socket, report: int) -> int:
     """Run a Pod's launcher; tell `report` (a descriptor) when it is ready, or why it will not be."""
+    answer: dict[str, Any] | Error
     try:
-        launcher_ = Launcher(job, listener)
-        launcher_.start()
-        answer: dict[str, Any] = {"ready": launcher_.status()}
+        launcher = Launcher(job, listener, handler)
+        launcher.start()
+        answer = launcher.status()
     except Error as error:
-        answer = {"error": control.packed(error)}
+        answer = error
     except OSError as error:
-        answer = {
-            "error": control.packed(Error(f"the Pod could not be set up: {error}", kind=ErrorKind.FAILED))
-        }
+        answer = Error(f"the Pod could not be set up: {error}", kind=ErrorKind.FAILED)
     try:
-        os.write(report, json.dumps(answer).encode() + b"\n")
+        os.write(report, control.packed(answer))
     except BrokenPipeError:
         return ErrorKind.INTERRUPTED.exit_code  # whoever started the Pod has gone, and nobody knows of it
     os.close(report)
-    return ErrorKind[answer["error"]["kind"]].exit_code if "error" in answer else launcher_.run()
+    return answer.kind.exit_code if isinstance(answer, Error) else launcher.run()

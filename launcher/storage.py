@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,55 @@ def unshared(guest: Guest, node: Node, *, claims: Path, images: Path) -> Iterato
             message = f"the disk of {disk.name} is not the source's: nobody holds {path}"
             hint = "live migration needs the same file on both nodes (ReadWriteMany), and the guest running"
             yield node.error(message, *_source(node, disk), subject=disk.name, hint=hint)
+
+
+def unwritable(guest: Guest, node: Node, *, claims: Path, user: int) -> Iterator[Error]:
+    """Yield an error for each disk that the Pod's user may not write to: none is given to it unasked."""
+    for disk in _claimed(guest):
+        path = on_node(disk.file, claims=claims, images=claims)
+        if not _opens_for(path, user):
+            found = path.stat()
+            message = (
+                f"the disk of {disk.name} cannot be written by user {user}, which QEMU runs as: it is "
+                f"{found.st_uid}:{found.st_gid}'s, mode {stat.S_IMODE(found.st_mode):04o}"
+            )
+            hint = f"chown {user}:{user} {path}"
+            yield node.error(message, *_source(node, disk), subject=disk.name, hint=hint)
+
+
+def _opens_for(path: Path, user: int) -> bool:
+    """Whether a user may write to a file, whatever is shut to it on the way to the folder."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.setgroups([])
+                os.setresgid(user, user, user)
+                os.setresuid(user, user, user)
+                os.open(path.name, os.O_RDWR | os.O_CLOEXEC, dir_fd=folder)
+                code = 0
+            finally:
+                os._exit(code)
+        return os.waitpid(child, 0)[1] == 0
+    finally:
+        os.close(folder)
+
+
+def shown(guest: Guest, *, claims: Path, images: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the folders of the node that the guest needs, each after the place where its Pod sees it.
+
+    Its own claims and its own image, and nobody else's.
+    """
+    files = [disk.file for disk in _claimed(guest)]
+    if guest.kernel is not None:
+        files += [guest.kernel.file]
+    places = dict.fromkeys(
+        Path(*Path(file).parts[: len(Path(CLAIMS).parts) + 1]) for file in files
+    )  # CLAIMS/NAME and IMAGES/NAME, which have as many parts
+    for place in places:
+        yield place, on_node(str(place), claims=claims, images=images).resolve()
 
 
 def caches(guest: Guest, *, claims: Path, images: Path) -> dict[str, str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from vmnet.preflight.verdict import Ask, Verdict
     from vmnet.record import Record
 
+QEMU_USER = 64055
+"""Debian's libvirt-qemu, a number that it gives to nobody else on any machine (base-passwd, README)."""
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -101,7 +103,11 @@ def _environment(
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--vm", default="", help="Which VirtualMachine of the files; not needed for one.")
 @click.option(
-    "--owner", type=click.IntRange(0, 2**32 - 2), default=0, help="User and group id that may open the taps."
+    "--owner",
+    type=click.IntRange(1, 2**32 - 2),
+    default=QEMU_USER,
+    show_default=True,
+    help="User and group id that QEMU runs as, and that may open the taps; the same on all nodes.",
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @node_options

@@ -1,8 +1,6 @@
 """The Pod's nftables rulesets, each as one transaction for `nft -f -`, each safe to run again.
 
 Masquerade's table is KubeVirt's, chain by chain and rule by rule, so that it reads as its users know it.
-The exemption of a live migration is a table of its own: adding and removing it never touches the guest's
-rules, their counters or their order.
 """
 
 from __future__ import annotations
@@ -20,14 +18,6 @@ if TYPE_CHECKING:
     from vmnet.model import Port
 
 Family = Literal["ip", "ip6"]
-
-LIBVIRT_PORTS = "16509, 16514, 49152-49215"
-"""libvirt's TCP and TLS ports, and those on which its QEMUs take in a migration (qemu.conf,
-migration_port_*)."""
-
-EXEMPTION = "bridgehead_migration"
-"""The table that holds a migration's exemption. A chain of priority -110 runs before DNAT (-100), and a
-connection that already has a destination mapping, here onto itself, is not mapped again (nf_nat_inet_fn)."""
 
 
 class Nat(Struct, frozen=True):
@@ -79,26 +69,6 @@ def replace(table: str, chains: dict[str, list[str]]) -> str:
 def absent(table: str) -> str:
     """Return a transaction after which `table` is not there."""
     return f"table {table} {{ }}\ndelete table {table}\n"
-
-
-def exempt(*, source: str, pod: str, word_port: int, uplink: str = "eth0") -> str:
-    """Return the transaction that lets a migration from the Pod at `source` in to this one, at address `pod`.
-
-    Libvirt's ports and the launchers' UDP word reach the Pod itself, for that one sender only.
-    """
-    fam = "ip6" if ":" in pod else "ip"
-    match = f"iifname {uplink} {fam} saddr {source} {fam} daddr {pod}"
-    rules = [
-        "type nat hook prerouting priority -110; policy accept;",
-        f"{match} tcp dport {{ {LIBVIRT_PORTS} }} counter dnat to {pod}",
-        f"{match} udp dport {word_port} counter dnat to {pod}",
-    ]
-    return replace(f"{fam} {EXEMPTION}", {"prerouting": rules})
-
-
-def exempt_no_more(*, pod: str) -> str:
-    """Return the transaction that takes `exempt` back; connections that stand go on."""
-    return absent(f"{'ip6' if ':' in pod else 'ip'} {EXEMPTION}")
 
 
 def spoof_guard(*, port: str, mac: str, comment: str) -> str:

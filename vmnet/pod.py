@@ -233,6 +233,7 @@ def _begin(name: str, vm: VirtualMachine, known: Record | None, environment: Env
         vm=f"{vm.namespace}/{vm.name}",
         uid=str(uuid.uuid4()),
         netns=str(path),
+        owner=environment.owner,
     )
     environment.store.write(record)
     _make_namespace(path)

@@ -79,6 +79,7 @@ class Record(Struct, frozen=True, rename="kebab"):
     vm: str
     uid: str
     netns: str
+    owner: int = 0
     state: Literal["attaching", "attached", "detaching"] = "attaching"
     attachments: tuple[Attachment, ...] = ()
     interfaces: tuple[Nic, ...] = ()

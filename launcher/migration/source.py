@@ -7,14 +7,19 @@ ask ─ready─▶ libvirt migrates ─moved─▶ where ─arrived─▶ answer
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-from msgspec import Struct
-
-from launcher.migration.states import Arrival, Event, Facts, Phase, Timing, downtime, refusals
+from launcher import daemon
+from launcher.loop import Watching
+from launcher.migration.channel import Words
+from launcher.migration.credentials import TARGET
+from launcher.migration.facts import Arrival, Facts, Timing, downtime, refusals
+from launcher.migration.states import Event, Phase
+from launcher.migration.words import Arrived, Ask, Coming, Ready, Where
 from nncp.errors import Error, ErrorKind, together
 from nncp.pace import Limit
+from vmnet.node import orders
 
 if TYPE_CHECKING:
     import socket
@@ -22,8 +27,12 @@ if TYPE_CHECKING:
 
     from libvirt import virConnect
 
-    from launcher.migration.words import Peer
+    from launcher.migration.channel import Forwarder
+    from launcher.migration.words import Word
+    from launcher.node import Node
 
+FORWARDED = Path("/run/bridgehead/pod/peer.sock")
+"""Where this side's libvirt daemon speaks to the target's."""
 ASK_EVERY = 0.2
 RESUMED_EVERY = 0.05
 READY_PATIENCE = 3.0
@@ -40,45 +49,52 @@ LOOK_AFTER, LOOK_EVERY = 30.0, 5.0
 """A migration that goes well is over by then: nothing asks QEMU how far it is while it should pause soon."""
 
 
-class Source(Protocol):
+class Source(Watching, Protocol):
     """What a departure needs of its launcher."""
 
     phase: Phase
-    peer: Peer | None
+    node: Node
     facts: Facts
     timing: Timing | None
     connection: virConnect | None
     job: Any
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None: ...  # noqa: D102 -- see `Launcher`
-    def aside(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None: ...  # noqa: D102
-    def happened(self, event: Event, **more: Any) -> None: ...  # noqa: D102
+    def happened(self, event: Event, **more: Any) -> None: ...  # noqa: D102 -- see `Launcher`
     def departed(self, line: socket.socket, answer: dict[str, Any] | Error) -> None: ...  # noqa: D102
 
 
-class Ready(Struct, frozen=True):
-    """What the target answers to `ask`."""
-
-    phase: str
-    facts: Facts
-
-
 class Departure:
-    """A migration that somebody waits for on `line`."""
+    """A migration that somebody waits for on `line`.
+
+    `reach` makes a connection to the target's launcher; `forward` has libvirt's daemon reach the target's.
+    """
 
     def __init__(
-        self, launcher: Source, *, to: str, limit_ms: int, timeout: float | None, line: socket.socket
+        self,
+        launcher: Source,
+        *,
+        to: str,
+        limit_ms: int,
+        timeout: float | None,
+        line: socket.socket,
+        reach: Callable[[], Words],
+        forward: Callable[[], Forwarder],
     ) -> None:
-        assert launcher.peer is not None
         self.launcher = launcher
-        self.peer = launcher.peer
         self.to = to
         self.limit_ms = limit_ms
         self.timeout = timeout
         self.line = line
         self.began = time.time()
         self.total = 0.0
-        self._waiting_for = ""
+        self._reach = reach
+        self._forward = forward
+        self._forwarder: Forwarder | None = None
+        self._words: Words | None = None
+        self._is_reaching = False
+        self._why = "nobody answered"
+        self._waiting_for: type[Word] | None = None
+        self._question: Word | None = None
         self._limit = Limit(READY_PATIENCE)
         self._copying = Limit(PROGRESS_TIMEOUT)
         self._least: int | None = None
@@ -89,19 +105,69 @@ class Departure:
         self._is_answered = False
 
     def start(self) -> None:
-        """Ask the target whether it is ready."""
-        self.peer.address = self.to
-        self._ask("ask", awaited="ready", limit=Limit(READY_PATIENCE))
+        """Keep this Pod's guest from the target's ports; then ask the target whether it is ready."""
+        self.launcher.node.order(orders.Send(self.to), then=self._is_fenced)
 
-    def _ask(self, word: str, *, awaited: str, limit: Limit) -> None:
+    def _is_fenced(self, error: str) -> None:
+        if error:
+            self._refuse(f"the guest could not be kept from the migration's ports: {error}")
+            return
+        self._ask(Ask(), awaited=Ready, limit=Limit(READY_PATIENCE))
+
+    # ── words ──
+
+    def say(self, word: Word) -> None:
+        """Say a word to the target; without a connection, which is made anew then, it is lost."""
+        if self._words is not None and self._words.say(word):
+            return
+        self._hang_up()
+        self._connect()
+
+    def _connect(self) -> None:
+        if not self._is_reaching and not self._is_answered:
+            self._is_reaching = True
+            self.launcher.aside(self._reach, self._reached)
+
+    def _reached(self, result: Any) -> None:
+        self._is_reaching = False
+        if not isinstance(result, Words):
+            self._why = getattr(result, "message", None) or getattr(result, "strerror", None) or str(result)
+            return
+        if self._is_answered:
+            result.close()
+            return
+        self._hang_up()
+        self._words = result
+        self.launcher.watch(result.line, self._hear)
+        if self._waiting_for is not None and self._question is not None:
+            result.say(self._question)
+
+    def _hear(self) -> None:
+        assert self._words is not None
+        said = self._words.hear()
+        if said is None:
+            self._why = "it hung up"
+            self._hang_up()
+            return
+        for word in said:
+            self.heard(word)
+
+    def _hang_up(self) -> None:
+        if self._words is not None:
+            self.launcher.unwatch(self._words.line)
+            self._words.close()
+            self._words = None
+
+    def _ask(self, word: Word, *, awaited: type[Word], limit: Limit) -> None:
         self._waiting_for = awaited
+        self._question = word
         self._limit = limit
         self._repeat(word, awaited)
 
-    def _repeat(self, word: str, awaited: str) -> None:
-        if self._waiting_for != awaited:
+    def _repeat(self, word: Word, awaited: type[Word]) -> None:
+        if self._waiting_for is not awaited:
             return
-        self.peer.say(word)
+        self.say(word)
         self._unless_over(
             self._limit,
             then=lambda: self.launcher.later(ASK_EVERY, lambda: self._repeat(word, awaited)),
@@ -119,36 +185,32 @@ class Departure:
         else:
             self.launcher.aside(limit.is_over, measured)
 
-    def _unanswered(self, awaited: str) -> None:
-        if self._waiting_for != awaited:
+    def _unanswered(self, awaited: type[Word]) -> None:
+        if self._waiting_for is not awaited:
             return
-        self._waiting_for = ""
-        if awaited == "arrived":
+        self._waiting_for = None
+        if awaited is Arrived:
             self._succeed(None)
             return
         hint = f"launcher prepare --from {self.launcher.job.record.address}"
-        self._refuse(f"no target is ready at {self.to}: nobody answered {self._limit.story}", hint=hint)
+        self._refuse(f"no target is ready at {self.to} {self._limit.story}: {self._why}", hint=hint)
 
-    def heard(self, said: dict[str, Any]) -> None:
+    def heard(self, word: Word) -> None:
         """Take the target's answer to what was last asked."""
-        if said["word"] == "coming" and self._waiting_for == "arrived":
+        if isinstance(word, Coming) and self._waiting_for is Arrived:
             self._limit.progress()
-        if said["word"] != self._waiting_for:
+        if self._waiting_for is None or not isinstance(word, self._waiting_for):
             return
-        form: type[Ready | Arrival] = Ready if said["word"] == "ready" else Arrival
-        try:
-            told = msgspec.convert(said, form)
-        except msgspec.ValidationError:
-            return  # nonsense is as good as silence: it is asked again
-        self._waiting_for = ""
-        if isinstance(told, Ready):
-            self._is_ready(told)
-        else:
-            self._succeed(told)
+        self._waiting_for = None
+        match word:
+            case Ready():
+                self._is_ready(word)
+            case Arrived():
+                self._succeed(word.arrival)
 
     def _is_ready(self, told: Ready) -> None:
-        if told.phase != Phase.WAITING.value:
-            self._refuse(f"the target Pod at {self.to} is {told.phase}", hint="prepare a new one")
+        if told.phase is not Phase.WAITING:
+            self._refuse(f"the target Pod at {self.to} is {told.phase.value}", hint="prepare a new one")
             return
         reasons = list(refusals(self.launcher.facts, told.facts))
         if reasons:
@@ -161,6 +223,7 @@ class Departure:
             return
         self.began = time.time()
         self.launcher.happened(Event.LEAVE, to=self.to, limit_ms=self.limit_ms)
+        self._forwarder = self._forward()
         self._watch()
         self.launcher.aside(self._migrate, self._ended)
 
@@ -168,6 +231,10 @@ class Departure:
         if self._is_answered:
             return  # libvirt has ended after all
         self._is_answered = True
+        self._hang_up()
+        if self._forwarder is not None:
+            self._forwarder.close()
+        self.launcher.node.order(orders.Settle())
         self.launcher.departed(self.line, answer)
 
     def _refuse(self, message: str, *, hint: str = "") -> None:
@@ -181,10 +248,12 @@ class Departure:
         domain = self.launcher.connection.lookupByName(self.launcher.job.domain)
         # Each QEMU starts at 300 ms, and the limit in force when the migration starts holds for all of it.
         domain.migrateSetMaxDowntime(self.limit_ms, 0)
-        host = f"[{self.to}]" if ":" in self.to else self.to
         # UNSAFE: libvirt calls tmpfs and overlay local. That the disk is shared was proved by its lock.
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_UNSAFE
-        domain.migrateToURI3(f"qemu+tcp://{host}/system", {}, flags)
+        flags |= libvirt.VIR_MIGRATE_TLS
+        # QEMU's own stream goes to the Pod's address; whose it is, is told by the name in the certificate.
+        there = {libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION: TARGET}
+        domain.migrateToURI3(daemon.uri(FORWARDED), there, flags)
 
     def _watch(self) -> None:
         """Give the migration the seconds that somebody asked for, or as long as it gets on."""
@@ -262,7 +331,7 @@ class Departure:
         if error is None:
             self.launcher.happened(Event.MOVED)
             limit = Limit(ARRIVED_PATIENCE, in_all=ARRIVED_IN_ALL)
-            self._ask("where", awaited="arrived", limit=limit)
+            self._ask(Where(), awaited=Arrived, limit=limit)
             return
         self.launcher.happened(Event.FAILED, error=str(error))
         self._limit = Limit(RESUME_PATIENCE)

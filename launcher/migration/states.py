@@ -16,23 +16,15 @@ QEMU runs, so RESUME always opens and announces.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-WORD_PORT = 7000
-"""UDP port on which launchers speak to each other; the target exempts it from masquerade for the source
-alone."""
+    from collections.abc import Mapping
 
 ANNOUNCE_MS = (0, 50, 150)
 """When the guest's address is announced, counted from the decision: the first is enough unless it is lost."""
-
-SAFE_TCG = (10, 0)
-"""The first QEMU that migrates a TCG guest without losing stores ("system/physmem: Fix migration dirty bitmap
-coherency with TCG memory access", in 9.0; 10.0 is the oldest that we have watched for 200 migrations)."""
 
 
 class Phase(Enum):
@@ -75,7 +67,7 @@ class Action(Enum):
     SAY_BACK = "say back"
     SAY_ARRIVED = "say arrived"
     GIVE_WAY = "give way"  # let the guest go before its management for a while
-    LIFT = "lift"  # take the exemption from masquerade back
+    LIFT = "lift"  # take back what the migration needed of the Pod's nftables
     END = "end"  # nothing is left to do in this Pod
 
 
@@ -117,71 +109,3 @@ STEPS: Mapping[tuple[Phase, Event], Step] = {
 def step(phase: Phase, event: Event) -> Step:
     """Return where an event leads, and what is to be done; what means nothing in a phase changes nothing."""
     return STEPS.get((phase, event), Step(phase))
-
-
-class Facts(Struct, frozen=True):
-    """What one side of a migration tells the other before it starts."""
-
-    qemu: tuple[int, int, int] = (0, 0, 0)
-    accelerator: str = ""
-    boot_id: str = ""
-    host_uuid: str = ""
-    mtus: dict[str, int] = {}
-
-
-def refusals(source: Facts, target: Facts) -> Iterator[str]:
-    """Yield why a guest cannot go from `source` to `target`, one sentence each."""
-    if source.accelerator != target.accelerator:
-        yield f"the guest runs with {source.accelerator}, the target Pod has {target.accelerator}"
-    oldest = min(source.qemu, target.qemu)
-    if "tcg" in {source.accelerator, target.accelerator} and (said := unsafe(oldest)):
-        yield said
-    if target.qemu < source.qemu:
-        yield f"the target's QEMU {dotted(target.qemu)} is older than the source's {dotted(source.qemu)}"
-    if source.host_uuid == target.host_uuid:
-        yield "source and target are the same Pod"
-    for name, mtu in source.mtus.items():
-        # The guest keeps the MTU that its domain was started with; a smaller one drops in silence.
-        if target.mtus.get(name, mtu) != mtu:
-            yield f"network {name} has MTU {mtu} in the source Pod and {target.mtus[name]} in the target's"
-
-
-def unsafe(qemu: tuple[int, ...]) -> str:
-    """Return why a TCG guest of this QEMU must not migrate, or nothing."""
-    if qemu >= SAFE_TCG:
-        return ""
-    return f"QEMU {dotted(qemu)} corrupts a TCG guest's memory when it migrates; {dotted(SAFE_TCG)} is needed"
-
-
-def dotted(version: tuple[int, ...]) -> str:
-    """Return a version as people write it."""
-    return ".".join(str(part) for part in version)
-
-
-class Timing(Struct, frozen=True):
-    """When the guest was paused and ran again, in seconds, each by its own side's clock."""
-
-    stopped: float
-    boot_id: str
-
-
-class Arrival(Struct, frozen=True):
-    """What the target tells of the guest's arrival; `downtime_ms` is libvirt's own figure."""
-
-    resumed: float
-    boot_id: str
-    downtime_ms: int | None = None
-
-
-def downtime(left: Timing | None, arrived: Arrival | None) -> dict[str, Any]:
-    """Return the pause in milliseconds, and by whose measure.
-
-    STOP to RESUME where one clock stamped both (the same boot of the same kernel), libvirt's completed job
-    on the target otherwise: its figure is 5 to 10 ms long.
-    """
-    if arrived is None:
-        return {"downtime_ms": None, "downtime_by": "unknown"}
-    if left is not None and left.boot_id == arrived.boot_id:
-        return {"downtime_ms": round((arrived.resumed - left.stopped) * 1000, 1), "downtime_by": "clock"}
-    by = "unknown" if arrived.downtime_ms is None else "libvirt"
-    return {"downtime_ms": arrived.downtime_ms, "downtime_by": by}

@@ -1,57 +1,78 @@
-"""What two launchers say to each other around a migration: one JSON object a datagram.
+"""What two launchers say to each other around a migration: one JSON object a line, over their own TLS.
 
-    ask      source to target: are you ready?            answered by ready, with the target's facts
-    stopped  source to target: the guest is paused
-    back     source to target: it stays here
-    arrived  target to source: it runs here, since when
-    where    source to target: has it arrived?           answered by coming, and by arrived once it has
-    coming   target to source: this Pod is at it, wait
-
-A datagram may be lost: what matters is asked or said again, and RESUME speaks for itself.
+A connection begins with a `Hello` of the source, and the target's `Welcome`. A line may be lost with its
+connection: what matters is asked or said again, and RESUME speaks for itself.
 """
 
 from __future__ import annotations
 
-import json
-import socket
-from typing import Any
+from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import Struct
 
-from launcher.migration.states import WORD_PORT
+from launcher.migration.facts import Arrival, Facts
+from launcher.migration.states import Phase
 
-LARGEST = 4096
-
-
-class Peer:
-    """This Pod's end; it hears its peer alone."""
-
-    def __init__(self, address: str) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self.socket.bind((address, WORD_PORT))
-        self.socket.setblocking(False)
-        self.address = ""
-
-    def say(self, word: str, **more: Any) -> None:
-        """Say a word to the peer; nobody at such an address is no error, there may soon be."""
-        try:
-            self.socket.sendto(json.dumps({"word": word, **more}).encode(), (self.address, WORD_PORT))
-        except (OSError, ValueError, TypeError):
-            return
-
-    def hear(self) -> dict[str, Any] | None:
-        """Return what the peer said, or None when it was nobody or nonsense."""
-        try:
-            data, sender = self.socket.recvfrom(LARGEST)
-        except OSError:
-            return None
-        return _word(data) if sender[0] == self.address else None
+VERSION = 1
+LARGEST = 1 << 16
 
 
-def _word(data: bytes) -> dict[str, Any] | None:
+class Hello(Struct, frozen=True):
+    """What a connection is for: words, or libvirt's own protocol, which is passed on."""
+
+    version: int
+    purpose: Literal["words", "libvirt"]
+
+
+class Welcome(Struct, frozen=True):
+    """The answer to a hello; with a refusal the connection ends."""
+
+    version: int
+    refusal: str = ""
+
+
+class Ask(Struct, frozen=True, tag_field="word", tag="ask"):
+    """Source: are you ready? Answered by `Ready`."""
+
+
+class Ready(Struct, frozen=True, tag_field="word", tag="ready"):
+    """Target: how it is, and what it is."""
+
+    phase: Phase
+    facts: Facts
+
+
+class Stopped(Struct, frozen=True, tag_field="word", tag="stopped"):
+    """Source: the guest is paused."""
+
+
+class Back(Struct, frozen=True, tag_field="word", tag="back"):
+    """Source: the guest stays here."""
+
+
+class Where(Struct, frozen=True, tag_field="word", tag="where"):
+    """Source: has it arrived? Answered by `Coming`, and by `Arrived` once it has."""
+
+
+class Coming(Struct, frozen=True, tag_field="word", tag="coming"):
+    """Target: this Pod is at it, wait."""
+
+
+class Arrived(Struct, frozen=True, tag_field="word", tag="arrived"):
+    """Target: the guest runs here."""
+
+    arrival: Arrival
+
+
+Word: TypeAlias = Ask | Ready | Stopped | Back | Where | Coming | Arrived
+
+_DECODER: msgspec.json.Decoder[Word] = msgspec.json.Decoder(Word)
+
+
+def decoded(line: bytes) -> Word | None:
+    """Return the word in a line; None when it is odd, which is as good as silence."""
     try:
-        said = msgspec.json.decode(data)
-    except (ValueError, RecursionError):
+        return _DECODER.decode(line)
+    except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors, as is what is not UTF-8
         return None
-    return said if isinstance(said, dict) and isinstance(said.get("word"), str) else None

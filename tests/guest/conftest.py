@@ -15,6 +15,7 @@ import pytest
 
 from nncp import lab
 from nncp.pace import Limit, communicate
+from vmnet.cli import QEMU_USER
 from vmnet.rack import images
 
 if TYPE_CHECKING:
@@ -67,13 +68,14 @@ class Pod:
             node.run("vmnet.cli", "attach", name, str(node.vm), str(node.nad), "-o", "json")
         )
         self.address: str = self.record["network-status"][0]["ips"][0]
-        self.folder = Path("/run/bridgehead/pods", name)
+        self.folder = Path("/run/bridgehead/pods", name, "launcher")
+        self.credentials = node.vm.with_name(f"{name}.json")
 
     def start(self) -> Any:
         return self._begin("start")
 
     def prepare(self, source: Pod) -> Any:
-        return self._begin("prepare", "--from", source.address)
+        return self._begin("prepare", "--from", source.address, "--credentials", str(self.credentials))
 
     def _begin(self, *words: str) -> Any:
         return json.loads(
@@ -81,7 +83,7 @@ class Pod:
         )
 
     def migrate(self, to: Pod, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-        argv = ("migrate", "--pod", self.name, "--to", to.address, "-o", "json")
+        argv = ("migrate", "--pod", self.name, "--credentials", str(to.credentials), "-o", "json")
         return self.node.call("launcher", *argv, check=check)
 
     def status(self) -> Any:
@@ -158,6 +160,7 @@ class Node:
         claim = folder / "claims" / "vm-disk"
         claim.mkdir(parents=True)
         shutil.copy(tiny / "disk.img", claim)
+        shutil.chown(claim / "disk.img", QEMU_USER, QEMU_USER)
         (folder / "images").mkdir()
         (folder / "images" / "tiny").symlink_to(tiny)
         self.storage = ["--claims", str(folder / "claims"), "--images", str(folder / "images")]
@@ -209,7 +212,7 @@ class Node:
         ping = [*self.command, "ping", "-c", "1", "-W", "1", GUEST]
         while subprocess.run(ping, capture_output=True, check=False).returncode:
             pods = Path(f"/proc/{self.first}/root/run/bridgehead/pods")
-            limit.sees(sum(path.stat().st_size for path in pods.glob("*/console.log")))
+            limit.sees(sum(path.stat().st_size for path in pods.glob("*/launcher/console.log")))
             assert not limit.is_over(), f"the guest did not answer {limit.story}"
 
     def close(self) -> None:

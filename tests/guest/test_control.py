@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from launcher import control
+from launcher.migration.credentials import Half
 from nncp import pace
 from nncp.errors import Error
 
@@ -55,14 +56,14 @@ def test_a_launcher_that_works_is_waited_for(socket_folder: Path, monkeypatch: p
         control.reply(line, {"done": True})
 
     launcher(socket_folder, act)
-    assert control.ask(socket_folder, {"do": "migrate"}, patience=1.0) == {"done": True}
+    assert control.ask(socket_folder, control.Status(), patience=1.0) == {"done": True}
 
 
 def test_a_launcher_that_says_nothing_is_given_up(socket_folder: Path) -> None:
     asked = threading.Event()
     launcher(socket_folder, lambda _: asked.wait() and None)
     with pytest.raises(Error, match=r"did not answer in [\d.]+ s"):
-        control.ask(socket_folder, {"do": "status"}, patience=0.2)
+        control.ask(socket_folder, control.Status(), patience=0.2)
     asked.set()
 
 
@@ -76,7 +77,7 @@ def test_on_a_slow_machine_a_launcher_may_be_silent_for_longer(
         control.reply(line, {"done": True})
 
     launcher(socket_folder, act)
-    assert control.ask(socket_folder, {"do": "status"}, patience=0.2) == {"done": True}
+    assert control.ask(socket_folder, control.Status(), patience=0.2) == {"done": True}
 
 
 def waiting(folder: Path) -> tuple[socket.socket, list[socket.socket]]:
@@ -94,7 +95,7 @@ def test_a_launcher_that_does_not_come_round_to_anybody_is_alive_and_given_up(so
     listener, callers = waiting(socket_folder)
     assert control.is_alive(socket_folder)
     with pytest.raises(Error, match=r"did not answer in [\d.]+ s"):
-        control.ask(socket_folder, {"do": "status"}, patience=0.2)
+        control.ask(socket_folder, control.Status(), patience=0.2)
     for file in (listener, *callers):
         file.close()
     assert not control.is_alive(socket_folder)
@@ -105,7 +106,8 @@ def test_on_a_slow_machine_a_launcher_may_take_its_time_to_accept_and_to_read(
 ) -> None:
     monkeypatch.setattr(pace, "slowness", lambda: 50.0)
     listener, callers = waiting(socket_folder)
-    request = {"do": "status", "more": "x" * (1 << 22)}  # more than any buffer holds
+    half = Half(1, "10.0.0.1", "source", "x" * (1 << 22), "", "")  # more than any buffer holds
+    request = control.Leave(half, 50)
 
     def serve() -> None:
         time.sleep(0.5)
@@ -114,7 +116,7 @@ def test_on_a_slow_machine_a_launcher_may_take_its_time_to_accept_and_to_read(
         line, _ = listener.accept()
         time.sleep(0.5)
         with line, line.makefile("rb") as lines:
-            assert json.loads(lines.readline()) == request
+            assert control.wanted(lines.readline()) == request
             control.reply(line, {"done": True})
 
     threading.Thread(target=serve, daemon=True).start()
@@ -126,20 +128,17 @@ def test_on_a_slow_machine_a_launcher_may_take_its_time_to_accept_and_to_read(
 def test_a_launcher_that_ends_meanwhile_is_told_from_one_that_hangs(socket_folder: Path) -> None:
     launcher(socket_folder, lambda line: control.say_working(line) and None)
     with pytest.raises(Error, match="ended before it answered"):
-        control.ask(socket_folder, {"do": "status"})
+        control.ask(socket_folder, control.Status())
 
 
 @pytest.mark.parametrize(
     ("pieces", "reads"),
     [
-        ([b'{"do": ', b'"status"}\n'], [None, {"do": "status"}]),
-        ([b'{"do": "status"}\n{"do": "stop"}\n'], [{"do": "status"}]),
-        ([b'{"do": "sta', b""], [None, {}]),
-        ([b""], [{}]),
-        ([b"[1]\n"], [{}]),
-        ([b"nonsense\n"], [{}]),
-        ([b"x" * control.LONGEST], [{}]),
-        ([b"[" * control.LONGEST], [{}]),
+        ([b'{"do": ', b'"status"}\n'], [None, b'{"do": "status"}']),
+        ([b"one\ntwo\n"], [b"one"]),
+        ([b'{"do": "sta', b""], [None, b'{"do": "sta']),
+        ([b""], [b""]),
+        ([b"x" * control.LONGEST], [b"x" * control.LONGEST]),
     ],
 )
 def test_a_request_is_read_as_it_comes_and_nobody_is_waited_for(
@@ -152,3 +151,53 @@ def test_a_request_is_read_as_it_comes_and_nobody_is_waited_for(
         for piece, expected in zip(pieces, reads, strict=True):
             theirs.sendall(piece) if piece else theirs.close()
             assert request.read() == expected
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[]\n",
+        b"{}\n",
+        b'{"version": "x"}\n',
+        b'{"version": 1, "value": 3}\n',
+        b"[" * 9999 + b"\n",
+        b"\xff\n",
+    ],
+)
+def test_a_launcher_that_answers_something_odd_is_told_of_in_a_sentence(
+    socket_folder: Path, answer: bytes
+) -> None:
+    """It may be a guest's by now."""
+    launcher(socket_folder, lambda line: line.sendall(answer))
+    with pytest.raises(Error, match="said something odd"):
+        control.ask(socket_folder, control.Status())
+
+
+def test_an_answer_without_an_end_is_not_read_for_ever(socket_folder: Path) -> None:
+    def act(line: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                line.sendall(b"x" * 65536)
+
+    launcher(socket_folder, act)
+    with pytest.raises(Error, match="said something odd"):
+        control.ask(socket_folder, control.Status())
+
+
+def test_an_older_and_a_newer_launcher_are_refused_by_name(socket_folder: Path) -> None:
+    for version, word in ((0, "older"), (7, "newer")):
+        said = json.dumps({"version": version, "entirely": "different"}).encode() + b"\n"
+        launcher(socket_folder, lambda line, said=said: line.sendall(said))
+        with pytest.raises(Error, match=f"speaks version {version} and this program version 1: it is {word}"):
+            control.ask(socket_folder, control.Status())
+
+
+def test_whoever_asks_and_does_not_read_holds_nobody_up() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(b"x" * 65536)
+        control.reply(ours, {"done": True})  # returns, though nothing more goes in
+    assert ours.fileno() == -1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from launcher.migration import credentials
 from launcher.prober import real_time
 from nncp.errors import ErrorKind
 from nncp.pace import Limit, communicate
@@ -100,7 +101,9 @@ def test_a_guest_whose_target_dies_after_stop_is_back_and_the_target_closes(
     target = make_pod("pod-2")
     target.prepare(running)
     probing = Probing(node)
-    migration = node.spawn("launcher", "migrate", "--pod", "pod-1", "--to", target.address, "-o", "json")
+    migration = node.spawn(
+        "launcher", "migrate", "--pod", "pod-1", "--credentials", str(target.credentials), "-o", "json"
+    )
     with real_time():  # before its memory is copied once: QEMU then asks libvirt, paused, before it goes on
         running.wait("qemu MIGRATION_PASS")
         kill(running, "libvirtd", signal.SIGSTOP)
@@ -156,8 +159,13 @@ def test_a_disk_that_is_not_there_or_not_shared_is_named(node: Node, make_pod: C
     assert not pod.processes()
 
 
-def test_a_migration_to_nobody_is_refused_and_the_guest_untouched(node: Node, running: Pod) -> None:
-    done = node.call("launcher", "migrate", "--pod", "pod-1", "--to", "10.244.9.9", check=False)
+def test_a_migration_to_nobody_is_refused_and_the_guest_untouched(
+    node: Node, running: Pod, tmp_path: Path
+) -> None:
+    _, half = credentials.issue(to="10.244.9.9")
+    half.save(tmp_path / "half.json")
+    argv = ("migrate", "--pod", "pod-1", "--credentials", str(tmp_path / "half.json"))
+    done = node.call("launcher", *argv, check=False)
     assert done.returncode == ErrorKind.FAILED.exit_code
     assert "no target is ready at 10.244.9.9" in done.stderr
     assert running.status()["phase"] == "running"

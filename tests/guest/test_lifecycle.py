@@ -1,154 +1,294 @@
-"""The launcher's loop beside a peer and callers that say whatever they like."""
+"""The launcher's loop beside a handler, a peer and callers that say whatever they like."""
 
 from __future__ import annotations
 
 import json
-import random
-import select
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import pytest
 
 from launcher import control, lifecycle
 from launcher.lifecycle import Job, Launcher
-from launcher.migration.states import WORD_PORT
+from launcher.migration import credentials
+from launcher.migration.credentials import Half
+from launcher.migration.states import Event, Phase
+from launcher.migration.target import Reception
+from launcher.migration.words import Arrived, Ask, Back, Coming, Stopped, Where
 from nncp.errors import Error
 from tests.waiting import until
-from vmnet.record import NetworkStatus, Record
+from vmnet.bindings import bridge
+from vmnet.names import Devices
+from vmnet.node import orders
+from vmnet.plumbing import Migration, PodLink
+from vmnet.record import NetworkStatus, Nic, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DEEP = b"[" * 4096
-NONSENSE = [
-    b"",
-    b"\xff",
-    DEEP,
-    b"[]",
-    b"{}",
-    b'{"word": 5}',
-    b'{"word": []}',
-    b'{"word": "stopped", "x": ' + DEEP[30:],
-]
-ANSWERS: list[dict[str, Any]] = [
-    {"word": "ready"},
-    {"word": "ready", "phase": "waiting"},
-    {"word": "ready", "phase": [], "facts": {}},
-    {"word": "ready", "phase": "waiting", "facts": {"qemu": "new"}},
-    {"word": "arrived"},
-]
 
+class Handler:
+    """The Pod's node handler as far as a launcher sees it: it does nothing, and says that it is done.
 
-def is_readable(file: socket.socket) -> bool:
-    return bool(select.select([file], [], [], 0)[0])
+    The real one is in vmnet/test_handler.py; it wants a Pod's devices.
+    """
+
+    def __init__(self) -> None:
+        self.launchers, self.line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ordered: list[orders.Act] = []
+        self.refuses = ""
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self) -> None:
+        while data := self.line.recv(orders.LARGEST):
+            order = msgspec.json.decode(data, type=orders.Order)
+            self.ordered += order.acts
+            done = orders.Done(orders.VERSION, order.number, self.refuses)
+            self.line.send(msgspec.json.encode(done))
+
+    def close(self) -> None:
+        self.line.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.line.close()
 
 
 class Pod:
-    """A launcher without a guest: its loop, its socket, and its peer's."""
+    """A launcher without a guest: its loop, its socket, and its handler."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, nics: tuple[Nic, ...] = (), source: str = "") -> None:
         self.folder = folder
-        self.address, self.there = (
-            f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{n}" for n in (1, 2)
-        )
-        network = NetworkStatus("pods", "eth0", default=True, ips=(self.address,))
-        record = Record("pod", "default", "vm", "u", "", network_status=(network,))
-        self.machine = Launcher(Job(record, "", "vm", "tcg"), control.listen(folder))
-        self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.peer.bind((self.there, WORD_PORT))
-        self.thread = threading.Thread(target=self.machine.run, daemon=True)
+        self.handler = Handler()
+        network = NetworkStatus("pods", "eth0", default=True, ips=("127.0.0.1",))
+        record = Record("pod", "default", "vm", "u", "", interfaces=nics, network_status=(network,))
+        job = Job(record, "", "vm", "tcg", source=source)
+        self.launcher = Launcher(job, control.listen(folder), self.handler.launchers)
+        self.launcher.watch(self.launcher.node.line, self.launcher._handler_spoke)
+        self.thread = threading.Thread(target=self.launcher.run, daemon=True)
         self.thread.start()
 
-    def ask(self, **request: Any) -> dict[str, Any]:
-        return control.ask(self.folder, request)
-
-    def say(self, data: bytes) -> None:
-        self.peer.sendto(data, (self.address, WORD_PORT))
-
-    def heard(self) -> Any:
-        """What the launcher said to its peer."""
-        until(lambda: is_readable(self.peer))
-        return json.loads(self.peer.recv(4096))
+    def ask(self, asked: control.Asked) -> dict[str, Any]:
+        return control.ask(self.folder, asked)
 
     def is_well(self) -> bool:
-        talk = self.machine.peer
-        assert talk is not None
-        until(lambda: not is_readable(talk.socket) or not self.thread.is_alive())
-        return self.thread.is_alive() and self.ask(do="status")["phase"] == "running"
+        return self.ask(control.Status())["phase"] == "running"
+
+    def noted(self) -> list[str]:
+        return [json.loads(line)["event"] for line in (self.folder / "launcher.log").read_text().splitlines()]
+
+    def close(self) -> None:
+        if self.thread.is_alive():
+            self.ask(control.Stop())
+        self.thread.join()
+        self.handler.close()
 
 
 @pytest.fixture
-def pod(socket_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pod]:
-    monkeypatch.setattr(lifecycle.sandbox, "POD", socket_folder)
+def folder(socket_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(lifecycle.rootfs, "POD", socket_folder)
     monkeypatch.setattr(lifecycle, "MONITOR", str(socket_folder / "monitor.sock"))
-    monkeypatch.setattr(lifecycle.priority, "hurry", lambda: None)
-    made = Pod(socket_folder)
+    monkeypatch.setattr(lifecycle.daemon, "TLS", socket_folder)
+    monkeypatch.setattr(lifecycle, "FORWARDED", socket_folder / "peer.sock")
+    return socket_folder
+
+
+@pytest.fixture
+def pod(folder: Path) -> Iterator[Pod]:
+    made = Pod(folder)
     yield made
-    made.ask(do="stop")
-    made.thread.join()
-    made.peer.close()
-    assert made.machine.peer is not None
-    made.machine.peer.socket.close()
+    made.close()
 
 
-@pytest.mark.parametrize("known", [False, True])
-def test_no_datagram_ends_a_guest(pod: Pod, *, known: bool) -> None:
-    assert pod.machine.peer is not None
-    pod.machine.peer.address = pod.there if known else "127.0.0.1"
-    for data in NONSENSE:
-        pod.say(data)
-    for word in ANSWERS:
-        pod.say(json.dumps(word).encode())
-    assert pod.is_well()
-
-
-def test_a_target_that_answers_nonsense_is_asked_again(pod: Pod) -> None:
-    caught: list[Error] = []
-
-    def migrate() -> None:
-        try:
-            pod.ask(do="migrate", to=pod.there, max_downtime=50, timeout=None)
-        except Error as error:
-            caught.append(error)
-
-    caller = threading.Thread(target=migrate, daemon=True)
-    caller.start()
-    for word in ANSWERS:
-        assert pod.heard() == {"word": "ask"}
-        pod.say(json.dumps(word).encode())
-    assert pod.is_well()
-    pod.say(json.dumps({"word": "ready", "phase": "gone", "facts": {}}).encode())
-    until(lambda: caught)
-    assert caught[0].message == f"the target Pod at {pod.there} is gone"
+def half(to: str = "127.0.0.1") -> Half:
+    return credentials.issue(to=to)[1]
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        {},
-        {"do": []},
-        {"do": "dance"},
-        {"do": "migrate"},
-        {"do": "migrate", "to": 5, "max_downtime": 50},
-        {"do": "migrate", "to": "a..b", "max_downtime": 50},
-        {"do": "migrate", "to": "10.0.0.1", "max_downtime": "long"},
-        {"do": "migrate", "to": "10.0.0.1", "max_downtime": 50, "timeout": 1e300},
-        {"do": "stop", "grace": "long"},
-        {"do": "stop", "grace": None},
-        {"do": "stop", "grace": float("nan")},
+        b"",
+        b"{}",
+        b"[]",
+        b"nonsense",
+        b"\xff",
+        b"[" * 60000,
+        b'{"do": "status"}',
+        b'{"version": 1}',
+        b'{"version": 1, "do": []}',
+        b'{"version": 1, "do": "dance"}',
+        b'{"version": 1, "do": "migrate"}',
+        b'{"version": 1, "do": "migrate", "credentials": 5, "max_downtime": 50}',
+        b'{"version": 1, "do": "stop", "grace": "long"}',
+        b'{"version": 1, "do": "stop", "grace": null}',
+        b'{"version": 1, "do": "stop", "grace": 1e300}',
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused_and_ends_nothing(
-    pod: Pod, request_: dict[str, Any]
-) -> None:
-    with pytest.raises(Error, match="the launcher does not take this request"):
-        pod.ask(**request_)
+def test_a_request_that_makes_no_sense_is_refused_and_ends_nothing(pod: Pod, request_: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(pod.folder / control.SOCKET))
+        line.sendall(request_ + b"\n")
+        said = line.recv(1 << 16)
+    with pytest.raises(Error, match="the command said something odd"):
+        control.told(said, "the launcher")
     assert pod.is_well()
+
+
+@pytest.mark.parametrize("to", ["", "a..b", "10.0.0.1; drop", "10.0.0.0/8"])
+def test_credentials_for_no_address_are_refused(pod: Pod, to: str) -> None:
+    with pytest.raises(ValueError, match="does not appear to be"):
+        control.Leave(half(to), 50)
+    text = msgspec.json.encode(control.Leave(half(), 50)).replace(
+        b'"to":"127.0.0.1"', f'"to":"{to}"'.encode()
+    )
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(pod.folder / control.SOCKET))
+        line.sendall(text + b"\n")
+        with pytest.raises(Error, match="said something odd"):
+            control.told(line.recv(1 << 16), "the launcher")
+    assert pod.is_well()
+
+
+def test_a_newer_command_is_refused_by_name(pod: Pod) -> None:
+    with pytest.raises(Error, match="the command speaks version 9 and this program version 1: it is newer"):
+        pod.ask(control.Status(version=9))
+    assert pod.is_well()
+
+
+def test_credentials_that_are_no_certificates_are_refused_and_end_nothing(pod: Pod) -> None:
+    nonsense = Half(1, "127.0.0.1", credentials.SOURCE, "ca", "certificate", "key")
+    with pytest.raises(Error, match="credentials"):
+        pod.ask(control.Leave(nonsense, 50))
+    elsewhere = Half(1, "127.0.0.1", "../../x", "ca", "certificate", "key")
+    with pytest.raises(Error):
+        pod.ask(control.Leave(elsewhere, 50))
+    assert pod.is_well()
+
+
+def test_a_guest_that_has_the_pods_own_address_does_not_leave(folder: Path) -> None:
+    nic = Nic(
+        name="default",
+        network="pods",
+        binding="bridge",
+        mac="02:00:00:00:00:01",
+        devices=Devices("eth0", "k6t-eth0", "eth0-nic", "tap0", "ua-default"),
+        link=PodLink("eth0", "02:00:00:00:00:01", 1500),
+        domain="<interface/>",
+        migration=Migration(bridge.POD_NETWORK),
+    )
+    pod = Pod(folder, nics=(nic,))
+    with pytest.raises(Error, match="cannot migrate VMI which does not use masquerade"):
+        pod.ask(control.Leave(half(), 50))
+    assert not pod.handler.ordered
+    pod.close()
+
+
+def test_a_guest_is_not_moved_when_it_cannot_be_kept_from_the_ports(pod: Pod) -> None:
+    pod.handler.refuses = "nft is not installed"
+    with pytest.raises(Error, match="could not be kept from the migration's ports: nft is not installed"):
+        pod.ask(control.Leave(half(), 50))
+    assert pod.is_well()
+
+
+def test_without_its_handler_a_guest_runs_on_and_is_not_moved(pod: Pod) -> None:
+    pod.handler.close()
+    until(lambda: "handler ended" in pod.noted(), what="the launcher hears of it")
+    with pytest.raises(Error, match="handler"):
+        pod.ask(control.Leave(half(), 50))
+    assert pod.is_well()
+    pod.handler = Handler()  # for the fixture to close
+
+
+def test_a_target_without_its_handler_ends(folder: Path) -> None:
+    """Nobody could open its gate."""
+    pod = Pod(folder, source="127.0.0.9")
+    pod.handler.close()
+    pod.thread.join()
+    pod.handler = Handler()
+    pod.close()
+
+
+def test_whoever_asks_nothing_or_hangs_up_at_once_ends_nothing(pod: Pod) -> None:
+    for _ in range(50):
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(pod.folder / control.SOCKET))
+    silent = socket.socket(socket.AF_UNIX)
+    silent.connect(str(pod.folder / control.SOCKET))
+    assert pod.is_well()
+    silent.close()
 
 
 def test_a_long_way_to_go_is_no_longer_than_the_kernel_counts(pod: Pod) -> None:
-    pod.machine.later(1e9, lambda: None)
+    pod.launcher.later(1e9, lambda: None)
     assert pod.is_well()
+
+
+class Line:
+    """A source's words as a target hears them, and what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def say(self, word: Any) -> bool:
+        self.said.append(word)
+        return True
+
+    def close(self) -> None: ...
+
+
+class Waiting(NamedTuple):
+    """A target that waits, its loop not running: each word is given to it by hand."""
+
+    launcher: Launcher
+    reception: Reception
+    line: Line
+    handler: Handler
+
+
+@pytest.fixture
+def target(folder: Path) -> Iterator[Waiting]:
+    handler = Handler()
+    network = NetworkStatus("pods", "eth0", default=True, ips=("127.0.0.1",))
+    record = Record("pod", "default", "vm", "u", "", network_status=(network,))
+    launcher = Launcher(
+        Job(record, "", "vm", "tcg", source="127.0.0.2"), control.listen(folder), handler.launchers
+    )
+    launcher.reception = Reception(launcher, tls=folder, libvirt=folder / "libvirt-sock")
+    line = Line()
+    launcher.reception._words = line  # type: ignore[assignment]  # what a source's connection is to it
+    yield Waiting(launcher, launcher.reception, line, handler)
+    handler.close()
+
+
+def test_a_target_does_what_its_source_says(target: Waiting) -> None:
+    launcher, reception, line, _ = target
+    reception._heard(Ask())
+    assert line.said[-1].phase is Phase.WAITING
+    reception._heard(Where())
+    assert line.said[-1] == Coming()
+    reception._heard(Stopped())
+    assert launcher.phase is Phase.ARRIVING
+    reception.resumed(10.5, "x")
+    launcher.happened(Event.RESUME)
+    assert launcher.phase is Phase.RUNNING
+    reception._is_measured = True
+    reception._heard(Where())
+    assert isinstance(line.said[-1], Arrived)
+    assert line.said[-1].arrival.resumed == 10.5
+
+
+def test_words_that_are_a_targets_own_mean_nothing_to_a_target(target: Waiting) -> None:
+    launcher, reception, line, _ = target
+    reception._heard(Coming())
+    assert (launcher.phase, line.said) == (Phase.WAITING, [])
+
+
+def test_a_target_whose_source_stays_closes_its_gate_again(target: Waiting) -> None:
+    launcher, reception, _, handler = target
+    reception._heard(Stopped())
+    reception._heard(Back())
+    assert launcher.phase is Phase.ABANDONED
+    until(lambda: orders.Close() in handler.ordered, what="the gate is closed")
+    assert handler.ordered.index(orders.Open()) < handler.ordered.index(orders.Close())

@@ -176,7 +176,9 @@ def test_a_trial_of_kvm_on_a_busy_machine_may_take_longer(
 
 def test_errors_of_a_pod_come_home_whole() -> None:
     error = Error("no", kind=ErrorKind.UNSUPPORTED, hint="try", subject="x")
-    back = control.unpacked(control.packed(error))
+    with pytest.raises(Error) as caught:
+        control.told(control.packed(error), "the launcher")
+    back = caught.value
     assert (back.message, back.kind, back.hint, back.subject) == ("no", ErrorKind.UNSUPPORTED, "try", "x")
 
 

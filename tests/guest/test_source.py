@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import itertools
 import json
@@ -9,14 +10,17 @@ import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 from launcher.migration import source
+from launcher.migration.channel import Words
+from launcher.migration.facts import Arrival, Facts, Timing
 from launcher.migration.source import Departure
-from launcher.migration.states import Arrival, Event, Facts, Phase, Timing, step
+from launcher.migration.states import Event, Phase, step
+from launcher.migration.words import Arrived, Coming, Ready
 from nncp import pace
 from nncp.errors import Error
+from vmnet.node import orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +29,7 @@ NOT_BEGUN = {"data_remaining": 0, "data_total": 0}
 HERE, THERE = Facts(host_uuid="a"), Facts(host_uuid="b")
 
 
-class Home:
+class Source:
     """A launcher whose clock is turned by hand, on a machine that is as slow as it is told to be.
 
     What would block is done when its time has come: `aside` at once, and libvirt's own part when `libvirt` says.
@@ -38,9 +42,14 @@ class Home:
         self.facts = HERE
         self.timing: Timing | None = None
         self.connection: Any = SimpleNamespace(lookupByName=lambda _: self)
-        self.peer: Any = self
-        self.address = ""
+        self.words: Words | None = Words.__new__(Words)
+        self.fenced = ""
+        self.node: Any = SimpleNamespace(order=self.order)
+        monkeypatch.setattr(Words, "say", lambda _, word: not self.said.append(type(word).__name__.lower()))
+        monkeypatch.setattr(Words, "close", lambda _: None)
+        self.words.line = socket.socket(socket.AF_UNIX)
         self.said: list[str] = []
+        self.ordered: list[orders.Act] = []
         self.answer: dict[str, Any] | Error | None = None
         self.ended: Callable[[Any], None] = lambda _: None
         self.left = [1000]
@@ -58,8 +67,18 @@ class Home:
     def jobStats(self) -> dict[str, int]:  # noqa: N802 -- libvirt's name
         return {"data_remaining": self.left[0], "data_total": 5000} if self.has_begun else dict(NOT_BEGUN)
 
-    def say(self, word: str) -> None:
-        self.said.append(word)
+    def order(self, *acts: orders.Act, then: Callable[[str], None] = lambda _: None) -> None:
+        self.ordered += acts
+        then(self.fenced)
+
+    def reach(self) -> Words:
+        if self.words is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        return self.words
+
+    def watch(self, _file: object, _call: object) -> None: ...
+
+    def unwatch(self, _file: object) -> None: ...
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._due, (self.now + seconds, next(self._numbers), call))
@@ -67,8 +86,12 @@ class Home:
     def aside(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         if getattr(work, "__name__", "") == "_migrate":
             self.ended = then
-        else:
-            then(work())
+            return
+        try:
+            result = work()
+        except OSError as error:
+            result = error
+        then(result)
 
     def happened(self, event: Event, **_more: Any) -> None:
         self.phase = step(self.phase, event).phase
@@ -87,201 +110,216 @@ class Home:
 
 
 @pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Home:
-    return Home(monkeypatch)
+def launcher(monkeypatch: pytest.MonkeyPatch) -> Source:
+    return Source(monkeypatch)
 
 
-def depart(home: Home, *, timeout: float | None = None) -> Departure:
+def depart(launcher: Source, *, timeout: float | None = None) -> Departure:
     departure = Departure(
-        home, to="10.0.0.2", limit_ms=50, timeout=timeout, line=socket.socket(socket.AF_UNIX)
+        launcher,
+        to="10.0.0.2",
+        limit_ms=50,
+        timeout=timeout,
+        line=socket.socket(socket.AF_UNIX),
+        reach=launcher.reach,
+        forward=lambda: SimpleNamespace(close=lambda: None),
     )
     departure.start()
     return departure
 
 
-def left(home: Home, *, timeout: float | None = None) -> Departure:
+def left(launcher: Source, *, timeout: float | None = None) -> Departure:
     """One whose target was ready: libvirt moves the guest."""
-    departure = depart(home, timeout=timeout)
-    departure.heard({"word": "ready", "facts": msgspec.to_builtins(THERE), "phase": "waiting"})
-    assert home.phase is Phase.LEAVING
+    departure = depart(launcher, timeout=timeout)
+    departure.heard(Ready(Phase.WAITING, THERE))
+    assert launcher.phase is Phase.LEAVING
     return departure
 
 
-def moved(home: Home) -> Departure:
-    departure = left(home)
-    home.happened(Event.STOP)
-    home.timing = Timing(stopped=10.0, boot_id="x")
-    home.ended(None)
-    assert home.phase is Phase.GONE
+def moved(launcher: Source) -> Departure:
+    departure = left(launcher)
+    launcher.happened(Event.STOP)
+    launcher.timing = Timing(stopped=10.0, boot_id="x")
+    launcher.ended(None)
+    assert launcher.phase is Phase.GONE
     return departure
 
 
-def arrived() -> dict[str, Any]:
-    return {"word": "arrived", **msgspec.to_builtins(Arrival(resumed=10.5, boot_id="x"))}
+def arrived() -> Arrived:
+    return Arrived(Arrival(resumed=10.5, boot_id="x"))
 
 
-def refusal(home: Home) -> str:
-    assert isinstance(home.answer, Error)
-    return home.answer.message
+def refusal(launcher: Source) -> str:
+    assert isinstance(launcher.answer, Error)
+    return launcher.answer.message
 
 
-def test_nobody_is_waited_for_as_long_as_a_quiet_machine_needs(home: Home) -> None:
-    depart(home)
-    home.pass_(source.READY_PATIENCE - 0.1)
-    assert home.answer is None
-    home.pass_(1)
-    assert refusal(home) == "no target is ready at 10.0.0.2: nobody answered in 3 s"
-    assert set(home.said) == {"ask"}
+def test_nobody_is_waited_for_as_long_as_a_quiet_machine_needs(launcher: Source) -> None:
+    launcher.words = None
+    depart(launcher)
+    launcher.pass_(source.READY_PATIENCE - 0.1)
+    assert launcher.answer is None
+    launcher.pass_(1)
+    assert refusal(launcher) == "no target is ready at 10.0.0.2 in 3 s: Connection refused"
 
 
-def test_on_a_slow_machine_a_target_may_answer_later(home: Home) -> None:
-    home.slow = 5.0
-    departure = depart(home)
-    home.pass_(source.READY_PATIENCE * 4)
-    assert home.answer is None
-    departure.heard({"word": "ready", "facts": msgspec.to_builtins(THERE), "phase": "waiting"})
-    home.pass_(source.READY_PATIENCE * 4)
-    assert (home.answer, home.phase) == (None, Phase.LEAVING)
+def test_a_target_that_says_nothing_is_asked_again_and_given_up(launcher: Source) -> None:
+    depart(launcher)
+    launcher.pass_(source.READY_PATIENCE + 1)
+    assert refusal(launcher) == "no target is ready at 10.0.0.2 in 3 s: nobody answered"
+    assert set(launcher.said) == {"ask"}
+    assert len(launcher.said) > 2
 
 
-@pytest.mark.parametrize(
-    "nonsense",
-    [{}, {"phase": "waiting"}, {"phase": 1, "facts": {}}, {"phase": "waiting", "facts": {"qemu": 5}}],
-)
-def test_a_target_that_says_nonsense_is_asked_again(home: Home, nonsense: dict[str, Any]) -> None:
-    departure = depart(home)
-    departure.heard({"word": "ready", **nonsense})
-    assert (home.answer, home.phase) == (None, Phase.RUNNING)
-    departure.heard({"word": "ready", "facts": msgspec.to_builtins(THERE), "phase": "waiting"})
-    assert home.phase is Phase.LEAVING
+def test_nothing_is_asked_of_the_target_before_the_guest_is_kept_from_its_ports(launcher: Source) -> None:
+    launcher.fenced = "nft is not installed"
+    depart(launcher)
+    assert "could not be kept from the migration's ports: nft is not installed" in refusal(launcher)
+    assert not launcher.said
+    assert launcher.ordered[0] == orders.Send("10.0.0.2")
 
 
-@pytest.mark.parametrize(
-    "nonsense", [{}, {"resumed": "now", "boot_id": "x"}, {"resumed": 10**400, "boot_id": "x"}]
-)
-def test_an_arrival_that_is_nonsense_is_asked_for_again(home: Home, nonsense: dict[str, Any]) -> None:
-    departure = moved(home)
-    departure.heard({"word": "arrived", **nonsense})
-    assert home.answer is None
+def test_whatever_becomes_of_it_the_rules_go_with_it(launcher: Source) -> None:
+    left(launcher)
+    launcher.ended("connection reset")
+    assert launcher.ordered == [orders.Send("10.0.0.2"), orders.Settle()]
+
+
+def test_a_connection_that_breaks_is_made_anew_and_the_question_asked_again(launcher: Source) -> None:
+    departure = moved(launcher)
+    departure._hang_up()
+    launcher.said.clear()
+    launcher.pass_(1)
+    assert launcher.said[0] == "where"
     departure.heard(arrived())
-    assert isinstance(home.answer, dict)
+    assert isinstance(launcher.answer, dict)
 
 
-def test_a_target_that_says_not_yet_is_waited_for_and_its_figure_is_reported(home: Home) -> None:
-    departure = moved(home)
-    home.pass_(60, every=lambda: departure.heard({"word": "coming"}))
-    assert home.answer is None
+def test_on_a_slow_machine_a_target_may_answer_later(launcher: Source) -> None:
+    launcher.slow = 5.0
+    departure = depart(launcher)
+    launcher.pass_(source.READY_PATIENCE * 4)
+    assert launcher.answer is None
+    departure.heard(Ready(Phase.WAITING, THERE))
+    launcher.pass_(source.READY_PATIENCE * 4)
+    assert (launcher.answer, launcher.phase) == (None, Phase.LEAVING)
+
+
+def test_a_target_that_says_not_yet_is_waited_for_and_its_figure_is_reported(launcher: Source) -> None:
+    departure = moved(launcher)
+    launcher.pass_(60, every=lambda: departure.heard(Coming()))
+    assert launcher.answer is None
     departure.heard(arrived())
-    assert isinstance(home.answer, dict)
-    assert (home.answer["downtime_ms"], home.answer["downtime_by"]) == (500.0, "clock")
+    assert isinstance(launcher.answer, dict)
+    assert (launcher.answer["downtime_ms"], launcher.answer["downtime_by"]) == (500.0, "clock")
 
 
-def test_a_target_that_falls_silent_leaves_the_pause_unknown(home: Home) -> None:
-    departure = moved(home)
-    home.pass_(5, every=lambda: departure.heard({"word": "coming"}))
-    home.pass_(source.ARRIVED_PATIENCE + 1)
-    assert isinstance(home.answer, dict)
-    assert (home.answer["downtime_ms"], home.answer["downtime_by"]) == (None, "unknown")
-    json.dumps(home.answer)
+def test_a_target_that_falls_silent_leaves_the_pause_unknown(launcher: Source) -> None:
+    departure = moved(launcher)
+    launcher.pass_(5, every=lambda: departure.heard(Coming()))
+    launcher.pass_(source.ARRIVED_PATIENCE + 1)
+    assert isinstance(launcher.answer, dict)
+    assert (launcher.answer["downtime_ms"], launcher.answer["downtime_by"]) == (None, "unknown")
+    json.dumps(launcher.answer)
 
 
-def test_a_target_that_never_gets_on_is_not_waited_for_for_ever(home: Home) -> None:
-    departure = moved(home)
-    home.pass_(source.ARRIVED_IN_ALL + 1, every=lambda: departure.heard({"word": "coming"}))
-    assert isinstance(home.answer, dict)
+def test_a_target_that_never_gets_on_is_not_waited_for_for_ever(launcher: Source) -> None:
+    departure = moved(launcher)
+    launcher.pass_(source.ARRIVED_IN_ALL + 1, every=lambda: departure.heard(Coming()))
+    assert isinstance(launcher.answer, dict)
 
 
-def test_a_migration_is_given_time_while_less_and_less_is_left(home: Home) -> None:
-    left(home)
+def test_a_migration_is_given_time_while_less_and_less_is_left(launcher: Source) -> None:
+    left(launcher)
 
     def copy() -> None:
-        home.left[0] -= 1
+        launcher.left[0] -= 1
 
-    home.pass_(source.PROGRESS_TIMEOUT * 10, every=copy)
-    assert (home.answer, home.phase) == (None, Phase.LEAVING)
+    launcher.pass_(source.PROGRESS_TIMEOUT * 10, every=copy)
+    assert (launcher.answer, launcher.phase) == (None, Phase.LEAVING)
 
 
-def test_a_migration_that_has_not_begun_yet_has_not_copied_all(home: Home) -> None:
-    home.has_begun = False
-    left(home)
-    home.pass_(source.LOOK_AFTER + 2 * source.LOOK_EVERY)
-    home.has_begun = True
+def test_a_migration_that_has_not_begun_yet_has_not_copied_all(launcher: Source) -> None:
+    launcher.has_begun = False
+    left(launcher)
+    launcher.pass_(source.LOOK_AFTER + 2 * source.LOOK_EVERY)
+    launcher.has_begun = True
 
     def copy() -> None:
-        home.left[0] -= 1
+        launcher.left[0] -= 1
 
-    home.pass_(source.PROGRESS_TIMEOUT * 3, every=copy)
-    assert (home.answer, home.phase) == (None, Phase.LEAVING)
-
-
-def test_a_migration_that_copies_in_vain_is_given_up(home: Home) -> None:
-    left(home)
-    home.pass_(source.PROGRESS_TIMEOUT + source.LOOK_AFTER + source.LOOK_EVERY)
-    assert "failed: it did not get on: not done in " in refusal(home)
-    assert home.phase is Phase.RUNNING
+    launcher.pass_(source.PROGRESS_TIMEOUT * 3, every=copy)
+    assert (launcher.answer, launcher.phase) == (None, Phase.LEAVING)
 
 
-def test_on_a_slow_machine_a_migration_may_stand_still_for_longer(home: Home) -> None:
-    home.slow = 3.0
-    left(home)
-    home.pass_(source.PROGRESS_TIMEOUT * 2.5)
-    assert home.answer is None
+def test_a_migration_that_copies_in_vain_is_given_up(launcher: Source) -> None:
+    left(launcher)
+    launcher.pass_(source.PROGRESS_TIMEOUT + source.LOOK_AFTER + source.LOOK_EVERY)
+    assert "failed: it did not get on: not done in " in refusal(launcher)
+    assert launcher.phase is Phase.RUNNING
 
 
-def test_seconds_that_somebody_asked_for_are_kept(home: Home) -> None:
-    home.slow = 50.0
-    left(home, timeout=7)
-    home.pass_(6.9)
-    assert home.answer is None
-    home.pass_(0.2)
-    assert refusal(home) == "migration to 10.0.0.2 failed: it was not done in 7 s"
+def test_on_a_slow_machine_a_migration_may_stand_still_for_longer(launcher: Source) -> None:
+    launcher.slow = 3.0
+    left(launcher)
+    launcher.pass_(source.PROGRESS_TIMEOUT * 2.5)
+    assert launcher.answer is None
 
 
-def test_a_libvirt_that_hangs_is_told_of_and_may_still_end_it(home: Home) -> None:
-    home.aborts = False
-    left(home, timeout=7)
-    home.pass_(7 + source.ABORT_PATIENCE - 1)
-    assert home.answer is None
-    home.pass_(2)
-    assert "it was not done in 7 s, and libvirt did not end it in 30 s" in refusal(home)
-    home.ended("canceled by client")  # answered once, and the guest is known to run on
-    assert home.phase is Phase.RUNNING
+def test_seconds_that_somebody_asked_for_are_kept(launcher: Source) -> None:
+    launcher.slow = 50.0
+    left(launcher, timeout=7)
+    launcher.pass_(6.9)
+    assert launcher.answer is None
+    launcher.pass_(0.2)
+    assert refusal(launcher) == "migration to 10.0.0.2 failed: it was not done in 7 s"
 
 
-def test_a_paused_guest_is_not_taken_back_and_not_waited_for_for_ever(home: Home) -> None:
-    home.aborts = False
-    left(home, timeout=7)
-    home.happened(Event.STOP)
-    home.pass_(7 + source.ABORT_PATIENCE + 1)
-    assert refusal(home).endswith(
+def test_a_libvirt_that_hangs_is_told_of_and_may_still_end_it(launcher: Source) -> None:
+    launcher.aborts = False
+    left(launcher, timeout=7)
+    launcher.pass_(7 + source.ABORT_PATIENCE - 1)
+    assert launcher.answer is None
+    launcher.pass_(2)
+    assert "it was not done in 7 s, and libvirt did not end it in 30 s" in refusal(launcher)
+    launcher.ended("canceled by client")  # answered once, and the guest is known to run on
+    assert launcher.phase is Phase.RUNNING
+
+
+def test_a_paused_guest_is_not_taken_back_and_not_waited_for_for_ever(launcher: Source) -> None:
+    launcher.aborts = False
+    left(launcher, timeout=7)
+    launcher.happened(Event.STOP)
+    launcher.pass_(7 + source.ABORT_PATIENCE + 1)
+    assert refusal(launcher).endswith(
         "not done in 7 s, and libvirt did not say in 30 s whether the guest has moved"
     )
-    assert isinstance(home.answer, Error)
-    assert home.answer.hint == "the guest is paused"
+    assert isinstance(launcher.answer, Error)
+    assert launcher.answer.hint == "the guest is paused"
 
 
-def test_the_timer_of_a_migration_that_is_over_does_not_end_the_next(home: Home) -> None:
-    left(home, timeout=100)
-    home.ended("connection reset")
-    assert refusal(home).endswith("failed: connection reset")
-    home.answer = None
-    home.pass_(50)
-    left(home, timeout=100)
-    home.pass_(99)
-    assert (home.answer, home.phase) == (None, Phase.LEAVING)
+def test_the_timer_of_a_migration_that_is_over_does_not_end_the_next(launcher: Source) -> None:
+    left(launcher, timeout=100)
+    launcher.ended("connection reset")
+    assert refusal(launcher).endswith("failed: connection reset")
+    launcher.answer = None
+    launcher.pass_(50)
+    left(launcher, timeout=100)
+    launcher.pass_(99)
+    assert (launcher.answer, launcher.phase) == (None, Phase.LEAVING)
 
 
 @pytest.mark.parametrize("resumes", [True, False])
-def test_a_failure_is_told_once_the_guest_runs_on_or_does_not(home: Home, *, resumes: bool) -> None:
-    home.slow = 4.0
-    left(home)
-    home.happened(Event.STOP)
-    home.ended("the other side hung up")
-    home.pass_(source.RESUME_PATIENCE * 2)
-    assert (home.answer, home.phase) == (None, Phase.STRANDED)
+def test_a_failure_is_told_once_the_guest_runs_on_or_does_not(launcher: Source, *, resumes: bool) -> None:
+    launcher.slow = 4.0
+    left(launcher)
+    launcher.happened(Event.STOP)
+    launcher.ended("the other side hung up")
+    launcher.pass_(source.RESUME_PATIENCE * 2)
+    assert (launcher.answer, launcher.phase) == (None, Phase.STRANDED)
     if resumes:
-        home.happened(Event.RESUME)
-    home.pass_(source.RESUME_PATIENCE * 4)
-    assert isinstance(home.answer, Error)
+        launcher.happened(Event.RESUME)
+    launcher.pass_(source.RESUME_PATIENCE * 4)
+    assert isinstance(launcher.answer, Error)
     words = "the guest runs on in its Pod" if resumes else "the guest is stranded: it did not resume in 40 s"
-    assert home.answer.hint == words
+    assert launcher.answer.hint == words

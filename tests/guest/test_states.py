@@ -8,18 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.migration.states import (
-    Action,
-    Arrival,
-    Event,
-    Facts,
-    Phase,
-    Step,
-    Timing,
-    downtime,
-    refusals,
-    step,
-)
+from launcher.migration.facts import Arrival, Facts, Timing, downtime, refusals
+from launcher.migration.states import Action, Event, Phase, Step, step
 
 TCG = Facts(qemu=(10, 0, 2), accelerator="tcg", host_uuid="a", mtus={"nic-add1": 1500})
 

@@ -15,7 +15,8 @@ from scapy.layers.l2 import ARP, Ether
 from nncp import netns as namespaces
 from nncp.pace import Limit
 from tests.waiting import until
-from vmnet.node.announce import Announcer, Decoy, Gate, rarp
+from vmnet.node.announce import Announcer, Decoy, rarp
+from vmnet.node.gate import Gate
 
 if TYPE_CHECKING:
     from tests.conftest import Netns

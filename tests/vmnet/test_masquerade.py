@@ -116,28 +116,6 @@ def test_the_largest_frame_passes_and_one_more_byte_does_not(pod: Node) -> None:
     ).returncode
 
 
-def test_only_the_source_of_a_migration_reaches_the_pods_own_ports(pod: Node) -> None:
-    """Decision 14: the exemption is for one address, and only while it lasts."""
-    pod.sh("ip addr add 10.244.1.77/24 dev pods")
-    pod.serve("guest", 16509, "guest")
-    pod.serve("pod-1", 16509, "pod")
-    pod.serve("pod-1", 49152, "pod")
-
-    def source(port: int) -> str:
-        return asked(pod, "", "10.244.1.2", port, source="10.244.1.77")
-
-    assert source(16509) == "guest"
-    exempt = (
-        "from vmnet import nft; print(nft.exempt(source='10.244.1.77', pod='10.244.1.2', word_port=7000))"
-    )
-    over = "from vmnet import nft; print(nft.exempt_no_more(pod='10.244.1.2'))"
-    for text, answers in ((exempt, ("pod", "pod", "guest")), (over, ("guest", "", "guest"))):
-        python = pod.python("-c", text)
-        rules, _ = python.communicate()
-        pod.run(*AS_POD.split(), "nft", "-f", "-", stdin=rules)
-        assert (source(16509), source(49152), asked(pod, "", "10.244.1.2", 16509)) == answers
-
-
 def test_attach_again_changes_nothing_and_detach_leaves_nothing(pod: Node) -> None:
     everything = (
         "{ ip -n pod-1 -4 -j addr; ip -n pod-1 -j link; ip -j link; bridge -n pod-1 link; }"

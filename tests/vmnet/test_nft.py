@@ -94,21 +94,6 @@ def test_ipv6_has_the_same_table(node: Node) -> None:
     assert text == wanted.replace("10.0.2.", "fd10:0:2::")
 
 
-def test_an_exemption_comes_and_goes_without_touching_the_guests_rules(node: Node) -> None:
-    node.run("nft", "-f", "-", stdin=default_rules())
-    exemption = nft.exempt(source="10.244.1.2", pod="10.244.2.2", word_port=7000)
-    for _ in range(2):
-        node.run("nft", "-f", "-", stdin=exemption)
-    listed = counters_zero(node.sh("nft list table ip bridgehead_migration"))
-    assert listed.count("ip saddr 10.244.1.2 ip daddr 10.244.2.2") == 2
-    assert "tcp dport { 16509, 16514, 49152-49215 }" in listed
-    assert "udp dport 7000" in listed
-    assert counters_zero(node.sh("nft list table ip nat")) == SLIDES_9_TO_12
-    for _ in range(2):
-        node.run("nft", "-f", "-", stdin=nft.exempt_no_more(pod="10.244.2.2"))
-    assert node.sh("nft list tables") == "table ip nat\n"
-
-
 def test_a_spoof_guard_is_a_table_of_its_own(node: Node) -> None:
     node.sh("ip link add v0 type veth peer name v1")
     guard = nft.spoof_guard(port="v0", mac="02:00:00:00:00:05", comment="macspoofchk-c-net1")

@@ -1,10 +1,7 @@
-"""The gate of a Pod, and the announcements that go out below it.
+"""Announcements of a guest, below a Pod's gate, and the frame that QEMU may lose.
 
-The gate is the state of X-nic in k6t-X: disabled (0) lets nothing of the guest's segment through, in either
-direction. Blocking (4) would not do: a port of a bridge without STP is forwarding again at once
-(net/bridge/br_stp_if.c). The announcements are RARP frames on X-nic itself, below the bridge: they pass a
-closed gate and teach k6t-X nothing. Near the switchover nothing forks: every message is packed and every
-socket open beforehand.
+They are RARP frames on X-nic itself, below the bridge: they pass a closed gate and teach k6t-X nothing. Near
+the switchover nothing forks: every frame is packed and every socket open beforehand.
 """
 
 from __future__ import annotations
@@ -14,15 +11,11 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from nncp import wire
 from vmnet.preflight.frames import ETHERTYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-AF_BRIDGE = 7  # linux/socket.h; Python does not name it
-DISABLED, FORWARDING = 0, 3  # linux/if_bridge.h, BR_STATE_*
-IFLA_PROTINFO, IFLA_BRPORT_STATE = 12, 1
 ETH_P_RARP = 0x8035
 BROADCAST = b"\xff" * 6
 NOBODY = b"\x02" + bytes(5)  # a MAC of local administration that no interface bears
@@ -38,46 +31,6 @@ def rarp(mac: str) -> bytes:
     own = bytes.fromhex(mac.replace(":", ""))
     head = struct.pack("!6s6sHHHBBH", BROADCAST, own, ETH_P_RARP, 1, 0x0800, 6, 4, 3)
     return (head + own + bytes(4) + own + bytes(4)).ljust(MINIMUM_FRAME, b"\0")
-
-
-def state_request(index: int, state: int) -> bytes:
-    """Return the request that sets the state of a bridge port, by its interface index."""
-    body = wire.IFINFO.pack(AF_BRIDGE, 0, index, 0, 0)
-    body += wire.nest(IFLA_PROTINFO, wire.attr(IFLA_BRPORT_STATE, bytes([state])))
-    return bytes(wire.message(wire.RTM_SETLINK, wire.NLM_F_ACK, body))
-
-
-class Gate:
-    """The gates of a Pod's bridged NICs, opened and closed together, in the namespace where it was made."""
-
-    def __init__(self, nics: Sequence[str]) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        self._socket.bind((0, 0))
-        indices = [socket.if_nametoindex(nic) for nic in nics]
-        self._requests = {
-            state: [state_request(index, state) for index in indices] for state in (DISABLED, FORWARDING)
-        }
-        self.is_open = True
-
-    def open(self) -> None:
-        """Let the guest's segment in; raises OSError when the kernel refuses (EBUSY under STP)."""
-        self._set(is_open=True)
-
-    def close(self) -> None:
-        """Shut it out; raises OSError when the kernel refuses."""
-        self._set(is_open=False)
-
-    def _set(self, *, is_open: bool) -> None:
-        for request in self._requests[FORWARDING if is_open else DISABLED]:
-            self._socket.send(request)
-            code = struct.unpack_from("=i", self._socket.recv(4096), wire.HEADER.size)[0]
-            if code:
-                raise OSError(-code, "the port's state cannot be set")
-        self.is_open = is_open
-
-    def end(self) -> None:
-        """Let go of the socket; the gates stay as they are."""
-        self._socket.close()
 
 
 class Announcer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -24,6 +25,7 @@ from nncp.document.source import load
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.netns import entered
 from nncp.pace import Limit, communicate
+from vmnet.cli import QEMU_USER
 from vmnet.rack import images, report, switch
 from vmnet.rack.cabling import NODES, PROBER_ADDRESS
 from vmnet.rack.nodes import DISKS, Node, checked, failure
@@ -134,6 +136,7 @@ def lay_out_disk(image: str) -> None:
     with contextlib.suppress(FileExistsError):
         (IMAGES / image).symlink_to(folder)
     checked(["cp", "--sparse=always", str(folder / "disk.img"), str(CLAIMS / CLAIM / "disk.img")])
+    os.chown(CLAIMS / CLAIM / "disk.img", QEMU_USER, QEMU_USER)
 
 
 def attach(node: Node, *, number: int, image: str) -> Pod:
@@ -186,11 +189,15 @@ def move(rack: Rack, source: Pod, target: Node) -> tuple[Pod, report.Migration]:
         raise Refused(reason)
     number = int(source.name.rpartition("-")[2]) + 1
     pod = attach(target, number=number, image=source.image)
-    pod.launcher("prepare", *pod.beginning(), f"--from={source.address}")
+    # The shared disk folder stands for the way that an operator trusts.
+    credentials = DISKS / f"credentials-{number}.json"
+    pod.launcher("prepare", *pod.beginning(), f"--from={source.address}", f"--credentials={credentials}")
     before = source.node.counted("enp1s0")
     with probing(rack["prober"]) as seen:
         time.sleep(SETTLE_S)
-        answer = source.launcher("migrate", f"--to={pod.address}", f"--max-downtime={MAX_DOWNTIME_MS}")
+        answer = source.launcher(
+            "migrate", f"--credentials={credentials}", f"--max-downtime={MAX_DOWNTIME_MS}"
+        )
         time.sleep(SETTLE_S)
     moved = report.Migration(
         from_node=source.node.name,
@@ -293,13 +300,13 @@ def wait_until_booted(pod: Pod) -> None:
 def _see(pod: Pod, limit: Limit) -> None:
     """Let the limit see how far a guest's start is; raise when its Pod has ended."""
     limit.sees(len(console(pod)))
-    if '"event": "ended"' in pod.node.read(f"/run/bridgehead/pods/{pod.name}/launcher.log"):
+    if '"event": "ended"' in pod.node.read(f"/run/bridgehead/pods/{pod.name}/launcher/launcher.log"):
         raise Error("the guest's Pod ended", kind=ErrorKind.FAILED)
 
 
 def console(pod: Pod) -> str:
     """Return what the guest has said on its console."""
-    return pod.node.read(f"/run/bridgehead/pods/{pod.name}/console.log")
+    return pod.node.read(f"/run/bridgehead/pods/{pod.name}/launcher/console.log")
 
 
 def _ours(module: str) -> list[str]:

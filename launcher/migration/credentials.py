@@ -1,0 +1,169 @@
+"""Certificates of one migration: a CA that signs two, and is gone. Nobody else is ever let in by them.
+
+The target's half stays in its Pod. The source's leaves as one file that whoever moves the guest carries to
+the source's node: never over the network that the migration takes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import ssl
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from nncp.errors import Error, ErrorKind
+from vmnet import versioned
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509 import Certificate
+
+VERSION = 1
+SOURCE, TARGET = "source.migration.bridgehead", "target.migration.bridgehead"
+"""The names in the two certificates."""
+CA_FILE = "ca-cert.pem"
+FILES = {TARGET: ("server-cert.pem", "server-key.pem"), SOURCE: ("client-cert.pem", "client-key.pem")}
+"""What QEMU calls them (docs/system/tls, x509 credentials)."""
+EARLIER, LATER = dt.timedelta(days=1), dt.timedelta(days=30)
+"""How far the nodes' clocks may be apart, and how long a target may wait."""
+
+
+class Half(Struct, frozen=True):
+    """One side's part: its certificate and key, and the CA that signed both sides', as PEM.
+
+    `to` is the address of the target Pod.
+    """
+
+    version: int
+    to: str
+    name: str
+    ca: str
+    certificate: str
+    key: str
+
+    def write(self, folder: Path) -> None:
+        """Put it down where QEMU and `context` look for it; only its owner can read it."""
+        certificate, key = FILES[self.name]
+        for name, text in ((CA_FILE, self.ca), (certificate, self.certificate), (key, self.key)):
+            _write(folder / name, text)
+
+    def save(self, path: Path) -> None:
+        """Put it down as the one file that is carried to the other side."""
+        _write(path, msgspec.json.encode(self).decode() + "\n")
+
+
+def load(path: Path) -> Half:
+    """Return the half in a file; raises `Error` when it is none, or of another version."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        message = f"the credentials {path} cannot be read: {error.strerror}"
+        hint = "launcher prepare writes them, on the target's node"
+        raise Error(message, kind=ErrorKind.USAGE, hint=hint) from None
+    half: Half = versioned.decode(data, Half, version=VERSION, what=f"the file {path}")
+    return half
+
+
+def taken(half: Half, folder: Path) -> ssl.SSLContext:
+    """Put down the source's half, and return how it speaks; raises `Error` when it is none."""
+    if half.name != SOURCE:
+        raise Error(f"these are not the credentials of a source, but of {half.name!r}", kind=ErrorKind.USAGE)
+    try:
+        half.write(folder)
+        return context(folder, SOURCE)
+    except (OSError, ValueError) as error:  # ssl's own are OSErrors
+        message = f"the credentials cannot be used: {error}"
+        raise Error(message, kind=ErrorKind.USAGE, hint="launcher prepare writes them anew") from None
+
+
+def _write(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+        file.write(text)
+
+
+def context(folder: Path, name: str) -> ssl.SSLContext:
+    """Return how the side of this name speaks: TLS 1.3, to nobody but the other."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if name == TARGET else ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.load_verify_locations(cafile=str(folder / CA_FILE))
+    certificate, key = FILES[name]
+    made.load_cert_chain(folder / certificate, folder / key)
+    if name == TARGET:
+        made.num_tickets = 0  # no session is taken up again
+    return made
+
+
+def issue(*, to: str) -> tuple[Half, Half]:
+    """Return the target's half and the source's, of a CA that nobody has."""
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 -- only for a migration
+
+    signer = ec.generate_private_key(ec.SECP256R1())
+    ca = _certificate("migration.bridgehead", signer, signer, None)
+    halves = []
+    for name in (TARGET, SOURCE):
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _certificate(name, key, signer, ca)
+        halves.append(Half(VERSION, to, name, _pem(ca), _pem(certificate), _key_pem(key)))
+    return halves[0], halves[1]
+
+
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    signer: ec.EllipticCurvePrivateKey,
+    ca: Certificate | None,
+) -> Certificate:
+    """Return a certificate for `name`; the CA's own without `ca`."""
+    from cryptography import x509  # noqa: PLC0415 -- the same
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID  # noqa: PLC0415
+
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    usage = dict.fromkeys(
+        ("content_commitment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False
+    )
+    leaf = ca is not None
+    # gnutls wants keyEncipherment of a server whatever the key is (QEMU, crypto/tlscredsx509.c).
+    signs = {
+        "key_cert_sign": not leaf,
+        "crl_sign": False,
+        "digital_signature": leaf,
+        "key_encipherment": leaf,
+    }
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject if ca is None else ca.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - EARLIER)
+        .not_valid_after(now + LATER)
+        .add_extension(x509.BasicConstraints(ca=not leaf, path_length=None if leaf else 0), critical=True)
+        .add_extension(x509.KeyUsage(**usage, **signs), critical=True)
+    )
+    if leaf:
+        purpose = ExtendedKeyUsageOID.SERVER_AUTH if name == TARGET else ExtendedKeyUsageOID.CLIENT_AUTH
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+    return builder.sign(signer, hashes.SHA256())
+
+
+def _pem(certificate: Certificate) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 -- the same
+
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 -- the same
+
+    plain = form.NoEncryption()
+    return key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, plain).decode()

@@ -1,0 +1,234 @@
+"""One arrival: the target's side of a migration, from the door that opens to the one that closes."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import structs
+
+from launcher import daemon
+from launcher.loop import Watching
+from launcher.migration.channel import Door, Words, pump
+from launcher.migration.credentials import TARGET, context
+from launcher.migration.facts import Arrival, Facts
+from launcher.migration.states import Event, Phase
+from launcher.migration.words import Arrived, Ask, Back, Coming, Ready, Stopped, Where
+from nncp.errors import Error, ErrorKind
+from nncp.pace import Limit, cpu_seconds
+from vmnet.node import orders
+
+if TYPE_CHECKING:
+    import ssl
+    import subprocess
+    from pathlib import Path
+
+    from libvirt import virConnect
+
+    from launcher.migration.words import Word
+    from launcher.node import Node
+
+EXPIRES = 600.0  # seconds of a quiet machine that a target is kept ready for a source that never comes
+STATS_AFTER = 0.5
+# Of a quiet machine: libvirt's figure of the pause, since its daemon last did anything; and in all.
+STATS_PATIENCE, STATS_IN_ALL = 6.0, 60.0
+LIFT_AFTER = 1.0
+"""Seconds after the guest runs here: loading nft's rules forks, and the guest has to catch up first."""
+CLOSE_AFTER = 60.0
+"""Seconds after that for the source to hear where its guest is, should its connection have broken."""
+
+
+class Target(Watching, Protocol):
+    """What an arrival needs of its launcher."""
+
+    phase: Phase
+    node: Node
+    facts: Facts
+    connection: virConnect | None
+    job: Any
+    daemons: list[subprocess.Popen[bytes]]
+
+    @property
+    def has_qemu(self) -> bool: ...  # noqa: D102 -- see `Launcher`
+    def happened(self, event: Event, **more: Any) -> None: ...  # noqa: D102 -- see `Launcher`
+    def note(self, event: str, **more: Any) -> None: ...  # noqa: D102
+
+
+class Reception:
+    """What a target Pod holds ready for its source, and what it tells it."""
+
+    def __init__(self, launcher: Target, *, tls: Path, libvirt: Path) -> None:
+        self.launcher = launcher
+        self.arrival: Arrival | None = None
+        self._tls = tls
+        self._libvirt = libvirt
+        self._door: Door | None = None
+        self._words: Words | None = None
+        self._is_measured = False
+        self._stats = Limit(STATS_PATIENCE)
+        self._expiry = Limit(EXPIRES)
+
+    def open(self) -> None:
+        """Close the gate, let the source in, and have libvirt look at QEMU now rather than then.
+
+        Raises:
+            Error: the Pod cannot take a guest in.
+
+        """
+        import libvirt  # noqa: PLC0415 -- only what runs in a Pod needs it
+
+        launcher, record = self.launcher, self.launcher.job.record
+        assert launcher.connection is not None
+        launcher.node.ask(orders.Close(), orders.Receive(launcher.job.source))
+        try:
+            # Defining it asks QEMU for all it can, a second or more that would count as migration otherwise.
+            launcher.connection.defineXML(launcher.job.domain_xml).undefine()
+        except libvirt.libvirtError as error:
+            raise Error(f"libvirt does not take the guest's domain: {error}", kind=ErrorKind.FAILED) from None
+        self._door = Door(record.address, context(self._tls, TARGET), launcher, self._came, self._refused)
+        self._expiry.progress()
+        launcher.later(EXPIRES, self._expire)
+
+    def _expire(self) -> None:
+        """Give up a source that never came. One whose QEMU is here already may take as long as it needs."""
+
+        def measured(is_over: Any) -> None:
+            if is_over and not self._expiry.left:
+                self.launcher.happened(Event.EXPIRED)
+            else:
+                self.launcher.later(max(self._expiry.left, 1.0), self._expire)
+
+        if self.launcher.has_qemu:
+            self._expiry.progress()
+        if self.launcher.phase is Phase.WAITING:
+            self.launcher.aside(self._expiry.is_over, measured)
+
+    # ── who comes ──
+
+    def _came(self, purpose: str, line: ssl.SSLSocket) -> None:
+        if self._door is None:
+            line.close()
+        elif purpose == "words":
+            self._hang_up()
+            self._words = Words(line)
+            self.launcher.watch(line, self._hear)
+            self.launcher.note("source came")
+            self._hear()  # what came with the hello is read already
+        else:
+            self.launcher.aside(lambda: self._pass_on(line), lambda _: None)
+
+    def _pass_on(self, line: ssl.SSLSocket) -> None:
+        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            plain.connect(str(self._libvirt))
+        except OSError:
+            plain.close()
+            line.close()
+            return
+        pump(line, plain)
+
+    def _refused(self, why: str) -> None:
+        self.launcher.note("refused", error=why)
+
+    def _hear(self) -> None:
+        if self._words is None:
+            return
+        said = self._words.hear()
+        if said is None:
+            self._hang_up()
+            if self._is_measured:
+                self.close()  # it has heard where its guest is
+            return
+        for word in said:
+            self._heard(word)
+
+    def _hang_up(self) -> None:
+        if self._words is not None:
+            self.launcher.unwatch(self._words.line)
+            self._words.close()
+            self._words = None
+
+    def _heard(self, word: Word) -> None:
+        match word:
+            case Ask():
+                self._expiry.progress()
+                self._say(Ready(self.launcher.phase, self.launcher.facts))
+            case Stopped():
+                self.launcher.happened(Event.HEARD_STOPPED)
+            case Back():
+                self.launcher.happened(Event.HEARD_BACK)
+            case Where():
+                self._say_where()
+            case _:
+                self.launcher.note("odd word", word=type(word).__name__)
+
+    def _say(self, word: Word) -> None:
+        if self._words is not None and not self._words.say(word):
+            self._hang_up()
+
+    def _say_where(self) -> None:
+        """Tell the source that the guest is here, or that it is still worth waiting for."""
+        if self._is_measured:
+            self._say_arrived()
+        elif self.launcher.phase in {Phase.WAITING, Phase.ARRIVING, Phase.RUNNING}:
+            self._say(Coming())
+
+    # ── it is here ──
+
+    def resumed(self, stamp: float, boot_id: str) -> None:
+        """Note when the guest ran on here, by QEMU's own stamp."""
+        self.arrival = Arrival(resumed=stamp, boot_id=boot_id)
+
+    def say_arrived(self) -> None:
+        """Tell the source, with libvirt's figure, which is there once its side of the migration is over."""
+        self._stats = Limit(STATS_PATIENCE, in_all=STATS_IN_ALL)
+        self.launcher.later(STATS_AFTER, self._measure)
+
+    def _measure(self) -> None:
+        def measured(said: Any) -> None:
+            if said is None:
+                self.launcher.later(STATS_AFTER, self._measure)
+                return
+            if isinstance(said, int) and self.arrival is not None:
+                self.arrival = structs.replace(self.arrival, downtime_ms=said)
+            self._is_measured = True
+            self._say_arrived()
+
+        self.launcher.aside(self._downtime, measured)
+
+    def _downtime(self) -> int | None:
+        """In a thread: the figure, None while it may still come; raises when it does not."""
+        assert self.launcher.connection is not None
+        figure = daemon.downtime(self.launcher.connection, self.launcher.job.domain)
+        if figure is None:
+            self._stats.sees(cpu_seconds(*(process.pid for process in self.launcher.daemons)))
+            if self._stats.is_over():
+                raise TimeoutError
+        return figure
+
+    def _say_arrived(self) -> None:
+        if self.arrival is not None:
+            self._say(Arrived(self.arrival))
+
+    # ── the end ──
+
+    def lift(self) -> None:
+        """Shut the door, at once when no guest will come; else when the source knows where its guest is."""
+        if self.launcher.phase is Phase.RUNNING:
+            self.launcher.later(CLOSE_AFTER, self.close)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Shut the door for good, and take back what the migration needed of nft."""
+        if self._door is None:
+            return
+        self._door.close()
+        self._door = None
+        self._hang_up()
+
+        def lifted(error: str) -> None:
+            self.launcher.note("lifted", error=error)
+
+        later = LIFT_AFTER if self.launcher.phase is Phase.RUNNING else 0.0
+        self.launcher.later(later, lambda: self.launcher.node.order(orders.Settle(), then=lifted))

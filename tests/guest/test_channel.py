@@ -1,0 +1,289 @@
+"""TLS between two launchers: who gets in, what passes, and what nobody is held up by."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from launcher.loop import Loop
+from launcher.migration import channel, credentials, words
+from launcher.migration.channel import Door, Forwarder, Words
+from launcher.migration.credentials import SOURCE, TARGET, Half
+from launcher.migration.facts import Facts
+from launcher.migration.states import Phase
+from launcher.migration.words import Ask, Back, Ready, Stopped
+from nncp.errors import Error
+from tests.waiting import until
+from vmnet.node.migration_rules import PEER_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Side:
+    """A target's door in a loop of its own, and what came through it."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.address = address
+        self.loop = Loop()
+        self.came: list[tuple[str, ssl.SSLSocket]] = []
+        self.refused: list[str] = []
+        context = credentials.context(folder, TARGET)
+        self.door = Door(address, context, self.loop, lambda *it: self.came.append(it), self.refused.append)
+        self.thread = threading.Thread(target=self.loop.run, daemon=True)
+        self.thread.start()
+
+    def words(self) -> Words:
+        until(lambda: self.came, what="somebody comes in")
+        return Words(self.came.pop()[1])
+
+    def close(self) -> None:
+        self.loop.later(0, self.loop.end)
+        self.loop._wake.send(b"x")
+        self.thread.join()
+        self.door.close()
+
+
+@pytest.fixture
+def halves(tmp_path: Path) -> tuple[Half, Half]:
+    target, source = credentials.issue(to="127.0.0.1")
+    target.write(tmp_path)
+    source.write(tmp_path)
+    return target, source
+
+
+@pytest.fixture
+def side(tmp_path: Path, halves: tuple[Half, Half]) -> Iterator[Side]:
+    assert halves
+    address = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.1"
+    made = Side(tmp_path, address)
+    yield made
+    made.close()
+
+
+def heard(line: Words) -> list[Any]:
+    found: list[Any] = []
+    until(lambda: found.extend(line.hear() or ()) or found, what="a word")
+    return found
+
+
+def test_words_pass_both_ways_and_what_is_odd_is_dropped(side: Side, tmp_path: Path) -> None:
+    ours = Words(channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words"))
+    theirs = side.words()
+    assert ours.say(Ask())
+    assert heard(theirs) == [Ask()]
+    assert theirs.say(Ready(Phase.WAITING, Facts(mtus={"x": 1500})))
+    assert heard(ours) == [Ready(Phase.WAITING, Facts(mtus={"x": 1500}))]
+    for odd in (
+        b"",
+        b"[]",
+        b"{}",
+        b'{"word": "dance"}',
+        b'{"word": "ready", "phase": 3}',
+        b"\xff",
+        b"[" * 9999,
+    ):
+        theirs.line.setblocking(True)
+        theirs.line.sendall(odd + b"\n")
+    theirs.say(Stopped())
+    assert heard(ours) == [Stopped()]
+    theirs.close()
+    until(lambda: ours.hear() is None, what="it hangs up")
+    ours.close()
+
+
+def test_a_line_without_an_end_is_hung_up_on(side: Side, tmp_path: Path) -> None:
+    line = channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+    theirs = side.words()
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                line.sendall(b"x" * 65536)
+
+    thread = threading.Thread(target=flood, daemon=True)
+    thread.start()
+    until(lambda: theirs.hear() is None, what="it is given up")
+    theirs.close()
+    thread.join()
+
+
+def test_whoever_does_not_read_holds_nobody_up(side: Side, tmp_path: Path) -> None:
+    channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+    theirs = side.words()
+    for _ in range(1_000_000):
+        if not theirs.say(Back()):
+            break
+    else:
+        pytest.fail("everything was taken")
+    theirs.close()
+
+
+def stranger(folder: Path) -> ssl.SSLContext:
+    """The credentials of another migration."""
+    folder.mkdir()
+    _, source = credentials.issue(to="127.0.0.1")
+    source.write(folder)
+    context = credentials.context(folder, SOURCE)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def nameless(_: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+@pytest.mark.parametrize("who", [stranger, nameless])
+def test_nobody_else_gets_in(side: Side, tmp_path: Path, who: Any) -> None:
+    with pytest.raises((OSError, Error)):
+        channel.connect(side.address, who(tmp_path / "other"), "words")
+    until(lambda: side.refused, what="it is refused")
+    assert not side.came
+
+
+def test_nobody_else_is_taken_for_the_target(tmp_path: Path, halves: tuple[Half, Half]) -> None:
+    (tmp_path / "other").mkdir()
+    target, _ = credentials.issue(to="127.0.0.1")
+    target.write(tmp_path / "other")
+    side = Side(tmp_path / "other", f"127.1.{random.randrange(256)}.1")
+    with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+        channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+    side.close()
+
+
+def test_the_source_is_not_taken_for_a_target_though_the_same_ca_signed_it(
+    tmp_path: Path, halves: tuple[Half, Half]
+) -> None:
+    _, source = halves
+    impostor = tmp_path / "impostor"
+    impostor.mkdir()
+    Half(1, source.to, TARGET, source.ca, source.certificate, source.key).write(impostor)
+    side = Side(impostor, f"127.2.{random.randrange(256)}.1")
+    with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+        channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+    side.close()
+
+
+def test_silent_callers_are_hung_up_on_and_keep_nobody_out(
+    side: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "TRY_S", 0.5)
+    silent = [socket.create_connection((side.address, PEER_PORT)) for _ in range(3 * Door.MOST)]
+    until(lambda: len(side.refused) >= Door.MOST, what="they are refused")
+    monkeypatch.setattr(channel, "TRY_S", 5.0)
+    ours = channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+    side.words().close()
+    for one in (*silent, ours):
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("hello", "said"),
+    [
+        (b'{"version": 7, "new": true}', "speaks version 7 and this program version 1: it is newer"),
+        (b'{"version": 0}', "it is older"),
+        (b'{"version": 1, "purpose": "more"}', "said something odd"),
+        (b"nonsense", "said something odd"),
+    ],
+)
+def test_another_version_is_refused_by_name_on_both_sides(
+    side: Side, tmp_path: Path, hello: bytes, said: str
+) -> None:
+    context = credentials.context(tmp_path, SOURCE)
+    plain = socket.create_connection((side.address, PEER_PORT))
+    with context.wrap_socket(plain, server_hostname=TARGET) as line:
+        line.sendall(hello + b"\n")
+        welcome = msgspec.json.decode(line.recv(4096), type=words.Welcome)
+    assert said in welcome.refusal
+    until(lambda: side.refused, what="it is refused")
+    assert said in side.refused[0]
+
+
+def test_what_libvirt_says_reaches_the_other_sides_socket_byte_by_byte(
+    side: Side, tmp_path: Path, socket_folder: Path
+) -> None:
+    loop = side.loop
+    context = credentials.context(tmp_path, SOURCE)
+    forwarder = Forwarder(
+        socket_folder / "peer.sock", loop, lambda: channel.connect(side.address, context, "libvirt")
+    )
+    loop._wake.send(b"x")  # it watches one more file now
+    ours = socket.socket(socket.AF_UNIX)
+    ours.connect(str(socket_folder / "peer.sock"))
+    until(lambda: side.came, what="somebody comes in")
+    purpose, line = side.came.pop()
+    assert purpose == "libvirt"
+    plain, daemon = socket.socketpair()
+    thread = threading.Thread(target=channel.pump, args=(line, plain), daemon=True)
+    thread.start()
+    there, back = random.randbytes(3 << 20), random.randbytes(3 << 20)
+    got: dict[str, bytes] = {"there": b"", "back": b""}
+
+    def read(name: str, source: socket.socket, size: int) -> None:
+        while len(got[name]) < size:
+            got[name] += source.recv(1 << 16)
+
+    readers = [
+        threading.Thread(target=read, args=("there", daemon, len(there)), daemon=True),
+        threading.Thread(target=read, args=("back", ours, len(back)), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    writer = threading.Thread(target=daemon.sendall, args=(back,), daemon=True)
+    writer.start()
+    ours.sendall(there)
+    for one in (*readers, writer):
+        one.join()
+    assert got == {"there": there, "back": back}
+    ours.close()
+    thread.join()
+    assert daemon.recv(1) == b""
+    daemon.close()
+    forwarder.close()
+
+
+def test_a_daemon_whose_peer_cannot_be_reached_is_hung_up_on(socket_folder: Path) -> None:
+    loop = Loop()
+
+    def reach() -> ssl.SSLSocket:
+        raise ConnectionRefusedError
+
+    forwarder = Forwarder(socket_folder / "peer.sock", loop, reach)
+    with socket.socket(socket.AF_UNIX) as ours:
+        ours.connect(str(socket_folder / "peer.sock"))
+        forwarder._came()
+        assert ours.recv(1) == b""
+    forwarder.close()
+
+
+def test_the_sources_half_is_one_file_that_only_its_owner_reads(
+    tmp_path: Path, halves: tuple[Half, Half]
+) -> None:
+    path = tmp_path / "half.json"
+    path.symlink_to(tmp_path / "elsewhere")  # what somebody else laid there is not written through
+    halves[1].save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "elsewhere").exists()
+    assert credentials.load(path) == halves[1]
+    assert "PRIVATE KEY" not in halves[1].ca + halves[1].certificate
+    for name in ("server-key.pem", "client-key.pem"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1}', "{" * 9999])
+def test_a_file_that_is_no_half_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "half.json").write_text(text)
+    with pytest.raises(Error, match=r"half\.json"):
+        credentials.load(tmp_path / "half.json")
+    with pytest.raises(Error, match="cannot be read"):
+        credentials.load(tmp_path / "none")

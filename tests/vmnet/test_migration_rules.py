@@ -1,0 +1,149 @@
+"""Who reaches the ports of a migration while it lasts, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.waiting import until
+from vmnet import nft
+from vmnet.bindings import masquerade
+from vmnet.node import migration_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Netns
+
+SERVER = """
+import socket, sys
+s = socket.create_server(("", int(sys.argv[1])))
+print("ready", flush=True)
+while True:
+    c, _ = s.accept()
+    c.sendall(sys.argv[2].encode())
+    c.close()
+"""
+CLIENT = """
+import socket, sys
+try:
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 2, source_address=(sys.argv[3], 0))
+    print(s.recv(99).decode(), end="")
+except OSError:
+    pass
+"""
+POD, SOURCE, OTHER = "10.244.1.2", "10.244.1.77", "10.244.1.78"
+GUEST = "10.0.2.2"
+
+
+class Pods:
+    """A Pod with a masqueraded guest, and a segment with its peers: three namespaces and real nft."""
+
+    def __init__(self, make: Callable[[], Netns]) -> None:
+        self.pod, self.guest, self.outside = make(), make(), make()
+        self._servers: list[object] = []
+        pod, guest, outside = self.pod, self.guest, self.outside
+        pod.ip("link", "add", "eth0", "type", "veth", "peer", "name", "out0", "netns", outside.name)
+        pod.ip("link", "add", "k6t-eth0", "type", "veth", "peer", "name", "g0", "netns", guest.name)
+        addresses = [
+            (pod, "eth0", f"{POD}/24"),
+            (pod, "k6t-eth0", "10.0.2.1/24"),
+            (guest, "g0", f"{GUEST}/24"),
+            (outside, "out0", f"{SOURCE}/24"),
+            (outside, "out0", f"{OTHER}/24"),
+        ]
+        for netns, device, address in addresses:
+            netns.ip("address", "add", address, "dev", device)
+            netns.ip("link", "set", device, "up")
+        guest.ip("route", "add", "default", "via", "10.0.2.1")
+        pod.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        nat = nft.v4(guest=GUEST, gateway="10.0.2.1")
+        self.load(pod, nft.masquerade(nat, uplink="eth0", bridge="k6t-eth0"))
+
+    def load(self, netns: Netns, text: str) -> None:
+        netns.run("nft", "-f", "-", stdin=text)
+
+    def serve(self, netns: Netns, port: int, word: str) -> None:
+        script = f"setsid python3 -c '{SERVER}' {port} {word} >/dev/null 2>&1 &"
+        netns.run("sh", "-c", script)
+        until(lambda: netns.run("ss", "-Hltn", f"sport = :{port}"), what=f"{word} listens")
+
+    def asked(self, address: str, port: int, *, by: Netns, source: str = "0.0.0.0") -> str:
+        return by.run("python3", "-c", CLIENT, address, str(port), source)
+
+
+@pytest.fixture
+def pods(make_netns: Callable[[], Netns]) -> Pods:
+    return Pods(make_netns)
+
+
+def test_only_the_source_reaches_the_targets_own_ports_and_only_while_it_lasts(pods: Pods) -> None:
+    """Decision 14; and the guest loses no port of its own outside a migration."""
+    port = migration_rules.PEER_PORT
+    pods.serve(pods.guest, port, "guest")
+    pods.serve(pods.pod, port, "pod")
+
+    def answers() -> tuple[str, str, str]:
+        from_source = pods.asked(POD, port, by=pods.outside, source=SOURCE)
+        from_other = pods.asked(POD, port, by=pods.outside, source=OTHER)
+        return from_source, from_other, pods.asked("10.0.2.1", port, by=pods.guest)
+
+    assert answers() == ("guest", "guest", "pod")
+    pods.load(pods.pod, migration_rules.receiving(source=SOURCE, pod=POD, exempt=True))
+    assert answers() == ("pod", "guest", "")
+    pods.load(pods.pod, migration_rules.settled())
+    assert answers() == ("guest", "guest", "pod")
+
+
+def test_the_sources_guest_does_not_reach_the_targets_ports_with_its_pods_address(pods: Pods) -> None:
+    """Behind masquerade it leaves with the very address that the exemption is for."""
+    port = migration_rules.PEER_PORT
+    pods.serve(pods.outside, port, "target")
+    pods.serve(pods.outside, 8080, "web")
+    assert pods.asked(SOURCE, port, by=pods.guest) == "target"
+    pods.load(pods.pod, migration_rules.sending(target=SOURCE))
+    assert pods.asked(SOURCE, port, by=pods.guest) == ""
+    assert pods.asked(SOURCE, 8080, by=pods.guest) == "web"
+    assert pods.asked(SOURCE, port, by=pods.pod) == "target"
+    assert "packets 0" not in pods.pod.run("nft", "list", "chain", "ip", migration_rules.TABLE, "forward")
+    pods.load(pods.pod, migration_rules.settled())
+    assert pods.asked(SOURCE, port, by=pods.guest) == "target"
+
+
+def test_rules_come_and_go_without_touching_the_guests(netns: Netns) -> None:
+    nat = nft.masquerade(nft.v4(guest=GUEST, gateway="10.0.2.1"), uplink="eth0", bridge="k6t-eth0")
+    netns.run("nft", "-f", "-", stdin=nat)
+    before = netns.run("nft", "list", "table", "ip", "nat")
+    for text in (
+        migration_rules.receiving(source=SOURCE, pod=POD, exempt=True),
+        migration_rules.sending(target=OTHER),
+        migration_rules.receiving(source="fd00::1", pod="fd00::2", exempt=False),
+    ):
+        for _ in range(2):
+            netns.run("nft", "-f", "-", stdin=text)
+        assert netns.run("nft", "list", "table", "ip", "nat") == before
+    for _ in range(2):
+        netns.run("nft", "-f", "-", stdin=migration_rules.settled())
+    assert netns.run("nft", "list", "tables") == "table ip nat\n"
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_what_is_no_address_becomes_no_rule(one: str, two: str) -> None:
+    for make in (
+        lambda: migration_rules.receiving(source=one, pod=two, exempt=True),
+        lambda: migration_rules.sending(target=one),
+    ):
+        try:
+            text = make()
+        except ValueError:
+            continue
+        words = set(itertools.chain.from_iterable(line.split() for line in text.splitlines()))
+        assert not {word for word in words if any(c in word for c in "\"'`$\\")}
+
+
+def test_the_reserved_mac_is_the_bindings_own() -> None:
+    assert masquerade.MASQUERADE.reserved_mac == masquerade.RESERVED_MAC
