@@ -133,7 +133,7 @@ class Launcher(Loop):
         )
         if job.half is not None:
             job.half.write(daemon.TLS)
-            self.reception = Reception(self, tls=daemon.TLS, libvirt=daemon.socket_path())
+            self.reception = Reception(self, job.half, tls=daemon.TLS, libvirt=daemon.socket_path())
             self.reception.open()
         else:
             self._start_guest()
@@ -339,7 +339,7 @@ class Launcher(Loop):
             limit_ms=leave.max_downtime,
             timeout=leave.timeout,
             line=line,
-            reach=lambda: channel.Words(channel.connect(half.to, tls, "words")),
+            reach=lambda: channel.reach(half.to, tls, bytes.fromhex(half.secret)),
             forward=lambda: self._forwarder(half.to, tls),
         )
         self.departure.start()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from launcher.migration import words
+from launcher.migration import knock, words
 from launcher.migration.credentials import TARGET
 from launcher.migration.words import Hello, Welcome
 from nncp.errors import Error, ErrorKind
@@ -65,6 +65,12 @@ def _greet(line: ssl.SSLSocket, purpose: Literal["words", "libvirt"], who: str) 
     welcome = versioned.decode(_line(line), Welcome, version=words.VERSION, what=who)
     if welcome.refusal:
         raise Error(f"{who} refuses: {welcome.refusal}", kind=ErrorKind.FAILED)
+
+
+def reach(to: str, context: ssl.SSLContext, secret: bytes) -> Words:
+    """Knock, and return a connection for words if the target has opened; blocks, raises as `connect`."""
+    knock.knock(to, secret)
+    return Words(connect(to, context, "words"))
 
 
 def accepted(plain: socket.socket, context: ssl.SSLContext) -> tuple[str, ssl.SSLSocket]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import secrets
 import ssl
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ EARLIER, LATER = dt.timedelta(days=1), dt.timedelta(days=30)
 class Half(Struct, frozen=True):
     """One side's part: its certificate and key, and the CA that signed both sides', as PEM.
 
-    `to` is the address of the target Pod.
+    `to` is the address of the target Pod, `secret` what both sides' knocks are made of, in hexadecimal.
     """
 
     version: int
@@ -45,6 +46,7 @@ class Half(Struct, frozen=True):
     ca: str
     certificate: str
     key: str
+    secret: str
 
     def write(self, folder: Path) -> None:
         """Put it down where QEMU and `context` look for it; only its owner can read it."""
@@ -74,6 +76,7 @@ def taken(half: Half, folder: Path) -> ssl.SSLContext:
     if half.name != SOURCE:
         raise Error(f"these are not the credentials of a source, but of {half.name!r}", kind=ErrorKind.USAGE)
     try:
+        bytes.fromhex(half.secret)
         half.write(folder)
         return context(folder, SOURCE)
     except (OSError, ValueError) as error:  # ssl's own are OSErrors
@@ -106,11 +109,12 @@ def issue(*, to: str) -> tuple[Half, Half]:
 
     signer = ec.generate_private_key(ec.SECP256R1())
     ca = _certificate("migration.bridgehead", signer, signer, None)
+    secret = secrets.token_hex(32)
     halves = []
     for name in (TARGET, SOURCE):
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _certificate(name, key, signer, ca)
-        halves.append(Half(VERSION, to, name, _pem(ca), _pem(certificate), _key_pem(key)))
+        halves.append(Half(VERSION, to, name, _pem(ca), _pem(certificate), _key_pem(key), secret))
     return halves[0], halves[1]
 
 

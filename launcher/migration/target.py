@@ -12,6 +12,7 @@ from launcher.loop import Watching
 from launcher.migration.channel import Door, Words, pump
 from launcher.migration.credentials import TARGET, context
 from launcher.migration.facts import Arrival, Facts
+from launcher.migration.knock import Listener
 from launcher.migration.states import Event, Phase
 from launcher.migration.words import Arrived, Ask, Back, Coming, Ready, Stopped, Where
 from nncp.errors import Error, ErrorKind
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from libvirt import virConnect
 
+    from launcher.migration.credentials import Half
     from launcher.migration.words import Word
     from launcher.node import Node
 
@@ -57,8 +59,11 @@ class Target(Watching, Protocol):
 class Reception:
     """What a target Pod holds ready for its source, and what it tells it."""
 
-    def __init__(self, launcher: Target, *, tls: Path, libvirt: Path) -> None:
+    def __init__(self, launcher: Target, half: Half, *, tls: Path, libvirt: Path) -> None:
         self.launcher = launcher
+        self._half = half
+        self._knocks: Listener | None = None
+        self._is_opening = False
         self.arrival: Arrival | None = None
         self._tls = tls
         self._libvirt = libvirt
@@ -79,15 +84,39 @@ class Reception:
 
         launcher, record = self.launcher, self.launcher.job.record
         assert launcher.connection is not None
-        launcher.node.ask(orders.Close(), orders.Receive(launcher.job.source))
+        launcher.node.ask(orders.Close(), self._receive(has_knocked=False))
         try:
             # Defining it asks QEMU for all it can, a second or more that would count as migration otherwise.
             launcher.connection.defineXML(launcher.job.domain_xml).undefine()
         except libvirt.libvirtError as error:
             raise Error(f"libvirt does not take the guest's domain: {error}", kind=ErrorKind.FAILED) from None
-        self._door = Door(record.address, context(self._tls, TARGET), launcher, self._came, self._refused)
+        self._knocks = Listener(record.address, bytes.fromhex(self._half.secret))
+        launcher.watch(self._knocks.socket, self._heard_knock)
         self._expiry.progress()
         launcher.later(EXPIRES, self._expire)
+
+    def _receive(self, *, has_knocked: bool) -> orders.Receive:
+        return orders.Receive(self.launcher.job.source, has_knocked=has_knocked)
+
+    def _heard_knock(self) -> None:
+        assert self._knocks is not None
+        if self._knocks.heard() and self._door is None and not self._is_opening:
+            self._is_opening = True
+            self.launcher.note("knocked")
+            self.launcher.node.order(self._receive(has_knocked=True), then=self._open_door)
+
+    def _open_door(self, error: str) -> None:
+        self._is_opening = False
+        if error or self._knocks is None:
+            self.launcher.note("not opened", error=error)
+            return
+        address, tls = self.launcher.job.record.address, context(self._tls, TARGET)
+        self._door = Door(address, tls, self.launcher, self._came, self._refused)
+
+    def _close_door(self) -> None:
+        if self._door is not None:
+            self._door.close()
+            self._door = None
 
     def _expire(self) -> None:
         """Give up a source that never came. One whose QEMU is here already may take as long as it needs."""
@@ -138,6 +167,9 @@ class Reception:
             self._hang_up()
             if self._is_measured:
                 self.close()  # it has heard where its guest is
+            elif self.launcher.phase is Phase.WAITING and not self.launcher.has_qemu:
+                self._close_door()  # it has thought better of it, and may knock again
+                self.launcher.node.order(self._receive(has_knocked=False))
             return
         for word in said:
             self._heard(word)
@@ -221,10 +253,12 @@ class Reception:
 
     def close(self) -> None:
         """Shut the door for good, and take back what the migration needed of nft."""
-        if self._door is None:
+        if self._knocks is None:
             return
-        self._door.close()
-        self._door = None
+        self.launcher.unwatch(self._knocks.socket)
+        self._knocks.close()
+        self._knocks = None
+        self._close_door()
         self._hang_up()
 
         def lifted(error: str) -> None:

@@ -167,7 +167,7 @@ def test_the_source_is_not_taken_for_a_target_though_the_same_ca_signed_it(
     _, source = halves
     impostor = tmp_path / "impostor"
     impostor.mkdir()
-    Half(1, source.to, TARGET, source.ca, source.certificate, source.key).write(impostor)
+    Half(1, source.to, TARGET, source.ca, source.certificate, source.key, source.secret).write(impostor)
     side = Side(impostor, f"127.2.{random.randrange(256)}.1")
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
         channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")

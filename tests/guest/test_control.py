@@ -106,7 +106,7 @@ def test_on_a_slow_machine_a_launcher_may_take_its_time_to_accept_and_to_read(
 ) -> None:
     monkeypatch.setattr(pace, "slowness", lambda: 50.0)
     listener, callers = waiting(socket_folder)
-    half = Half(1, "10.0.0.1", "source", "x" * (1 << 22), "", "")  # more than any buffer holds
+    half = Half(1, "10.0.0.1", "source", "x" * (1 << 22), "", "", "")  # more than any buffer holds
     request = control.Leave(half, 50)
 
     def serve() -> None:

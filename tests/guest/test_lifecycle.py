@@ -158,10 +158,10 @@ def test_a_newer_command_is_refused_by_name(pod: Pod) -> None:
 
 
 def test_credentials_that_are_no_certificates_are_refused_and_end_nothing(pod: Pod) -> None:
-    nonsense = Half(1, "127.0.0.1", credentials.SOURCE, "ca", "certificate", "key")
+    nonsense = Half(1, "127.0.0.1", credentials.SOURCE, "ca", "certificate", "key", "")
     with pytest.raises(Error, match="credentials"):
         pod.ask(control.Leave(nonsense, 50))
-    elsewhere = Half(1, "127.0.0.1", "../../x", "ca", "certificate", "key")
+    elsewhere = Half(1, "127.0.0.1", "../../x", "ca", "certificate", "key", "")
     with pytest.raises(Error):
         pod.ask(control.Leave(elsewhere, 50))
     assert pod.is_well()
@@ -255,7 +255,9 @@ def target(folder: Path) -> Iterator[Waiting]:
     launcher = Launcher(
         Job(record, "", "vm", "tcg", source="127.0.0.2"), control.listen(folder), handler.launchers
     )
-    launcher.reception = Reception(launcher, tls=folder, libvirt=folder / "libvirt-sock")
+    launcher.reception = Reception(
+        launcher, credentials.issue(to="127.0.0.1")[0], tls=folder, libvirt=folder / "libvirt-sock"
+    )
     line = Line()
     launcher.reception._words = line  # type: ignore[assignment]  # what a source's connection is to it
     yield Waiting(launcher, launcher.reception, line, handler)

@@ -109,15 +109,17 @@ class Handler:
             case orders.Mute():
                 self.announcer.mute()
             case orders.Receive():
-                nft.run(self._receiving(act.source))
+                nft.run(self._receiving(act))
             case orders.Send():
                 nft.run(migration_rules.sending(target=act.target))
             case orders.Settle():
                 nft.run(migration_rules.settled())
 
-    def _receiving(self, source: str) -> str:
+    def _receiving(self, act: orders.Receive) -> str:
         exempt = any(nic.migration.exempt for nic in self.record.interfaces)
-        return migration_rules.receiving(source=source, pod=self.record.address, exempt=exempt)
+        return migration_rules.receiving(
+            source=act.source, pod=self.record.address, exempt=exempt, has_knocked=act.has_knocked
+        )
 
 
 def serve(record: Record, launcher: socket.socket) -> int:

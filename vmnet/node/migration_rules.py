@@ -15,34 +15,37 @@ from vmnet import nft
 FIRST_PORT, LAST_PORT = 49152, 49215
 """TCP ports of a migration: QEMUs take one in on all but the last (qemu.conf, migration_port_*)."""
 PEER_PORT = LAST_PORT
-"""Where a target's launcher hears its peer."""
+"""Where a target's launcher hears its peer: UDP for a knock, TCP once somebody has knocked."""
 
 TABLE = "bridgehead_migration"
 PORTS = f"tcp dport {FIRST_PORT}-{LAST_PORT}"
+KNOCKS = f"udp dport {PEER_PORT}"
 BEFORE_DNAT = -110
 """A chain of that priority runs before masquerade's own DNAT (-100), and a connection that already has a
 destination mapping, here onto itself, is not mapped again (nf_nat_inet_fn)."""
 
 
-def receiving(*, source: str, pod: str, exempt: bool, uplink: str = "eth0") -> str:
+def receiving(*, source: str, pod: str, exempt: bool, has_knocked: bool, uplink: str = "eth0") -> str:
     """Return the transaction that lets a migration from the Pod at `source` in to this one, at `pod`.
 
-    Its ports are open to that one sender on `uplink`, and shut to everybody else. With `exempt` they are kept
-    from the guest, which is given all others.
+    Before the source has knocked only that is let in. Its ports are open to that one sender on `uplink`, and
+    shut to everybody else. With `exempt` they are kept from the guest, which is given all others.
     """
     family = _family(pod)
-    match = f"iifname {uplink} {family} saddr {_plain(source)} {family} daddr {_plain(pod)} {PORTS} counter"
+    match = f"iifname {uplink} {family} saddr {_plain(source)} {family} daddr {_plain(pod)}"
+    accepted = [KNOCKS, PORTS] if has_knocked else [KNOCKS]
     chains = {
         "input": [
             "type filter hook input priority 0; policy accept;",
-            f"{match} accept",
-            f"{PORTS} counter drop",
+            *(f"{match} {ports} counter accept" for ports in accepted),
+            f"{KNOCKS} counter drop",
+            f"{PORTS} counter reject with tcp reset",
         ]
     }
     if exempt:
         chains["prerouting"] = [
             f"type nat hook prerouting priority {BEFORE_DNAT}; policy accept;",
-            f"{match} dnat to {_plain(pod)}",
+            *(f"{match} {ports} counter dnat to {_plain(pod)}" for ports in (KNOCKS, PORTS)),
         ]
     return nft.replace(f"{family} {TABLE}", chains)
 
@@ -52,7 +55,7 @@ def sending(*, target: str) -> str:
     family = _family(target)
     rules = [
         "type filter hook forward priority 0; policy accept;",
-        f"{family} daddr {_plain(target)} {PORTS} counter drop",
+        *(f"{family} daddr {_plain(target)} {ports} counter drop" for ports in (KNOCKS, PORTS)),
     ]
     return nft.replace(f"{family} {TABLE}", {"forward": rules})
 

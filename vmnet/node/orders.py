@@ -37,9 +37,10 @@ class Mute(Struct, frozen=True, tag_field="act", tag="mute"):
 
 
 class Receive(Struct, frozen=True, tag_field="act", tag="receive"):
-    """Let a migration in from the Pod at this address."""
+    """Let a migration in from the Pod at this address; before it has knocked, nothing but that."""
 
     source: str
+    has_knocked: bool = False
 
 
 class Send(Struct, frozen=True, tag_field="act", tag="send"):
