@@ -135,8 +135,9 @@ class Prober:
             try:
                 tcp = socket.create_connection((self.address, ECHO_PORT), timeout=max(limit.left, 1.0))
                 break
-            except UnicodeError:
-                raise Error(f"{self.address!r} is no address", kind=ErrorKind.USAGE) from None
+            except (UnicodeError, socket.gaierror):
+                hint = "an IPv4 address, e.g. 172.17.33.250"
+                raise Error(f"{self.address!r} is no address", kind=ErrorKind.USAGE, hint=hint) from None
             except OSError as error:
                 if not isinstance(error, TimeoutError) or limit.is_over():
                     raise Error(

@@ -11,6 +11,7 @@ import click
 from nncp import __version__
 from nncp.render import printable
 from nncp.terminal import say
+from vmnet.names import QEMU_USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from vmnet.preflight.verdict import Ask, Verdict
     from vmnet.record import Record
 
-QEMU_USER = 64055
-"""Debian's libvirt-qemu, a number that it gives to nobody else on any machine (base-passwd, README)."""
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 

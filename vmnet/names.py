@@ -16,6 +16,9 @@ from nncp.errors import Error, ErrorKind
 PRIMARY = "eth0"
 """The Pod network's device (every container runtime calls it that)."""
 
+QEMU_USER = 64055
+"""Debian's libvirt-qemu, a number that it gives to nobody else on any machine (base-passwd, README)."""
+
 _POD_INTERFACE = re.compile(r"pod[0-9a-f]{11}\Z")
 
 

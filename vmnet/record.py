@@ -132,7 +132,7 @@ class Store:
     def write(self, record: Record) -> Record:
         """Put a record down for good: in full, or not at all."""
         path = self.path(record.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_suffix(".new")
         text = msgspec.json.format(msgspec.json.encode(record))
         with fresh.open("wb") as file:

@@ -15,7 +15,7 @@ import pytest
 
 from nncp import lab
 from nncp.pace import Limit, communicate
-from vmnet.cli import QEMU_USER
+from vmnet.names import QEMU_USER
 from vmnet.rack import images
 
 if TYPE_CHECKING:

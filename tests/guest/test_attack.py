@@ -15,7 +15,7 @@ import pytest
 from nncp import netns
 from nncp.pace import Limit
 from tests.guest.conftest import GUEST
-from vmnet.cli import QEMU_USER
+from vmnet.names import QEMU_USER
 from vmnet.node.migration_rules import FIRST_PORT, PEER_PORT
 from vmnet.node.rights import NET_ADMIN, NET_RAW
 

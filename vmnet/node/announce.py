@@ -11,7 +11,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from vmnet.preflight.frames import ETHERTYPE
+from vmnet.frames import ETHERTYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -24,7 +24,7 @@ import msgspec
 import nncp
 from nncp.errors import Error
 from vmnet.cni.conf import carries, uplinks
-from vmnet.preflight.frames import Wire
+from vmnet.frames import Wire
 from vmnet.preflight.verdict import Facts, Uplink
 
 if TYPE_CHECKING:

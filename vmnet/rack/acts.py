@@ -25,7 +25,7 @@ from nncp.document.source import load
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.netns import entered
 from nncp.pace import Limit, communicate
-from vmnet.cli import QEMU_USER
+from vmnet.names import QEMU_USER
 from vmnet.rack import images, report, switch
 from vmnet.rack.cabling import NODES, PROBER_ADDRESS
 from vmnet.rack.nodes import DISKS, Node, checked, failure
