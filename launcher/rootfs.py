@@ -1,11 +1,14 @@
-"""A Pod's file tree: what it sees of the node, and under which names.
+"""A Pod's file tree: a root of its own, with what the node shows it and nothing else.
 
-    /run/bridgehead/pod        the launcher's own folder    /run/bridgehead/claims/NAME   its guest's disks
-    /run/bridgehead/home       libvirt's                    /run/bridgehead/images/NAME   its guest's kernel
-    /dev                       what a container has, its taps, and /dev/kvm where that works
-    /usr                       the node's, with parts of another QEMU over it where that is asked for
+    /usr                       the node's, not writable, with parts of another QEMU over it if asked for
+    /etc                       names of the Pod's own, and what the dynamic linker needs
+    /dev                       what a container has, taps, and /dev/kvm where that works
+    /run/bridgehead/pod        the launcher's own folder
+    /run/bridgehead/home       libvirt's
+    /run/bridgehead/claims     its guest's disks, by the claims' names
+    /run/bridgehead/images     its guest's kernel, by the image's name
 
-Of folders that are shut to the Pod's user it sees what Python needs, and nothing else.
+and the folders of Python and of this program, wherever they are: also behind one that is shut to its user.
 """
 
 from __future__ import annotations
@@ -38,9 +41,14 @@ QEMU_PARTS = ("bin/qemu-system-x86_64", "share/qemu", "share/seabios", "lib/x86_
 
 DEVICES = {"null": 0o666, "zero": 0o666, "full": 0o666, "random": 0o666, "urandom": 0o666, "tty": 0o666}
 """The Pod's devices, as container runtimes have them (OCI runtime specification, default devices)."""
-PASSWD, GROUP = Path("/etc/passwd"), Path("/etc/group")
 GIVEN = ("net/tun", "vhost-net", "kvm")
 """Devices that are the Pod's user's by group: a tap that is there already, and what makes it fast."""
+
+
+SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+LINKER = ("alternatives", "gnutls", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl/openssl.cnf")
+"""What of the node's /etc programs cannot do without."""
+MNT_DETACH = 2
 
 
 class Sandbox(Struct, frozen=True):
@@ -59,52 +67,105 @@ class Sandbox(Struct, frozen=True):
 
 
 def arrange(sandbox: Sandbox) -> None:
-    """Make the Pod's file tree, in the mount namespace that the caller has to itself."""
+    """Make the Pod's file tree, in the mount namespace that the caller has to itself, and go there."""
     mount_at("none", "/", flags=MS_REC | MS_PRIVATE)
     socket.sethostname(sandbox.hostname)
-    # Kept open by descriptor: what lies under /run is out of sight once the Pod's own /run covers it.
-    shown = [(POD, sandbox.folder / OWN), *sandbox.shown]
-    opened = [(place, os.open(path, os.O_PATH)) for place, path in shown]
-    parts = [(place, os.open(path, os.O_PATH)) for place, path in _parts(sandbox.qemu)]
-    mount_at("proc", "/proc", kind="proc", flags=MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    mount_at("sysfs", "/sys", kind="sysfs", flags=MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    # This mount alone: another of the same network namespace may be writable (fs/super.c, get_tree_keyed).
-    mount_at("", "/sys", flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    _devices(sandbox)
-    open_the_way(sandbox.user, python_folders())
-    mount_at("pod", "/run", kind="tmpfs", flags=MS_NOSUID | MS_NODEV, data="mode=755")
-    for place, descriptor in opened:
-        place.mkdir(parents=True)
-        bind(descriptor, place)
-    for place, descriptor in parts:
-        bind(descriptor, place)
-    HOME.mkdir(mode=0o700)
-    os.chown(HOME, sandbox.user, sandbox.user)
-    _make_known(sandbox.user)
+    root = sandbox.folder / "rootfs"
+    root.mkdir(mode=0o700, exist_ok=True)
+    mount_at("pod", str(root), kind="tmpfs", flags=MS_NOSUID, data="mode=755")
+    _system(root)
+    for folder in python_folders():
+        show(folder, root, folder, flags=MS_RDONLY)
+    show(sandbox.folder / OWN, root, POD)
+    for place, path in sandbox.shown:
+        show(path, root, place)
+    for place, path in _parts(sandbox.qemu):
+        show(path, root, place, flags=MS_RDONLY)
+    _own_folder(root, HOME, sandbox.user)
+    _own_folder(root, Path("/tmp"), sandbox.user)  # noqa: S108 -- the Pod's
+    _names(root / "etc", sandbox)
+    _devices(root / "dev", sandbox)
+    _kernel(root)
+    os.chdir(root)
+    libc("pivot_root", b".", b".")  # pivot_root(2), NOTES: the old root lies on top of the new one then
+    libc("umount2", b".", MNT_DETACH)
+    os.chdir("/")
 
 
-def _devices(sandbox: Sandbox) -> None:
+def _system(root: Path) -> None:
+    """Show /usr, and whatever of the root leads there or is not yet part of it."""
+    for name in SYSTEM:
+        path = Path("/", name)
+        if path.is_symlink():
+            (root / name).symlink_to(path.readlink())
+        elif path.is_dir():
+            show(path, root, path, flags=MS_RDONLY)
+    for name in LINKER:
+        path = Path("/etc", name)
+        if path.exists():
+            show(path.resolve(), root, path, flags=MS_RDONLY)
+
+
+def show(path: Path, root: Path, place: Path, *, flags: int = 0) -> None:
+    """Show a file or folder of the node at a place below `root`; what shows it already is enough."""
+    goal = root / place.relative_to("/")
+    if goal.exists() and goal.samefile(path):
+        return
+    if path.is_dir():
+        goal.mkdir(parents=True, exist_ok=True)
+    elif not goal.exists():
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        goal.touch()
+    mount_at(str(path), str(goal), flags=MS_BIND | MS_REC)
+    mount_at("", str(goal), flags=MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | flags)
+
+
+def _own_folder(root: Path, place: Path, user: int) -> None:
+    folder = root / place.relative_to("/")
+    folder.mkdir(parents=True, exist_ok=True)  # Python may lie below it
+    folder.chmod(0o700)
+    os.chown(folder, user, user)
+
+
+def _names(etc: Path, sandbox: Sandbox) -> None:
+    """Write who and where the Pod is. libvirt asks for its own name amid a migration: no server is asked."""
+    user, name = sandbox.user, sandbox.hostname
+    files = {
+        "passwd": f"root:x:0:0::/:/usr/sbin/nologin\nqemu:x:{user}:{user}::{HOME}:/usr/sbin/nologin\n",
+        "group": f"root:x:0:\nqemu:x:{user}:\n",
+        "hosts": f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {name}\n",
+        "hostname": f"{name}\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+        "resolv.conf": "",
+    }
+    etc.mkdir(exist_ok=True)
+    for file, text in files.items():
+        (etc / file).write_text(text, encoding="utf-8")
+
+
+def _devices(dev: Path, sandbox: Sandbox) -> None:
     """Give the Pod a /dev of its own: nothing of the node's but what a guest needs."""
-    numbers = {name: _number(name) for name in (*DEVICES, *GIVEN)}
-    if not sandbox.kvm:
-        numbers["kvm"] = None
-    mount_at("dev", "/dev", kind="tmpfs", flags=MS_NOSUID | MS_NOEXEC, data="mode=755")
-    Path("/dev/net").mkdir()
-    for name, number in numbers.items():
-        if number is not None:
-            path = Path("/dev", name)
-            os.mknod(path, stat.S_IFCHR | 0o600, number)
+    (dev / "net").mkdir(parents=True)
+    for name in (*DEVICES, *GIVEN):
+        node = Path("/dev", name)
+        if node.exists() and (name != "kvm" or sandbox.kvm):
+            path = dev / name
+            os.mknod(path, stat.S_IFCHR | 0o600, node.stat().st_rdev)
             path.chmod(DEVICES.get(name, 0o660))
             os.chown(path, 0, 0 if name in DEVICES else sandbox.user)
     for name, goal in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
-        Path("/dev", name).symlink_to(goal)
+        (dev / name).symlink_to(goal)
 
 
-def _number(name: str) -> int | None:
-    try:
-        return Path("/dev", name).stat().st_rdev
-    except FileNotFoundError:
-        return None
+def _kernel(root: Path) -> None:
+    """Show /proc of the Pod's processes, and /sys of its network, which nobody in it writes to."""
+    fixed = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    for name in ("proc", "sys"):
+        (root / name).mkdir()
+    mount_at("proc", str(root / "proc"), kind="proc", flags=fixed)
+    mount_at("sysfs", str(root / "sys"), kind="sysfs", flags=fixed)
+    # This mount alone: another of the same network namespace may be writable (fs/super.c, get_tree_keyed).
+    mount_at("", str(root / "sys"), flags=MS_REMOUNT | MS_BIND | MS_RDONLY | fixed)
 
 
 def python_folders() -> Iterator[Path]:
@@ -115,57 +176,12 @@ def python_folders() -> Iterator[Path]:
             yield folder
 
 
-def open_the_way(user: int, folders: Iterable[Path]) -> None:
-    """Let a user reach these folders, behind whatever is shut to it on the way: root's home, say.
-
-    What is shut is covered by an empty folder that shows them and nothing else.
-    """
-    shut: dict[Path, list[Path]] = {}
-    for folder in folders:
-        stone = next(
-            (one for one in reversed((folder, *folder.parents)) if not _is_passable(one, user)), None
-        )
-        if stone is not None and stone != folder:
-            shut.setdefault(stone, []).append(folder)
-    for stone, behind in shut.items():
-        opened = [(folder, os.open(folder, os.O_PATH)) for folder in behind]
-        mount_at("way", str(stone), kind="tmpfs", flags=MS_NOSUID | MS_NODEV, data="mode=755")
-        for folder, descriptor in opened:
-            folder.mkdir(parents=True, exist_ok=True)
-            bind(descriptor, folder)
-
-
-def _is_passable(folder: Path, user: int) -> bool:
-    found = folder.stat()
-    return bool(found.st_mode & stat.S_IXOTH) or (found.st_uid == user and bool(found.st_mode & stat.S_IXUSR))
-
-
 def _parts(qemu: Path | None) -> Iterable[tuple[Path, Path]]:
     """The places in /usr that another QEMU's tree covers, each with what covers it."""
     if qemu is None:
         return []
     pairs = [(Path("/usr") / part, qemu / "usr" / part) for part in QEMU_PARTS]
     return [(place, path) for place, path in pairs if place.exists() and path.exists()]
-
-
-def _make_known(user: int) -> None:
-    """Let the Pod's copy of the account files name its user; the node's own stay as they are."""
-    for path, line in (
-        (PASSWD, f"qemu:x:{user}:{user}::{HOME}:/usr/sbin/nologin"),
-        (GROUP, f"qemu:x:{user}:"),
-    ):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        numbers = [words[2] for words in (one.split(":") for one in lines) if len(words) > 2]
-        if str(user) not in numbers:
-            own = POD.parent / path.name
-            own.write_text("\n".join([*lines, line]) + "\n", encoding="utf-8")
-            mount_at(str(own), str(path), flags=MS_BIND)
-
-
-def bind(descriptor: int, place: Path) -> None:
-    """Show an open file or folder at another place too."""
-    mount_at(f"/proc/self/fd/{descriptor}", str(place), flags=MS_BIND | MS_REC)
-    os.close(descriptor)
 
 
 def mount_at(source: str, target: str, *, kind: str = "", flags: int = 0, data: str = "") -> None:
