@@ -8,33 +8,37 @@ socket: the kernel mends the checksums that a virtio guest leaves to the hardwar
 
 Served in full whatever the client's parameter list says, as KubeVirt does. A request for another address
 gets a NAK (RFC 2131, 4.3.2), which KubeVirt never sends: a guest that remembers a former network asks anew
-at once.
+at once. INFORM, DECLINE and RELEASE are ignored, and what a relay handed on: the one guest is on this link.
+
+No datagram ends it, and none costs more than another: what it says was encoded before (`vmnet.lease`), and
+what it cannot read, or send, is counted and forgotten.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import ipaddress
 import os
 import select
 import socket
 import struct
 import sys
+import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from vmnet.names import mac_bytes
-from vmnet.plumbing import Route, Service, Socket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 
 SERVER, CLIENT = 67, 68
 MAGIC = b"\x63\x82\x53\x63"
-LEASE_SECONDS = 999 * 24 * 3600
-"""KubeVirt's: renewed after a year and four months, so a lost server is never noticed."""
 
 DISCOVER, OFFER, REQUEST, ACK, NAK = 1, 2, 3, 5, 6
 BROADCAST_FLAG = 0x8000
@@ -45,36 +49,24 @@ _HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s")
 
 _NOWHERE = bytes(4)
 _LEAST = 300  # RFC 1542, 2.1: relays and old clients drop what is shorter
+_LONGEST = 1500  # octets of a datagram that are read: what a client says fits into one frame
+
+_RXQ_OVFL = 40  # SO_RXQ_OVFL, which Python does not name (include/uapi/asm-generic/socket.h)
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER
+_PAUSE = 0.1  # seconds between two readings of a socket that has only an error to tell
 
 
-class Lease(Struct, frozen=True, rename="kebab"):
-    """The one DHCPv4 lease that a binding serves to its guest.
+class Terms(Struct, frozen=True, rename="kebab"):
+    """What a server offers. `options` are whole ones, as on the wire, the least dispensable first.
 
-    `mac` restricts it to one client (a bridge binding shares its segment with others). `private` are
-    KubeVirt's options 224 to 254, by number.
+    `server` and `address`, the guest's, are IPv4 addresses. `mac` restricts it to one client; empty serves
+    any.
     """
 
-    interface: str
     server: str
     address: str
-    gateway: str = ""
     mac: str = ""
-    mtu: int = 1500
-    hostname: str = ""
-    nameservers: tuple[str, ...] = ()
-    searches: tuple[str, ...] = ()
-    routes: tuple[Route, ...] = ()
-    tftp_server: str = ""
-    boot_file: str = ""
-    ntp_servers: tuple[str, ...] = ()
-    private: tuple[tuple[int, str], ...] = ()
-
-
-def service(lease: Lease) -> Service:
-    """Return the program that serves a lease."""
-    sockets = (Socket("udp", lease.interface, SERVER), Socket("packet", lease.interface))
-    config = msgspec.to_builtins(lease)
-    return Service(f"dhcp-{lease.interface}", "vmnet.dhcp", sockets, config)
+    options: tuple[bytes, ...] = ()
 
 
 class Message(Struct, frozen=True):
@@ -92,6 +84,12 @@ class Message(Struct, frozen=True):
         """The address that a REQUEST is about: option 50, or its own when it renews."""
         return self.options.get(50, self.ciaddr)
 
+    @property
+    def room(self) -> int:
+        """Octets of options that the client has room for; one that names no size has it for any."""
+        said = self.options.get(57, b"")
+        return room(max(576, int.from_bytes(said, "big"))) if len(said) == 2 else room(65535)
+
 
 class Answer(Struct, frozen=True):
     """A reply: the BOOTP message, and the MAC and address it goes to."""
@@ -102,142 +100,93 @@ class Answer(Struct, frozen=True):
     address: str
 
 
+def room(datagram: int) -> int:
+    """Return the octets for options in an IP datagram of that many, beside the message type and the end."""
+    return datagram - 20 - 8 - _HEADER.size - len(MAGIC) - 3 - 1
+
+
 def parse(data: bytes) -> Message | None:
-    """Return the message in a datagram, or None for what no Ethernet DHCP client sends."""
+    """Return the message in a datagram, or None for what no Ethernet DHCP client of this link sends."""
     if len(data) < _HEADER.size + 4 or data[_HEADER.size : _HEADER.size + 4] != MAGIC:
         return None
-    op, htype, hlen, _, xid, _, flags, ciaddr, _, _, _, chaddr, _, _ = _HEADER.unpack_from(data)
-    options = dict(_options(data[_HEADER.size + 4 :]))
+    op, htype, hlen, _, xid, _, flags, ciaddr, _, _, giaddr, chaddr, sname, file = _HEADER.unpack_from(data)
+    options = _gathered(_options(data[_HEADER.size + 4 :]))
+    overload = options.get(52, b"\0")[-1:]
+    if overload in {b"\1", b"\3"}:  # RFC 2131, 4.1: the file field first
+        options = _gathered(_options(file), options)
+    if overload in {b"\2", b"\3"}:
+        options = _gathered(_options(sname), options)
     kind = options.get(53, b"")
-    if (op, htype, hlen) != (1, 1, 6) or len(kind) != 1:
+    if (op, htype, hlen, giaddr) != (1, 1, 6, _NOWHERE) or len(kind) != 1:
         return None
     return Message(kind=kind[0], xid=xid, flags=flags, client=chaddr[:6], ciaddr=ciaddr, options=options)
 
 
+def _gathered(found: Iterable[tuple[int, bytes]], known: dict[int, bytes] | None = None) -> dict[int, bytes]:
+    """Put options together; the pieces of one that comes several times are one (RFC 3396)."""
+    options = dict(known or {})
+    for code, value in found:
+        options[code] = options.get(code, b"") + value
+    return options
+
+
 def _options(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield options up to the end of what is whole."""
     at = 0
     while at + 1 < len(data) and data[at] != 255:
         if data[at] == 0:
             at += 1
             continue
-        length = data[at + 1]
-        yield data[at], data[at + 2 : at + 2 + length]
-        at += 2 + length
+        value = data[at + 2 : at + 2 + data[at + 1]]
+        if len(value) < data[at + 1]:
+            return
+        yield data[at], value
+        at += 2 + len(value)
 
 
-def answer(message: Message, lease: Lease) -> Answer | None:
-    """Return what the server of `lease` says to a message, or None when it keeps silent."""
-    if lease.mac and message.client != mac_bytes(lease.mac):
+def answer(message: Message, terms: Terms) -> Answer | None:
+    """Return what a server says to a message on its terms, or None when it keeps silent."""
+    if terms.mac and message.client != mac_bytes(terms.mac):
         return None
-    ours = ipaddress.IPv4Interface(lease.address).ip.packed
     if message.kind == DISCOVER:
-        return _grant(OFFER, message, lease)
+        return _grant(OFFER, message, terms)
     if message.kind != REQUEST:
         return None
     chosen = message.options.get(54)
-    if chosen is not None and chosen != _address(lease.server):
+    if chosen is not None and chosen != _address(terms.server):
         return None  # it took another server's offer
-    return _grant(ACK, message, lease) if message.requested == ours else _refuse(message, lease)
+    right = message.requested == _address(terms.address)
+    return _grant(ACK, message, terms) if right else _refuse(message, terms)
 
 
-def _grant(kind: int, message: Message, lease: Lease) -> Answer:
-    ours = ipaddress.IPv4Interface(lease.address)
-    options = [(53, bytes([kind])), *lease_options(lease)]
-    payload = _payload(message, lease, yiaddr=ours.ip.packed, options=options)
+def _grant(kind: int, message: Message, terms: Terms) -> Answer:
+    options = b"".join(_fitting(terms.options, message.room))
+    ciaddr = message.ciaddr if kind == ACK else _NOWHERE  # RFC 2131, table 3
+    payload = _payload(kind, message, options, ciaddr=ciaddr, yiaddr=_address(terms.address))
     if message.flags & BROADCAST_FLAG and message.ciaddr == _NOWHERE:
         return Answer(kind=kind, payload=payload, mac=BROADCAST_MAC, address="255.255.255.255")
-    return Answer(kind=kind, payload=payload, mac=message.client, address=str(ours.ip))
+    return Answer(kind=kind, payload=payload, mac=message.client, address=terms.address)
 
 
-def _refuse(message: Message, lease: Lease) -> Answer:
-    options = [(53, bytes([NAK])), (54, _address(lease.server))]
-    payload = _payload(message, lease, yiaddr=_NOWHERE, options=options)
+def _fitting(options: Iterable[bytes], left: int) -> Iterator[bytes]:
+    """Yield the options for which a client has room."""
+    for option in options:
+        if len(option) <= left:
+            left -= len(option)
+            yield option
+
+
+def _refuse(message: Message, terms: Terms) -> Answer:
+    payload = _payload(NAK, message, bytes([54, 4]) + _address(terms.server))
     return Answer(kind=NAK, payload=payload, mac=BROADCAST_MAC, address="255.255.255.255")
 
 
-def _payload(message: Message, lease: Lease, *, yiaddr: bytes, options: list[tuple[int, bytes]]) -> bytes:
-    head = _HEADER.pack(
-        2,
-        1,
-        6,
-        0,
-        message.xid,
-        0,
-        message.flags,
-        message.ciaddr,
-        yiaddr,
-        _NOWHERE,
-        _NOWHERE,
-        message.client,
-        b"",
-        lease.boot_file.encode()[:127],
-    )  # fmt: skip -- in the order of RFC 2131, figure 1
-    body = b"".join(_option(code, value) for code, value in options)
-    return (head + MAGIC + body + b"\xff").ljust(_LEAST, b"\0")
-
-
-def _option(code: int, value: bytes) -> bytes:
-    """One option, in several pieces when it is longer than 255 octets (RFC 3396)."""
-    pieces = [value[i : i + 255] for i in range(0, len(value), 255)] or [b""]
-    return b"".join(bytes([code, len(piece)]) + piece for piece in pieces)
-
-
-def lease_options(lease: Lease) -> Iterator[tuple[int, bytes]]:
-    """Yield the options of a lease. The mask stands before the router (RFC 2132, 3.3)."""
-    interface = ipaddress.IPv4Interface(lease.address)
-    yield 1, interface.netmask.packed
-    if lease.gateway:
-        yield 3, _address(lease.gateway)
-    if lease.nameservers:
-        yield 6, b"".join(_v4(lease.nameservers))
-    if lease.hostname:
-        yield 12, lease.hostname.encode()
-    if lease.searches:
-        yield 15, max(lease.searches, key=len).encode()
-    yield 26, struct.pack("!H", lease.mtu)
-    if lease.ntp_servers:
-        yield 42, b"".join(_v4(lease.ntp_servers))
-    yield 51, struct.pack("!I", LEASE_SECONDS)
-    yield 54, _address(lease.server)
-    yield from _boot(lease)
-    if lease.searches:
-        yield 119, b"".join(_domain(name) for name in lease.searches)
-    if lease.routes:
-        yield 121, classless_routes(lease.routes)
-    for code, text in lease.private:
-        yield code, text.encode()
-
-
-def _boot(lease: Lease) -> Iterator[tuple[int, bytes]]:
-    if lease.tftp_server:
-        yield 66, lease.tftp_server.encode()
-    if lease.boot_file:
-        yield 67, lease.boot_file.encode()
-
-
-def classless_routes(routes: Sequence[Route]) -> bytes:
-    """Return option 121 (RFC 3442): only the octets of a destination that its length covers, default last.
-
-    A client that knows it ignores option 3, so the default route must be among them.
-    """
-    ordered = sorted(routes, key=lambda route: ipaddress.IPv4Network(route.destination).prefixlen == 0)
-    return b"".join(_route(route) for route in ordered)
-
-
-def _route(route: Route) -> bytes:
-    network = ipaddress.IPv4Network(route.destination)
-    octets = network.network_address.packed[: (network.prefixlen + 7) // 8]
-    return bytes([network.prefixlen]) + octets + (_address(route.gateway) if route.gateway else _NOWHERE)
-
-
-def _domain(name: str) -> bytes:
-    """A domain of option 119, without compression (RFC 3397; RFC 1035, 3.1)."""
-    labels = [label.encode("idna") for label in name.strip(".").split(".")]
-    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
-
-
-def _v4(addresses: Iterable[str]) -> Iterator[bytes]:
-    return (_address(text) for text in addresses if ":" not in text)
+def _payload(
+    kind: int, message: Message, options: bytes, *, ciaddr: bytes = _NOWHERE, yiaddr: bytes = _NOWHERE
+) -> bytes:
+    head = (2, 1, 6, 0, message.xid, 0, message.flags, ciaddr, yiaddr, _NOWHERE, _NOWHERE, message.client)
+    body = _HEADER.pack(*head, b"", b"") + MAGIC + bytes([53, 1, kind]) + options + b"\xff"
+    return body.ljust(_LEAST, b"\0")
 
 
 def _address(text: str) -> bytes:
@@ -264,34 +213,115 @@ def _checksum(data: bytes) -> int:
 
 
 class Server:
-    """One lease, and its two sockets: one for requests, one for the frames that answer them."""
+    """One lease's terms, and two sockets: one for requests, one for the frames that answer them.
 
-    def __init__(self, lease: Lease, requests: socket.socket, frames: socket.socket) -> None:
-        self.lease = lease
+    `lost` counts what was not answered that might have been, by reason: `unread` by us, `unheard` that the
+    kernel dropped (its queue was full, or it was another client's), and each error of a socket by its name.
+    """
+
+    def __init__(self, terms: Terms, requests: socket.socket, frames: socket.socket) -> None:
+        self.terms = terms
         self.requests = requests
         self.frames = frames
+        self.lost: Counter[str] = Counter()
+        with contextlib.suppress(
+            OSError
+        ):  # a kernel without them: `answer` looks itself, and less is counted
+            requests.setsockopt(socket.SOL_SOCKET, _RXQ_OVFL, 1)
+            if terms.mac:
+                _hear_only(requests, mac_bytes(terms.mac))
 
     def once(self) -> Answer | None:
-        """Take one datagram and answer it; return what was said."""
-        message = parse(self.requests.recv(65535))
-        reply = answer(message, self.lease) if message else None
-        if reply is not None:
+        """Take one datagram, if there is one, and answer it; return what was said."""
+        data = self._heard()
+        message = None if data is None else parse(data)
+        if data is not None and message is None:
+            self._lose("unread")
+        reply = answer(message, self.terms) if message else None
+        return reply if reply is not None and self._said(reply) else None
+
+    def _heard(self) -> bytes | None:
+        # Never blocking: a datagram that poll told of is gone again when its checksum turns out to be wrong.
+        try:
+            data, told, _, _ = self.requests.recvmsg(_LONGEST, 64, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._lose(_name(error))
+            time.sleep(_PAUSE)
+            return None
+        for _, _, count in told:
+            more = int.from_bytes(count[:4], sys.byteorder) - self.lost["unheard"]
+            self._lose("unheard", more)
+        return data
+
+    def _said(self, reply: Answer) -> bool:
+        try:
             mac = bytes(self.frames.getsockname()[4])
-            self.frames.send(frame(reply, source_mac=mac, source=self.lease.server))
-        return reply
+            sent = frame(reply, source_mac=mac, source=self.terms.server)
+            self.frames.send(sent, socket.MSG_DONTWAIT)
+        except OSError as error:  # the link is down, its queue is full, or its MTU has shrunk
+            self._lose(_name(error))
+            return False
+        return True
+
+    def _lose(self, why: str, count: int = 1) -> None:
+        """Count what is lost, and say so each time that there is twice as much of it."""
+        before = self.lost[why]
+        self.lost[why] += count
+        if self.lost[why].bit_length() > before.bit_length():
+            self.tell()
+
+    def tell(self) -> None:
+        """Write down what was lost so far; a log that takes no more stops nothing."""
+        with contextlib.suppress(OSError):
+            line = msgspec.json.encode({"event": "dhcp lost", "server": self.terms.server, **self.lost})
+            os.write(2, line + b"\n")
+
+    def serve(self, until: int) -> None:
+        """Answer until the file `until` ends."""
+        poll = select.poll()  # descriptors are inherited, and may be beyond what select can watch
+        poll.register(self.requests, select.POLLIN)
+        poll.register(until, select.POLLIN)
+        while True:
+            for number, _ in poll.poll():
+                if number != until:
+                    self.once()
+                elif not os.read(until, 4096):
+                    return
+
+
+def _name(error: OSError) -> str:
+    return os.strerror(error.errno or 0)
+
+
+def _hear_only(requests: socket.socket, mac: bytes) -> None:
+    """Have the kernel drop what is not of this client before it is queued: no stranger fills the queue.
+
+    A classic filter on chaddr, which stands 28 octets into the message (RFC 2131) and 36 after UDP's header.
+    Attaching one takes no rights (socket(7); Documentation/networking/filter.rst).
+    """
+    load_word, load_half, equal, give = 0x20, 0x28, 0x15, 0x06
+    steps = (
+        (load_word, 0, 0, 36),
+        (equal, 0, 3, int.from_bytes(mac[:4], "big")),
+        (load_half, 0, 0, 40),
+        (equal, 0, 1, int.from_bytes(mac[4:], "big")),
+        (give, 0, 0, 0xFFFFFFFF),
+        (give, 0, 0, 0),
+    )
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    which = struct.pack("@HP", len(steps), ctypes.addressof(program))
+    requests.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, which)
 
 
 def main() -> int:
-    """Serve as a `plumbing.Service` does: descriptors of its sockets as arguments, the lease by input."""
-    lease = msgspec.json.decode(sys.stdin.buffer.readline(), type=Lease)
+    """Serve as a `plumbing.Service` does: descriptors of its sockets as arguments, the terms by input."""
+    terms = msgspec.json.decode(sys.stdin.buffer.readline(), type=Terms)
     requests, frames = (socket.socket(fileno=int(word)) for word in sys.argv[1:])
-    server = Server(lease, requests, frames)
-    while True:
-        readable, _, _ = select.select([requests.fileno(), 0], [], [])
-        if 0 in readable and not os.read(0, 1):
-            return 0
-        if requests.fileno() in readable:
-            server.once()
+    server = Server(terms, requests, frames)
+    server.serve(sys.stdin.fileno())
+    return 0
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ def ethernet(site: Site) -> str:
     SubElement(top, "mac", address=site.mac)
     SubElement(top, "target", dev=site.devices.tap, managed="no")
     SubElement(top, "model", type="virtio-non-transitional" if model == "virtio" else model)
-    if site.queues > 1 and model == "virtio":
-        SubElement(top, "driver", name="vhost", queues=str(site.queues))
+    if site.tap_queues > 1:
+        SubElement(top, "driver", name="vhost", queues=str(site.tap_queues))
     if nic.state == "down":
         SubElement(top, "link", state="down")
     SubElement(top, "mtu", size=str(site.link.mtu))

@@ -12,17 +12,17 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from nncp.errors import raise_all
+from vmnet.dhcp_fields import dhcp_faults, name_faults, read_dns
 from vmnet.model import (
     CIDR_KEYS,
     Bound,
-    DhcpOptions,
     Dns,
     Interface,
     Network,
     Port,
     VirtualMachine,
 )
-from vmnet.names import plain_mac
+from vmnet.names import is_port_name, plain_mac
 from vmnet.reading import Fault, Path, read
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ DISCONTINUED = {
     "passt": "Passt network binding has been discontinued since v1.3",
 }
 
+PORT_NAME = "up to 15 small letters, digits and single dashes between them, with a letter among them"
+
 _NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
 _PCI = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]\Z")
@@ -66,11 +68,14 @@ def read_vm(node: Node, *, bindings: Sequence[Binding]) -> VirtualMachine:
     faults += [fault.below(*SPEC) for fault in found]
     bound, found = _interfaces(_get(spec, "domain", "devices"), bindings)
     faults += [fault.below(*DEVICES) for fault in found]
+    dns, found = read_dns(spec)
+    faults += [fault.below(*SPEC) for fault in found]
+    faults += name_faults(node.value, spec)
     faults += _network_faults(networks)
     faults += _interface_faults(bound, networks, bindings)
     faults += _match_faults([i for i, _ in bound], networks)
     raise_all(_errors(node, faults))
-    return _vm(node, spec, bound, {network.name: network for network in networks})
+    return _vm(node, spec, bound, {network.name: network for network in networks}, dns)
 
 
 def _errors(node: Node, faults: Iterable[Fault]) -> Iterator[Error]:
@@ -80,21 +85,25 @@ def _errors(node: Node, faults: Iterable[Fault]) -> Iterator[Error]:
 
 
 def _vm(
-    node: Node, spec: Mapping[str, Any], bound: list[tuple[Interface, str]], networks: Mapping[str, Network]
+    node: Node,
+    spec: Mapping[str, Any],
+    bound: list[tuple[Interface, str]],
+    networks: Mapping[str, Network],
+    dns: Dns,
 ) -> VirtualMachine:
     name = str(node.value["metadata"]["name"])
     nics = tuple(
         Bound(interface=interface, network=networks[interface.name], binding=binding, index=index)
         for index, (interface, binding) in enumerate(bound)
     )
-    dns = _get(spec, "dnsConfig")
     return VirtualMachine(
         name=name,
         namespace=str(node.value["metadata"].get("namespace") or "default"),
         nics=nics,
-        hostname=str(spec.get("hostname") or name),
+        # Without one it is what comes before the name's first dot, as in KubeVirt (dns.SanitizeHostname).
+        hostname=spec.get("hostname") or name.partition(".")[0][:63].rstrip("-"),
         node=node,
-        dns=Dns(tuple(dns.get("nameservers") or ()), tuple(dns.get("searches") or ())),
+        dns=dns,
         queues=_queues(_get(spec, "domain")),
     )
 
@@ -317,7 +326,7 @@ def _one_interface(interface: Interface) -> Iterator[Fault]:
         yield Fault("acpiIndex must be 1 to 16383", ("acpiIndex",))
     yield from _port_faults(interface.ports)
     if interface.dhcp_options is not None:
-        yield from (fault.below("dhcpOptions") for fault in _dhcp_faults(interface.dhcp_options))
+        yield from (fault.below("dhcpOptions") for fault in dhcp_faults(interface.dhcp_options))
 
 
 def _mac_faults(interface: Interface) -> Iterator[Fault]:
@@ -339,30 +348,10 @@ def _port_faults(ports: tuple[Port, ...]) -> Iterator[Fault]:
             yield Fault("Port field is mandatory", where)
         elif not 0 < port.port < 65536:
             yield Fault("Port field must be in range 0 < x < 65536", (*where, "port"))
-        if port.protocol not in {"TCP", "UDP"}:
+        if port.protocol not in {"", "TCP", "UDP"}:
             yield Fault("Unknown protocol, only TCP or UDP allowed", (*where, "protocol"))
         if port.name and port.name in names:
             yield Fault(f"Duplicate name of the port: {port.name}", (*where, "name"))
+        if port.name and not is_port_name(port.name):
+            yield Fault(f"Invalid name of the port: {port.name}", (*where, "name"), PORT_NAME)
         names.add(port.name)
-
-
-def _dhcp_faults(options: DhcpOptions) -> Iterator[Fault]:
-    for index, server in enumerate(options.ntp_servers):
-        if not _is_v4(server):
-            yield Fault("NTP servers must be a list of valid IPv4 addresses", ("ntpServers", index))
-    seen: set[int] = set()
-    for index, private in enumerate(options.private_options):
-        path: Path = ("privateOptions", index, "option")
-        if not 224 <= private.option <= 254:
-            yield Fault("provided DHCPPrivateOptions are out of range, must be in range 224 to 254", path)
-        if private.option in seen:
-            yield Fault("Found Duplicates: you have provided duplicate DHCPPrivateOptions", path)
-        seen.add(private.option)
-
-
-def _is_v4(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True

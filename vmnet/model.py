@@ -38,7 +38,7 @@ class DhcpOptions(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     private_options: tuple[PrivateOption, ...] = ()
 
     def lease(self) -> dict[str, Any]:
-        """Return these options as fields of a `dhcp.Lease`."""
+        """Return these options as fields of a `lease.Lease`."""
         return {
             "boot_file": self.boot_file_name,
             "tftp_server": self.tftp_server_name,
@@ -104,11 +104,12 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
         return self.pod is not None or (self.multus is not None and self.multus.default)
 
 
-class Dns(Struct, frozen=True):
-    """What a Pod's dnsConfig names; empty means what the node says."""
+class Dns(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a Pod's dnsConfig names; empty means what the node says. DHCP has no words for `options`."""
 
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
+    options: tuple[Any, ...] = ()
 
 
 class Bound(Struct, frozen=True):

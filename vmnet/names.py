@@ -24,6 +24,30 @@ _POD_INTERFACE = re.compile(r"pod[0-9a-f]{11}\Z")
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
+_DOMAIN_LABEL = re.compile(r"[_a-z0-9](?:[-_a-z0-9]{0,61}[a-z0-9])?\Z")
+
+
+def is_label(text: str) -> bool:
+    """Whether `text` is a label of RFC 1123, as Kubernetes has it: what a Pod's hostname must be."""
+    return len(text) <= 63 and re.match(rf"{_LABEL}\Z", text) is not None
+
+
+def is_subdomain(text: str) -> bool:
+    """Whether `text` is a subdomain of RFC 1123, as Kubernetes has it: what an object's name must be."""
+    return len(text) <= 253 and _SUBDOMAIN.match(text) is not None
+
+
+def is_port_name(text: str) -> bool:
+    """Whether `text` may name a port: a service name of RFC 6335 (5.1), in small letters as in Kubernetes."""
+    return len(text) <= 15 and re.match(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*\Z", text) is not None
+
+
+def is_domain(text: str) -> bool:
+    """Whether DNS could look up names in `text`: labels of up to 63, 253 in all (RFC 1035, 2.3.4).
+
+    Small letters only; an underscore may lead a label (`_tcp`), as KubeVirt allows in what is searched.
+    """
+    return len(text) <= 253 and all(_DOMAIN_LABEL.match(label) for label in text.split("."))
 
 
 def pod_name(name: str) -> str:
@@ -31,7 +55,7 @@ def pod_name(name: str) -> str:
 
     It is a DNS subdomain of RFC 1123, of at most 253 characters.
     """
-    if len(name) > 253 or not _SUBDOMAIN.match(name):
+    if not is_subdomain(name):
         message = f"{name!r} is not the name of a Pod"
         hint = "small letters, digits, - and . between them, at most 253 characters"
         raise Error(message, kind=ErrorKind.USAGE, hint=hint)

@@ -65,6 +65,14 @@ class Site(Struct, frozen=True):
     queues: int = 1
 
     @property
+    def tap_queues(self) -> int:
+        """How many queues the tap has: one unless the card is virtio.
+
+        QEMU opens one for any other, and a tap of several refuses that (drivers/net/tun.c, tun_set_iff).
+        """
+        return self.queues if self.interface.model in {"", "virtio"} else 1
+
+    @property
     def devices(self) -> Devices:
         """The names of this site's devices."""
         return devices(self.network.name, primary=self.network.is_primary)

@@ -54,7 +54,8 @@ def read(value: Any, type_: type[T], *, known: tuple[str, ...] = ()) -> tuple[T 
             return msgspec.convert(rest, type_), faults
         except msgspec.ValidationError as error:
             fault = _fault(str(error), type_, known)
-            faults.append(fault)
+            if all(fault.path != told.path for told in faults):
+                faults.append(fault)
             if not _cut(rest, fault.path):
                 return None, faults
     return None, faults

@@ -32,7 +32,9 @@ def silent(name: str) -> Iterator[Row]:
 def pod_bridge(site: Site, *, mac: str) -> Row:
     """Return the bridge between the Pod's link and the guest's tap.
 
-    No snooping: there is no querier behind it, and one port each way leaves nothing to spare.
+    No snooping: there is no querier behind it, and one port each way leaves nothing to spare. KubeVirt turns
+    its transmit checksums off as well, for the sake of a DHCP server that answers through it by UDP; ours
+    fills them in itself (`vmnet.dhcp.frame`).
     """
     attrs: Mapping[str, Value] = {
         "type": "linux-bridge",
@@ -53,7 +55,7 @@ def tap(site: Site) -> Iterator[Row]:
         "owner": site.owner,
         "group": site.group,
     }
-    if site.queues > 1:
+    if site.tap_queues > 1:
         attrs["multi-queue"] = True
     yield Row(("link", names.tap), attrs)
     yield port(names.tap, names.bridge)

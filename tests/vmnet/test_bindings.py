@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ipaddress
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from vmnet.bindings import BINDINGS, BRIDGE, MASQUERADE
-from vmnet.dhcp import Lease
+from vmnet.bindings import BINDINGS, BRIDGE, MASQUERADE, bridge, masquerade
+from vmnet.dhcp import Terms
 from vmnet.domain_interface import ethernet
+from vmnet.lease import Lease, options
 from vmnet.model import Interface, MultusNetwork, Network, PodNetwork
 from vmnet.plumbing import Gate, PodLink, Resolver, Route, Site
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nncp.host import Row
-    from vmnet.plumbing import Plumbing
 
 POD = "podb6e7df19490"
 GUEST, OURS = "02:11:22:33:44:55", "06:aa:aa:aa:aa:aa"
@@ -55,9 +56,13 @@ def primary(*, addresses: tuple[str, ...] = ("10.244.1.5/24",), cidr: str = "") 
     )
 
 
-def leased(plumbing: Plumbing) -> Lease:
-    (service,) = plumbing.services
-    return msgspec.convert(service.config, Lease)
+def leased(binding: Any, site: Site) -> Lease:
+    """The lease of a site, after a look at whether it is what the program is given to serve."""
+    (service,) = binding.plumb(site).services
+    lease = {BRIDGE: bridge, MASQUERADE: masquerade}[binding].lease(site)
+    assert lease is not None
+    assert list(msgspec.convert(service.config, Terms).options) == options(lease)
+    return lease
 
 
 def by_key(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
@@ -131,7 +136,7 @@ def test_masquerade_leaves_eth0_alone_and_puts_the_guest_behind_its_own_bridge()
     assert rows["sysctl", "net/ipv4/ip_forward"].attrs == {"value": "1"}
     assert rows["sysctl", "net/ipv4/conf/k6t-eth0/route_localnet"].attrs == {"value": "1"}
     assert rows["port", "tap0"].attrs == {"controller": "k6t-eth0"}
-    lease = leased(plumbing)
+    lease = leased(MASQUERADE, primary())
     assert (lease.address, lease.server, lease.gateway, lease.mtu, lease.mac) == (
         "10.0.2.2/24",
         "10.0.2.1",
@@ -154,7 +159,7 @@ def test_masquerade_speaks_ipv6_to_the_guest_where_the_pod_has_it() -> None:
 def test_masquerades_range_is_the_vms_choice() -> None:
     plumbing = MASQUERADE.plumb(primary(cidr="192.168.7.0/28"))
     assert ("address", "k6t-eth0", "192.168.7.1/28") in by_key(plumbing.rows)
-    assert plumbing.address == leased(plumbing).address == "192.168.7.2/28"
+    assert plumbing.address == leased(MASQUERADE, primary(cidr="192.168.7.0/28")).address == "192.168.7.2/28"
     assert "dnat to 192.168.7.2" in plumbing.nft
 
 
@@ -164,7 +169,7 @@ def test_bridge_on_the_pod_network_hands_the_pods_address_to_the_guest() -> None
     assert rows["link", "eth0-nic"].was == "eth0"
     assert ("address", "k6t-eth0", "169.254.75.10/32") in rows
     assert ("address", "eth0", "10.244.1.5/24") in rows
-    lease = leased(plumbing)
+    lease = leased(BRIDGE, primary())
     assert (lease.address, lease.gateway, lease.server, lease.mac) == (
         "10.244.1.5/24",
         "10.244.1.1",
@@ -214,3 +219,53 @@ def test_a_guest_that_has_the_pods_own_address_cannot_be_moved_in_kubevirts_word
     masqueraded = MASQUERADE.plumb(primary())
     assert masqueraded.migration.exempt
     assert masqueraded.gate is None
+
+
+def test_every_interface_has_a_dhcp_server_of_its_own_address() -> None:
+    """KubeVirt's for the first ten; what it writes for the eleventh and the hundred-and-first is no address."""
+    site = secondary(addresses=("10.10.0.7/24",))
+    servers = [leased(BRIDGE, structs.replace(site, index=i)).server for i in range(300)]
+    assert servers[:10] == [f"169.254.75.1{i}" for i in range(10)]
+    assert len(set(servers)) == 300
+    assert all(ipaddress.IPv4Address(server).is_link_local for server in servers)
+
+
+def test_a_network_without_a_way_out_is_served_without_a_router() -> None:
+    lease = leased(BRIDGE, secondary(addresses=("10.10.0.7/24",)))
+    assert (lease.gateway, lease.routes) == ("", ())
+
+
+def test_routes_are_handed_on_as_far_as_dhcp_has_words_for_them() -> None:
+    link = structs.replace(
+        primary().link,
+        routes=(
+            Route("10.244.1.0/24"),  # the guest's own subnet: KubeVirt leaves it to the address
+            Route("10.244.0.0/16", "10.244.1.1"),  # so is this, as it holds the guest
+            Route("192.168.0.0/16", "10.244.1.1"),
+            Route("fd00::/8", "fe80::1"),
+            Route("172.16.0.0/12", "fe80::1"),  # RFC 5549
+            Route("0.0.0.0/0", "10.244.1.1"),
+        ),
+    )
+    lease = leased(BRIDGE, structs.replace(primary(), link=link))
+    assert lease.routes == (Route("192.168.0.0/16", "10.244.1.1"), Route("0.0.0.0/0", "10.244.1.1"))
+    assert lease.gateway == "10.244.1.1"
+
+
+def test_a_card_that_is_not_virtio_has_a_tap_of_one_queue() -> None:
+    """QEMU could not open another: as in KubeVirt (netpod.go, networkQueues)."""
+    for model, several in (("", True), ("virtio", True), ("e1000", False), ("igb", False)):
+        nic = structs.replace(secondary().interface, model=model)
+        plumbing = BRIDGE.plumb(structs.replace(secondary(), interface=nic, queues=4))
+        tap = by_key(plumbing.rows)["link", "tapb6e7df19490"]
+        assert ("multi-queue" in tap.attrs, "queues" in plumbing.domain) == (several, several)
+
+
+def test_masquerade_in_a_pod_of_ipv6_alone_has_ipv6_alone() -> None:
+    plumbing = MASQUERADE.plumb(primary(addresses=("fd00:10:244::5/64",)))
+    rows = by_key(plumbing.rows)
+    assert [key for key in rows if key[0] == "address"] == [("address", "k6t-eth0", "fd10:0:2::1/120")]
+    assert not [key for key in rows if "ipv4" in key[1]]
+    assert (plumbing.services, plumbing.address) == ((), "")
+    assert "table ip nat" not in plumbing.nft
+    assert "table ip6 nat" in plumbing.nft

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
 from vmnet import dhcp, names
-from vmnet.dhcp import Lease
+from vmnet.lease import Lease, classless_routes, service
 from vmnet.plumbing import Route
 
 scapy = pytest.importorskip("scapy.all", reason="scapy writes the frames that our code did not")
@@ -29,9 +30,14 @@ def said(kind: str, *options: tuple[str, object], mac: str = MAC, **fields: obje
     return bytes(bootp / scapy.DHCP(options=[("message-type", kind), *options, "end"]))
 
 
+def terms(lease: Lease = LEASE) -> dhcp.Terms:
+    """What the program serves, after the way through JSON that its input takes."""
+    return msgspec.json.decode(msgspec.json.encode(service(lease).config), type=dhcp.Terms)
+
+
 def answered(data: bytes, lease: Lease = LEASE) -> dict[str, object] | None:
     message = dhcp.parse(data)
-    reply = dhcp.answer(message, lease) if message else None
+    reply = dhcp.answer(message, terms(lease)) if message else None
     if reply is None:
         return None
     frame = scapy.Ether(
@@ -123,7 +129,7 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("routes", "octets"), GOLDEN, ids=["plain", "OpenShift", "Calico"])
 def test_option_121_is_byte_for_byte_kubevirts(routes: list[Route], octets: list[int]) -> None:
-    assert list(dhcp.classless_routes(routes)) == octets
+    assert list(classless_routes(routes)) == octets
 
 
 def test_long_search_lists_are_split_and_put_together_again() -> None:
@@ -131,21 +137,90 @@ def test_long_search_lists_are_split_and_put_together_again() -> None:
     data = said("discover")
     message = dhcp.parse(data)
     assert message is not None
-    reply = dhcp.answer(message, structs.replace(LEASE, searches=names))
+    reply = dhcp.answer(message, terms(structs.replace(LEASE, searches=names)))
     assert reply is not None
     pieces = [v for code, v in dhcp._options(reply.payload[240:]) if code == 119]
     assert len(pieces) > 1
     assert b"".join(pieces).count(b"\x07example\x03org\0") == 20
 
 
+def test_a_client_with_little_room_gets_what_it_can_least_do_without() -> None:
+    lease = structs.replace(LEASE, boot_file="x" * 255, private=((224, "y" * 255), (225, "z")))
+    size = ("max_dhcp_size", 576)
+    offer = answered(said("discover", size), lease)
+    assert offer is not None
+    assert len(offer["frame"]) - 14 <= 576  # type: ignore[arg-type]  # scapy's own frame
+    assert offer["router"] == ("10.0.2.1",)
+    assert offer["domain"] == (b"default.svc.cluster.local",)
+    assert 224 not in offer
+    assert offer[225] == (b"z",)  # type: ignore[index]  # scapy knows no name for it
+    whole = answered(said("discover"), lease)
+    assert whole is not None
+    assert 224 in whole
+
+
+def test_options_are_read_from_the_fields_that_overload_them() -> None:
+    """RFC 2131, 4.1: what does not fit among the options stands in the fields of the boot file and the server."""
+    options = b"\x34\1\3\x35\1\3\xff"
+    file, sname = b"\x32\4\x0a\0\2\2\xff", b"\x36\4\x0a\0\2\1\xff"
+    head = said("request")[:236]
+    data = head[:44] + sname.ljust(64, b"\0") + file.ljust(128, b"\0") + dhcp.MAGIC + options
+    assert kind(answered(data)) == dhcp.ACK
+    strange = data.replace(b"\x36\4\x0a\0\2\1", b"\x36\4\x0a\0\2\x09")
+    assert answered(strange) is None
+
+
+def test_pieces_of_one_option_are_one() -> None:
+    data = said("request")[:236] + dhcp.MAGIC + b"\x35\1\3\x32\2\x0a\0\x32\2\2\2\xff"
+    assert kind(answered(data)) == dhcp.ACK
+
+
+def test_an_offer_names_no_address_that_the_client_has() -> None:
+    """RFC 2131, table 3: ciaddr is 0 in an OFFER, and the client's own in an ACK."""
+    offer, ack = answered(said("discover", ciaddr="10.0.2.2")), answered(said("request", ciaddr="10.0.2.2"))
+    assert offer is not None
+    assert ack is not None
+    found = [one["frame"][scapy.BOOTP].ciaddr for one in (offer, ack)]  # type: ignore[index]  # scapy's own
+    assert found == ["0.0.0.0", "10.0.2.2"]
+
+
+UNREAD = {
+    "nothing": b"",
+    "one octet": b"\1",
+    "no magic": said("discover").replace(dhcp.MAGIC, b"DHCP"),
+    "a reply": said("discover", op=2),
+    "through a relay": said("discover", giaddr="10.0.2.9"),
+    "no Ethernet": said("discover", htype=32),
+    "a long hardware address": said("discover", hlen=16),
+    "an option that is cut off": said("discover")[:240] + b"\x3d\xff\1\x35\1\1",
+    "two kinds": said("discover")[:240] + b"\x35\2\1\3\xff",
+    "no kind": said("discover")[:240] + b"\x37\1\1\xff",
+    "padding only": said("discover")[:240] + bytes(300),
+}
+
+
+@pytest.mark.parametrize("data", UNREAD.values(), ids=UNREAD)
+def test_what_no_client_of_this_link_sends_is_not_answered(data: bytes) -> None:
+    assert answered(data) is None
+
+
+TERMS = terms()
+PIECE = st.tuples(st.sampled_from([0, 50, 52, 53, 54, 57, 61, 255]), st.binary(max_size=8))
+WELL_FORMED = st.lists(PIECE, max_size=12).map(lambda all_: b"".join(bytes([c, len(v)]) + v for c, v in all_))
+
+
 @given(st.binary(max_size=600))
 def test_no_datagram_upsets_the_server(data: bytes) -> None:
     message = dhcp.parse(data)
-    assert message is None or dhcp.answer(message, LEASE) is None or True
+    assert message is None or dhcp.answer(message, TERMS) is None
 
 
-@given(st.binary(max_size=400))
-def test_no_options_upset_the_server(tail: bytes) -> None:
-    message = dhcp.parse(said("discover")[:240] + tail)
-    if message is not None:
-        dhcp.answer(message, LEASE)
+@given(head=st.binary(min_size=236, max_size=236), tail=st.binary(max_size=400) | WELL_FORMED)
+def test_no_header_and_no_options_upset_the_server(head: bytes, tail: bytes) -> None:
+    for front in (head, b"\1\1\6" + head[3:24] + bytes(4) + head[28:]):
+        message = dhcp.parse(front + dhcp.MAGIC + tail)
+        reply = None if message is None else dhcp.answer(message, TERMS)
+        if reply is not None:
+            assert (
+                scapy.Ether(dhcp.frame(reply, source_mac=b"\2" * 6, source="10.0.2.1"))[scapy.BOOTP].op == 2
+            )

@@ -183,6 +183,63 @@ SPOILED = [
         'Network with name "default" already exists, every network must have a unique name',
     ),
     (
+        "masquerade: {}",
+        "masquerade: {}\n            ports: [{port: 80, name: Web}]",
+        "ports",
+        "Invalid name of the port: Web",
+    ),
+    (
+        "masquerade: {}",
+        "masquerade: {}\n            dhcpOptions: {bootFileName: grün}",
+        "bootFileName",
+        "bootFileName must be at most 255 printable characters of ASCII",
+    ),
+    (
+        "masquerade: {}",
+        f"masquerade: {{}}\n            dhcpOptions: {{tftpServerName: {'t' * 256}}}",
+        "tftpServerName",
+        "tftpServerName must be at most 255 printable characters of ASCII",
+    ),
+    (
+        "masquerade: {}",
+        f"masquerade: {{}}\n            dhcpOptions: {{privateOptions: [{{option: 224, value: {'ä' * 128}}}]}}",
+        "privateOptions",
+        "the value of option 224 must be at most 255 octets of UTF-8",
+    ),
+    *(
+        (
+            "    spec:\n",
+            f"    spec:\n      hostname: {hostname}\n",
+            f"hostname: {hostname}",
+            "spec.hostname does not conform to the kubernetes DNS_LABEL rules",
+        )
+        for hostname in ("Gast", "gäst", "a.b", "-a", "a" * 64, "5", "[a]")
+    ),
+    ("name: vm\n", "name: VM\n", "name: VM", "'VM' is not a name for a VirtualMachine"),
+    *(
+        ("    spec:\n", f"    spec:\n      dnsConfig: {config}\n", "dnsConfig", message)
+        for config, message in (
+            ("8.8.8.8", "expected object, got str"),
+            ("{nameservers: 8.8.8.8}", "expected array, got str"),
+            ("{nameservers: [8]}", "expected str, got int"),
+            ("{nameserver: [8.8.8.8]}", "unknown field nameserver"),
+            ("{nameservers: [1.2.3.c]}", "must be valid IP address: 1.2.3.c"),
+            ("{nameservers: ['fe80::1%eth0']}", "must be valid IP address: fe80::1%eth0"),
+            (
+                "{nameservers: [1.2.3.4, 5.6.7.8, 9.8.0.1, 2.3.4.5]}",
+                "must not have more than 3 nameservers: [1.2.3.4 5.6.7.8 9.8.0.1 2.3.4.5]",
+            ),
+            ("{searches: {a: b}}", "expected array, got object"),
+            ("{searches: [a, b, c, d, e, f, g]}", "must not have more than 6 search paths"),
+            ("{searches: ['foo,com']}", "'foo,com' is not a domain that can be searched"),
+            (f"{{searches: [{'a' * 64}]}}", f"'{'a' * 64}' is not a domain that can be searched"),
+            (
+                f"{{searches: [{', '.join('.'.join('a' * 60 for _ in range(2)) for _ in range(3))}]}}",
+                "must not have more than 256 characters (including spaces) in the search list",
+            ),
+        )
+    ),
+    (
         "v1\nkind",
         "v1alpha3\nkind",
         "apiVersion",
@@ -203,6 +260,57 @@ def test_a_spoiled_vm_is_refused_in_kubevirts_words(old: str, new: str, line: st
     assert found[message].path
 
 
+def test_one_fault_is_told_once() -> None:
+    (error,) = errors(VM.replace("    spec:\n", "    spec:\n      dnsConfig: {nameservers: [8]}\n", 1))
+    assert error.path == "spec.template.spec.dnsConfig.nameservers[0]"
+
+
+SAID = """\
+      hostname: {hostname}
+      dnsConfig:
+        nameservers: [8.8.8.8, 'fd00::10']
+        searches: [Example.COM., _tcp.example.com]
+        options: [{{name: ndots, value: '5'}}]
+"""
+
+
+def test_what_a_guest_is_told_by_dhcp_is_read() -> None:
+    vm = read_texts(
+        [("vm.yaml", VM.replace("    spec:\n", "    spec:\n" + SAID.format(hostname="gast"), 1))],
+        bindings=BINDINGS,
+    ).vm()
+    assert vm.hostname == "gast"
+    assert vm.dns.nameservers == ("8.8.8.8", "fd00::10")
+    assert vm.dns.searches == ("example.com", "_tcp.example.com")
+
+
+NAMES = [("web.shop.example", "web"), ("a" * 70, "a" * 63), ("a" * 62 + "-b", "a" * 62)]
+
+
+@pytest.mark.parametrize(("name", "hostname"), NAMES)
+def test_a_guest_without_a_hostname_is_called_by_its_name_up_to_the_first_dot(
+    name: str, hostname: str
+) -> None:
+    vm = read_texts([("vm.yaml", VM.replace("name: vm", f"name: {name}", 1))], bindings=BINDINGS).vm()
+    assert vm.hostname == hostname
+
+
+@pytest.mark.parametrize("name", ["http", "a-1", "8080-tcp", "a" * 15])
+def test_a_port_may_be_called_as_kubernetes_allows(name: str) -> None:
+    text = VM.replace(
+        "masquerade: {}", f"masquerade: {{}}\n            ports: [{{port: 80, name: {name}, protocol: ''}}]"
+    )
+    vm = read_texts([("vm.yaml", text)], bindings=BINDINGS).vm()
+    assert vm.nics[0].interface.ports[0].name == name
+
+
+@pytest.mark.parametrize("name", ["'80'", "a--b", "-a", "a-", "a" * 16, "a_b"])
+def test_a_port_is_not_called_otherwise(name: str) -> None:
+    text = VM.replace("masquerade: {}", f"masquerade: {{}}\n            ports: [{{port: 80, name: {name}}}]")
+    (error,) = errors(text)
+    assert error.message.startswith("Invalid name of the port: ")
+
+
 def test_every_error_is_told_at_once() -> None:
     text = VM.replace("bridge: {}", "bridge: {}\n            model: x\n            macAddress: y", 1)
     text = text.replace("        pod: {}", "        pods: {}")
@@ -221,6 +329,10 @@ def test_two_interfaces_of_one_mac_are_refused() -> None:
     assert error.message == "duplicate MAC address 02:11:22:33:44:55 found on interfaces: default, nic-add1"
 
 
+OPTIONS = (
+    "{bootFileName: x, tftpServerName: y, ntpServers: [10.0.0.1], privateOptions: [{option: 224, value: z}]}"
+)
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -237,7 +349,9 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @given(data=st.data())
 def test_whatever_stands_anywhere_in_a_vm_is_read_or_told_as_an_error(data: st.DataObject) -> None:
-    document = load(VM, file="vm.yaml")[0].value
+    text = VM.replace("    spec:\n", "    spec:\n" + SAID.format(hostname="gast"), 1)
+    text = text.replace("masquerade: {}", "masquerade: {}\n            dhcpOptions: " + OPTIONS, 1)
+    document = load(text, file="vm.yaml")[0].value
     path = data.draw(st.sampled_from([p for p in paths(document) if p]))
     inner = document
     for step in path[:-1]:

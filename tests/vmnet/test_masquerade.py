@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -177,6 +178,27 @@ def test_every_error_of_bad_manifests_is_told_with_its_place(pod_network: Node) 
            |             ^
           hint: say bridge: {} or masquerade: {}
     """)
+
+
+def test_options_that_no_reply_has_room_for_are_refused_at_their_interface_and_leave_nothing(
+    pod_network: Node,
+) -> None:
+    options = ", ".join(f"{{option: {n}, value: {'x' * 255}}}" for n in range(224, 230))
+    text = (
+        Path(VM)
+        .read_text()
+        .replace("masquerade: {}", f"masquerade: {{}}, dhcpOptions: {{privateOptions: [{options}]}}")
+    )
+    conf = ("--cni-conf-dir", "/run/net.d")
+    done = pod_network.vmnet("attach", "pod-1", "-", *conf, check=False, stdin=text)
+    assert done.returncode == 65
+    first, place, *_ = done.stderr.splitlines()
+    assert re.fullmatch(
+        r"error: the DHCP options of k6t-eth0 take 1\d{3} octets, and a reply has room for 1128", first
+    )
+    assert place.strip().startswith("--> -:9:")
+    assert "spec.template.spec.domain.devices.interfaces[0]" in place
+    assert pod_network.sh("ls /run/netns /run/bridgehead/pods") == "/run/bridgehead/pods:\n\n/run/netns:\n"
 
 
 def test_an_attach_that_is_interrupted_takes_everything_back(pod_network: Node) -> None:

@@ -11,18 +11,19 @@ finds the interface it was promised, and nothing answers for it but the guest.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 from nncp.host import Row
-from vmnet import dhcp
 from vmnet.domain_interface import ethernet
+from vmnet.lease import Lease, service
 from vmnet.plumbing import Binding, Gate, Migration, Plumbing
 from vmnet.rows import pod_bridge, port, silent, sysctl, tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.plumbing import Site
+    from vmnet.plumbing import Route, Site
 
 
 POD_NETWORK = (
@@ -31,18 +32,21 @@ POD_NETWORK = (
 """KubeVirt's own words (4.2): the Pod's address is the guest's, and another Pod has another."""
 
 
+_DEFAULT = "0.0.0.0/0"
+
+
 def plumb(site: Site) -> Plumbing:
     """Return what connects the guest to the Pod link's own segment."""
-    lease = _lease(site)
+    offered = lease(site)
     names = site.devices
     return Plumbing(
         rows=(*_bridge(site), *_nic(site), *tap(site), *_dummy(site)),
         devices=names,
         domain=ethernet(site),
-        services=() if lease is None else (dhcp.service(lease),),
+        services=() if offered is None else (service(offered),),
         gate=Gate(nic=names.nic, tap=names.tap, mac=site.mac),
         migration=Migration(refusal=POD_NETWORK if site.network.is_primary else ""),
-        address="" if lease is None else lease.address,
+        address="" if offered is None else offered.address,
     )
 
 
@@ -87,34 +91,46 @@ def _v4(site: Site) -> str:
 
 
 def _server(site: Site) -> str:
-    """KubeVirt's server address: 169.254.75.10 for the first interface, counting on from there."""
-    return f"169.254.75.{10 + site.index}"
+    """The server's address: KubeVirt's for the first ten interfaces, and counting on from there.
+
+    KubeVirt writes the index behind 169.254.75.1, so its eleventh is 169.254.75.110; its 101st has none.
+    """
+    return str(ipaddress.IPv4Address("169.254.75.10") + site.index)
 
 
-def _lease(site: Site) -> dhcp.Lease | None:
-    """The guest's lease, when IPAM gave the Pod an IPv4 address; a pure layer-2 network has none."""
+def lease(site: Site) -> Lease | None:
+    """Return the guest's lease, when IPAM gave the Pod an IPv4 address; a pure layer-2 network has none."""
     address = _v4(site)
     if not address:
         return None
     options = site.interface.dhcp_options
-    return dhcp.Lease(
+    routes = tuple(_routes(site, address))
+    return Lease(
         interface=site.devices.bridge,
         server=_server(site),
         address=address,
-        gateway=_gateway(site),
+        gateway=next((route.gateway for route in routes if route.destination == _DEFAULT), ""),
         mac=site.mac,
         mtu=site.link.mtu,
         hostname=site.hostname,
         nameservers=site.resolver.nameservers,
         searches=site.resolver.searches,
-        routes=tuple(route for route in site.link.routes if ":" not in route.destination),
+        routes=routes,
         **({} if options is None else options.lease()),
     )
 
 
-def _gateway(site: Site) -> str:
-    defaults = (r.gateway for r in site.link.routes if r.destination == "0.0.0.0/0")
-    return next(defaults, "")
+def _routes(site: Site, address: str) -> Iterator[Route]:
+    """Yield the Pod link's routes that DHCP can hand on: of IPv4, by a gateway of IPv4 if any.
+
+    One to the guest's own subnet is its address's affair, as in KubeVirt (netpod/discoverbridge.go).
+    """
+    own = ipaddress.IPv4Interface(address).ip
+    for route in site.link.routes:
+        if ":" in route.destination + route.gateway:
+            continue
+        if route.destination == _DEFAULT or own not in ipaddress.IPv4Network(route.destination, strict=False):
+            yield route
 
 
 BRIDGE = Binding(name="bridge", plumb=plumb, takes_place=True)

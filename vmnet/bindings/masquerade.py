@@ -16,8 +16,9 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from nncp.host import Row
-from vmnet import dhcp, nft
+from vmnet import nft
 from vmnet.domain_interface import ethernet
+from vmnet.lease import Lease, service
 from vmnet.plumbing import Binding, Migration, Plumbing
 from vmnet.rows import pod_bridge, silent, sysctl, tap
 
@@ -36,29 +37,34 @@ V6_DEFAULT = "fd10:0:2::/120"
 def plumb(site: Site) -> Plumbing:
     """Return what puts the guest behind the Pod's own address."""
     rows = (*_bridge(site), *_translation(site), *tap(site))
-    text = "".join(
-        nft.masquerade(nat, uplink=site.devices.pod, bridge=site.devices.bridge, ports=site.interface.ports)
-        for nat in _nats(site)
-    )
-    lease = _lease(site)
+    offered = lease(site)
     return Plumbing(
         rows=rows,
         devices=site.devices,
         domain=ethernet(site),
-        nft=text,
-        services=(dhcp.service(lease),),
+        nft=_rules(site),
+        services=() if offered is None else (service(offered),),
         migration=Migration(exempt=True),
-        address=lease.address,
+        address="" if offered is None else offered.address,
     )
 
 
+def _rules(site: Site) -> str:
+    names, nats = site.devices, tuple(_nats(site))
+    translation = (
+        nft.masquerade(nat, uplink=names.pod, bridge=names.bridge, ports=site.interface.ports) for nat in nats
+    )
+    return "".join(translation)
+
+
 def _bridge(site: Site) -> Iterator[Row]:
-    """The guest's gateway. With IPv6 in the Pod it speaks IPv6 too: only the guest hears it."""
+    """The guest's gateway, of each family that the Pod has. IPv6 on it is heard by the guest only."""
     name = site.devices.bridge
     key = ("link", name)
-    gateway, _, length = _v4(site)
     yield pod_bridge(site, mac=RESERVED_MAC)
-    yield Row(("address", name, f"{gateway}/{length}"), needs=(key,))
+    if _has_v4(site):
+        gateway, _, length = _v4(site)
+        yield Row(("address", name, f"{gateway}/{length}"), needs=(key,))
     if _has_v6(site):
         gateway, _, length = _v6(site)
         yield sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0", of=name)
@@ -70,25 +76,30 @@ def _bridge(site: Site) -> Iterator[Row]:
 
 def _translation(site: Site) -> Iterator[Row]:
     name = site.devices.bridge
-    yield sysctl("net/ipv4/ip_forward", "1")
-    # What a process in the Pod sends to 127.0.0.1 is sent on to the guest: without this it is a martian.
-    yield sysctl(f"net/ipv4/conf/{name}/route_localnet", "1", of=name)
+    if _has_v4(site):
+        yield sysctl("net/ipv4/ip_forward", "1")
+        # What a process in the Pod sends to 127.0.0.1 is sent on to the guest: without it that is a martian.
+        yield sysctl(f"net/ipv4/conf/{name}/route_localnet", "1", of=name)
     if _has_v6(site):
         yield sysctl("net/ipv6/conf/all/forwarding", "1")
 
 
 def _nats(site: Site) -> Iterator[nft.Nat]:
-    gateway, guest, _ = _v4(site)
-    yield nft.v4(guest=guest, gateway=gateway)
+    if _has_v4(site):
+        gateway, guest, _ = _v4(site)
+        yield nft.v4(guest=guest, gateway=gateway)
     if _has_v6(site):
         gateway, guest, _ = _v6(site)
         yield nft.v6(guest=guest, gateway=gateway)
 
 
-def _lease(site: Site) -> dhcp.Lease:
+def lease(site: Site) -> Lease | None:
+    """Return the guest's lease; behind a Pod that has no IPv4 there is none, as in KubeVirt."""
+    if not _has_v4(site):
+        return None
     gateway, guest, length = _v4(site)
     options = site.interface.dhcp_options
-    return dhcp.Lease(
+    return Lease(
         interface=site.devices.bridge,
         server=gateway,
         address=f"{guest}/{length}",
@@ -99,6 +110,10 @@ def _lease(site: Site) -> dhcp.Lease:
         searches=site.resolver.searches,
         **({} if options is None else options.lease()),
     )
+
+
+def _has_v4(site: Site) -> bool:
+    return any(":" not in address for address in site.link.addresses)
 
 
 def _has_v6(site: Site) -> bool:

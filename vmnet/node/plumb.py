@@ -9,12 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 import nncp
 from nncp import netns
+from nncp.errors import Error
 from vmnet import nft
 from vmnet.names import device_mac, guest_mac, plain_mac
+from vmnet.node.resolv_conf import read_resolv_conf
 from vmnet.plumbing import Resolver, Site
 from vmnet.record import Nic
 from vmnet.rows import sysctl
@@ -64,14 +66,22 @@ def plumb(
         bindings: the bindings there are.
         state_dir: where nncp keeps its journal.
 
+    Raises:
+        Error: what the bindings cannot do for these interfaces, before anything is touched; or what failed.
+
     """
     by_name = {binding.name: binding for binding in bindings}
     found: list[tuple[Bound, Attached, Site, Plumbing]] = []
+    errors: list[Error] = []
     for nic, attachment in attached:
         assert attachment.link is not None
         binding = by_name[nic.binding]
         site = _site(pod, vm, nic, attachment.link, binding)
-        found.append((nic, attachment, site, binding.plumb(site)))
+        try:
+            found.append((nic, attachment, site, binding.plumb(site)))
+        except Error as error:
+            errors += (vm.node.error(one.message, *_place(nic), hint=one.hint) for one in error)
+    nncp.raise_all(errors)
     rows = [nncp.Row(("up", "lo")), *(row for *_, plumbing in found for row in plumbing.rows)]
     with netns.entered(pod.netns):
         nncp.apply_rows([*_bridge_filter(), *rows], state_dir=state_dir)
@@ -87,14 +97,11 @@ def mac_of(vm: VirtualMachine, nic: Bound) -> str:
 
 
 def resolver(vm: VirtualMachine, path: Path) -> Resolver:
-    """Return the VM's own dnsConfig, else the node's without servers on its own loopback."""
+    """Return the VM's own dnsConfig, else what the node's resolv.conf says that can be of use to a guest."""
     if vm.dns.nameservers:
         return Resolver(vm.dns.nameservers, vm.dns.searches)
-    words = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-    servers = [w[1] for w in words if w[:1] == ["nameserver"] and len(w) > 1]
-    searches = [name for w in words if w[:1] == ["search"] for name in w[1:]]
-    usable = tuple(s for s in servers if not s.startswith("127.") and s != "::1")
-    return Resolver(usable, vm.dns.searches or tuple(searches))
+    node = read_resolv_conf(path)
+    return structs.replace(node, searches=vm.dns.searches or node.searches)
 
 
 def _bridge_filter() -> Iterator[Row]:
@@ -103,6 +110,10 @@ def _bridge_filter() -> Iterator[Row]:
         path = _BRIDGE_FILTER.format(table)
         if (Path("/proc/sys") / path).exists():
             yield sysctl(path, "0")
+
+
+def _place(nic: Bound) -> tuple[str | int, ...]:
+    return ("spec", "template", "spec", "domain", "devices", "interfaces", nic.index)
 
 
 def _site(pod: Pod, vm: VirtualMachine, nic: Bound, link: PodLink, binding: Binding) -> Site:
