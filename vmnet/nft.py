@@ -1,6 +1,7 @@
 """The Pod's nftables rulesets, each as one transaction for `nft -f -`, each safe to run again.
 
 Masquerade's table is KubeVirt's, chain by chain and rule by rule, so that it reads as its users know it.
+The rules that guard the Pod from its own guest, which KubeVirt has none of, are tables of their own.
 """
 
 from __future__ import annotations
@@ -55,6 +56,74 @@ def masquerade(nat: Nat, *, uplink: str, bridge: str, ports: Sequence[Port] = ()
         "KUBEVIRT_POSTINBOUND": _postinbound(nat, ports),
     }
     return replace(f"{fam} nat", chains)
+
+
+def masquerade_guard(bridge: str, nats: Sequence[Nat]) -> str:
+    """Return the rules that keep a masqueraded guest to what its gateway is for, in tables beside KubeVirt's.
+
+    It is heard under its own addresses alone: another would leave the Pod as it is, or leave an entry of its
+    own in conntrack and in the neighbour table, of which all Pods of a node share one. Of the Pod itself it
+    reaches DHCP and its gateway's ping. Without that, all that listens in the Pod would answer it, and what
+    listens on 127.0.0.1 alone too: KubeVirt's route_localnet lets that address in (CVE-2020-8558).
+    """
+    pre = ["type filter hook prerouting priority -300; policy accept;", f"iifname != {bridge} accept"]
+    into = ["type filter hook input priority 0; policy accept;", f"iifname != {bridge} accept"]
+    # A conversation that the Pod itself began, a probe's or that of a process by its own 127.0.0.1.
+    into += ["ct state established,related accept"]
+    for nat in nats:
+        pre += _own_sources(nat)
+        into += _for_the_pod(nat)
+    chains = {"prerouting": [*pre, "counter drop"], "input": [*into, "counter drop"]}
+    rules = ["type filter hook input priority 0; policy accept;", f"iifname != {bridge} accept"]
+    rules += [f"arp saddr ip {{ 0.0.0.0, {nat.guest} }} accept" for nat in nats if nat.family == "ip"]
+    arp = {"input": [*rules, "counter drop"]}
+    return replace(f"inet {guard(bridge)}", chains) + replace(f"arp {guard(bridge)}", arp)
+
+
+def bridge_guard(bridge: str, *, ports: Sequence[str], guest: str) -> str:
+    """Return the rules that keep a bridged segment out of the Pod's own stack, all but the guest's DHCP.
+
+    What the bridge hands up is looked at, never what it forwards: the segment is the guest's. Without it the
+    Pod would answer for its other networks there, and forward into them. `guest` is the one address whose
+    ARP is answered; empty when there is none, and no DHCP.
+    """
+    own = [f"ether type arp arp saddr ip {{ 0.0.0.0, {guest} }} accept", "ether type ip udp dport 67 accept"]
+    rules = [
+        "type filter hook input priority 0; policy accept;",
+        f"iifname != {{ {', '.join(ports)} }} accept",
+        *(own if guest else ()),
+        "counter drop",
+    ]
+    return replace(f"bridge {guard(bridge)}", {"input": rules})
+
+
+def guard(bridge: str) -> str:
+    """Return the name of the tables that guard a Pod from what comes by one of its bridges."""
+    return f"guard_{bridge}"
+
+
+def _own_sources(nat: Nat) -> list[str]:
+    if nat.family == "ip":
+        # A client without an address says 0.0.0.0. Untracked: no source port of DHCP takes room in conntrack.
+        dhcp = f"ip saddr {{ 0.0.0.0, {nat.guest} }} udp dport 67 notrack accept"
+        return [dhcp, f"ip saddr {nat.guest} accept"]
+    # Neighbour discovery is said from a link-local address, or from none (RFC 4861, 4.3; RFC 4862, 5.4.2).
+    return [f"ip6 saddr {{ ::, fe80::/10, {nat.guest} }} accept"]
+
+
+def _for_the_pod(nat: Nat) -> list[str]:
+    if nat.family == "ip":
+        return [
+            "meta nfproto ipv4 udp dport 67 accept",
+            f"ip daddr {nat.gateway} icmp type echo-request accept",
+        ]
+    return [
+        # Any link-local address may ask, and each is a neighbour then: so few that the kernel keeps up with
+        # forgetting them (arp(7), gc_thresh2).
+        "icmpv6 type nd-neighbor-solicit limit rate 10/second burst 50 packets accept",
+        "icmpv6 type nd-neighbor-advert accept",
+        f"ip6 saddr {nat.guest} ip6 daddr {nat.gateway} icmpv6 type echo-request accept",
+    ]
 
 
 def replace(table: str, chains: dict[str, list[str]]) -> str:
@@ -118,22 +187,22 @@ def _chain(name: str, rules: list[str]) -> str:
 def _preinbound(nat: Nat, ports: Sequence[Port]) -> list[str]:
     if not ports:
         return [f"counter dnat to {nat.guest}"]
-    return [f"{_proto(port)} dport {port.port} counter dnat to {nat.guest}" for port in ports]
+    return [f"{_proto(port)} dport {{ {port.port} }} counter dnat to {nat.guest}" for port in ports]
 
 
 def _postinbound(nat: Nat, ports: Sequence[Port]) -> list[str]:
-    tail = f"{nat.family} saddr {nat.loopback} counter snat to {nat.gateway}"
+    tail = f"{nat.family} saddr {{ {nat.loopback} }} counter snat to {nat.gateway}"
     if not ports:
         return [tail]
     return [f"{_proto(port)} dport {port.port} {tail}" for port in ports]
 
 
 def _outputs(nat: Nat, ports: Sequence[Port]) -> list[str]:
-    match = f"{nat.family} daddr {nat.loopback}"
+    match = f"{nat.family} daddr {{ {nat.loopback} }}"
     if not ports:
         return [f"{match} counter dnat to {nat.guest}"]
     return [f"{match} {_proto(port)} dport {port.port} counter dnat to {nat.guest}" for port in ports]
 
 
 def _proto(port: Port) -> str:
-    return port.protocol.lower()
+    return port.protocol.lower() or "tcp"

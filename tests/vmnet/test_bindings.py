@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -269,3 +270,19 @@ def test_masquerade_in_a_pod_of_ipv6_alone_has_ipv6_alone() -> None:
     assert (plumbing.services, plumbing.address) == ((), "")
     assert "table ip nat" not in plumbing.nft
     assert "table ip6 nat" in plumbing.nft
+
+
+def test_the_guard_of_a_network_without_addresses_lets_nothing_up() -> None:
+    assert "accept\n" not in BRIDGE.plumb(secondary()).nft.replace(
+        "iifname != { b6e7df19490-nic, tapb6e7df19490 } accept", ""
+    )
+    assert "udp dport 67 accept" in BRIDGE.plumb(secondary(addresses=("10.10.0.7/24",))).nft
+
+
+@pytest.mark.parametrize("site", SITES, ids=["l2", "ipam", "pod network"])
+@pytest.mark.parametrize("binding", BINDINGS, ids=lambda b: str(b.name))
+def test_a_binding_guards_its_own_bridge_in_tables_of_their_own(binding: Any, site: Site) -> None:
+    tables = re.findall(r"(?m)^delete table (.*)$", binding.plumb(site).nft)
+    guards = [table for table in tables if table.endswith(f" guard_{site.devices.bridge}")]
+    assert guards
+    assert set(tables) - set(guards) <= {"ip nat", "ip6 nat"}

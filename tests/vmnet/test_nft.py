@@ -86,6 +86,59 @@ def test_named_ports_alone_are_forwarded(node: Node) -> None:
     assert "\t\tcounter packets 0 bytes 0 dnat" not in text
 
 
+def chains(text: str) -> dict[str, list[str]]:
+    """The rules of each chain of a ruleset, as they are written."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["chain"]:
+            rules = found.setdefault(words[1], [])
+        elif "counter" in words:
+            rules.append(line.strip())
+    return found
+
+
+ALWAYS = {
+    "prerouting": ["iifname eth0 counter jump KUBEVIRT_PREINBOUND"],
+    "input": [],
+    "postrouting": [
+        "{fam} saddr {guest} counter masquerade",
+        "oifname k6t-eth0 counter jump KUBEVIRT_POSTINBOUND",
+    ],
+}
+NO_PORTS = ALWAYS | {
+    "output": ["{fam} daddr {{ {loopback} }} counter dnat to {guest}"],
+    "KUBEVIRT_PREINBOUND": ["counter dnat to {guest}"],
+    "KUBEVIRT_POSTINBOUND": ["{fam} saddr {{ {loopback} }} counter snat to {gateway}"],
+}
+TWO_PORTS = ALWAYS | {
+    "output": [
+        "{fam} daddr {{ {loopback} }} tcp dport 80 counter dnat to {guest}",
+        "{fam} daddr {{ {loopback} }} udp dport 8080 counter dnat to {guest}",
+    ],
+    "KUBEVIRT_PREINBOUND": [
+        "tcp dport {{ 80 }} counter dnat to {guest}",
+        "udp dport {{ 8080 }} counter dnat to {guest}",
+    ],
+    "KUBEVIRT_POSTINBOUND": [
+        "tcp dport 80 {fam} saddr {{ {loopback} }} counter snat to {gateway}",
+        "udp dport 8080 {fam} saddr {{ {loopback} }} counter snat to {gateway}",
+    ],
+}
+PORTS = [Port(port=80, protocol=""), Port(port=8080, protocol="UDP")]
+
+
+@pytest.mark.parametrize("nat", [V4, V6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize(("ports", "golden"), [([], NO_PORTS), (PORTS, TWO_PORTS)], ids=["no ports", "ports"])
+def test_each_rule_is_kubevirts_word_for_word(
+    nat: nft.Nat, ports: list[Port], golden: dict[str, list[str]]
+) -> None:
+    """As pkg/network/setup/netpod/masquerade expects them of itself."""
+    words = {"fam": nat.family, "guest": nat.guest, "gateway": nat.gateway, "loopback": nat.loopback}
+    wanted = {chain: [rule.format(**words) for rule in rules] for chain, rules in golden.items()}
+    assert chains(nft.masquerade(nat, uplink="eth0", bridge="k6t-eth0", ports=ports)) == wanted
+
+
 def test_ipv6_has_the_same_table(node: Node) -> None:
     node.run("nft", "-f", "-", stdin=nft.masquerade(V6, uplink="eth0", bridge="k6t-eth0"))
     text = counters_zero(node.sh("nft list table ip6 nat"))

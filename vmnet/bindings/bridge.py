@@ -15,6 +15,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from nncp.host import Row
+from vmnet import nft
 from vmnet.domain_interface import ethernet
 from vmnet.lease import Lease, service
 from vmnet.plumbing import Binding, Gate, Migration, Plumbing
@@ -43,6 +44,7 @@ def plumb(site: Site) -> Plumbing:
         rows=(*_bridge(site), *_nic(site), *tap(site), *_dummy(site)),
         devices=names,
         domain=ethernet(site),
+        nft=nft.bridge_guard(names.bridge, ports=(names.nic, names.tap), guest=_v4(site).partition("/")[0]),
         services=() if offered is None else (service(offered),),
         gate=Gate(nic=names.nic, tap=names.tap, mac=site.mac),
         migration=Migration(refusal=POD_NETWORK if site.network.is_primary else ""),

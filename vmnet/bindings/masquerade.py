@@ -54,7 +54,7 @@ def _rules(site: Site) -> str:
     translation = (
         nft.masquerade(nat, uplink=names.pod, bridge=names.bridge, ports=site.interface.ports) for nat in nats
     )
-    return "".join(translation)
+    return "".join((*translation, nft.masquerade_guard(names.bridge, nats)))
 
 
 def _bridge(site: Site) -> Iterator[Row]:
