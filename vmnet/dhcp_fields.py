@@ -33,14 +33,16 @@ def name_faults(manifest: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterato
         spec: of the Pod that it is a template of.
 
     """
-    name, host = manifest["metadata"]["name"], spec.get("hostname")
+    name = manifest["metadata"]["name"]
     if not is_subdomain(name):
         hint = "small letters, digits, - and . between them, at most 253 characters"
         yield Fault(f"{name!r} is not a name for a VirtualMachine", ("metadata", "name"), hint)
-    if host is not None and not (host == "" or (isinstance(host, str) and is_label(host))):
-        message = "spec.hostname does not conform to the kubernetes DNS_LABEL rules"
-        hint = "small letters, digits and - between them, at most 63 characters"
-        yield Fault(message, ("spec", "template", "spec", "hostname"), hint)
+    for key in ("hostname", "subdomain"):
+        label = spec.get(key)
+        if label is not None and not (isinstance(label, str) and (label == "" or is_label(label))):
+            message = f"spec.{key} does not conform to the kubernetes DNS_LABEL rules"
+            hint = "small letters, digits and - between them, at most 63 characters"
+            yield Fault(message, ("spec", "template", "spec", key), hint)
 
 
 def read_dns(spec: Mapping[str, Any]) -> tuple[Dns, list[Fault]]:

@@ -103,6 +103,7 @@ def _vm(
         # Without one it is what comes before the name's first dot, as in KubeVirt (dns.SanitizeHostname).
         hostname=spec.get("hostname") or name.partition(".")[0][:63].rstrip("-"),
         node=node,
+        subdomain=spec.get("subdomain") or "",
         dns=dns,
         queues=_queues(_get(spec, "domain")),
     )

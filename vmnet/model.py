@@ -129,5 +129,6 @@ class VirtualMachine(Struct, frozen=True):
     nics: tuple[Bound, ...]
     hostname: str
     node: Node
+    subdomain: str = ""
     dns: Dns = Dns()
     queues: int = 1

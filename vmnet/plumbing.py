@@ -8,6 +8,7 @@ Whoever makes a Pod, starts a guest in it or moves it reads these, and knows no 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -35,6 +36,20 @@ class PodLink(Struct, frozen=True, rename="kebab"):
     routes: tuple[Route, ...] = ()
     node_bridge: str = ""
     node_port: str = ""
+
+    def address(self, version: int) -> str:
+        """Return the first address of an IP version that others could reach, with its prefix length.
+
+        Empty when there is none: one that is link-local, or loopback, is no Pod's (KubeVirt's
+        hasIPGlobalUnicast).
+        """
+        found = ((text, ipaddress.ip_interface(text)) for text in self.addresses)
+        return next((text for text, one in found if one.version == version and _is_global(one)), "")
+
+
+def _is_global(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> bool:
+    ip = address.ip
+    return not (ip.is_link_local or ip.is_loopback or ip.is_multicast or ip.is_unspecified)
 
 
 class Resolver(Struct, frozen=True, rename="kebab"):

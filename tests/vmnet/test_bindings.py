@@ -286,3 +286,11 @@ def test_a_binding_guards_its_own_bridge_in_tables_of_their_own(binding: Any, si
     guards = [table for table in tables if table.endswith(f" guard_{site.devices.bridge}")]
     assert guards
     assert set(tables) - set(guards) <= {"ip nat", "ip6 nat"}
+
+
+@pytest.mark.parametrize("addresses", [("169.254.7.7/16",), ("fe80::7/64",), ("127.0.0.7/8", "::1/128")])
+def test_an_address_that_nobody_else_could_reach_is_none(addresses: tuple[str, ...]) -> None:
+    assert BRIDGE.plumb(primary(addresses=addresses)).services == ()
+    plumbing = MASQUERADE.plumb(primary(addresses=addresses))
+    assert not [row for row in plumbing.rows if row.key[0] == "address"]
+    assert "nat" not in plumbing.nft

@@ -215,6 +215,12 @@ SPOILED = [
         )
         for hostname in ("Gast", "gäst", "a.b", "-a", "a" * 64, "5", "[a]")
     ),
+    (
+        "    spec:\n",
+        "    spec:\n      subdomain: a.b\n",
+        "subdomain: a.b",
+        "spec.subdomain does not conform to the kubernetes DNS_LABEL rules",
+    ),
     ("name: vm\n", "name: VM\n", "name: VM", "'VM' is not a name for a VirtualMachine"),
     *(
         ("    spec:\n", f"    spec:\n      dnsConfig: {config}\n", "dnsConfig", message)

@@ -117,7 +117,7 @@ def test_bridge_on_the_pod_network_looks_like_slides_14_and_15(pod_network: Node
     assert not local(found["eth0-nic"])
     assert pod_network.sh("ip netns exec pod-1 cat /proc/sys/net/ipv4/conf/all/arp_ignore") == "1\n"
     assert nic["address"] == "10.244.1.2/24"
-    assert nic["services"][0]["config"]["gateway"] == "10.244.1.1"
+    assert nic["services"][0]["config"]["address"] == "10.244.1.2"
     assert nic["services"][0]["config"]["mac"] == nic["mac"]
 
 

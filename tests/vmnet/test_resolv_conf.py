@@ -93,3 +93,21 @@ def test_a_vms_own_dns_config_comes_first(dns: Dns, wanted: Resolver, tmp_path: 
     node = load("{}", file="vm.yaml")[0]
     vm = VirtualMachine(name="vm", namespace="default", nics=(), hostname="vm", node=node, dns=dns)
     assert resolver(vm, path) == wanted
+
+
+SUBDOMAINS = {
+    "the longest of a service": (("default.svc.cluster.local", "svc.cluster.local", "cluster.local"), "sub.default.svc.cluster.local"),
+    "not the first": (("cluster.local", "default.svc.cluster.local"), "sub.default.svc.cluster.local"),
+    "there already": (("svc.cluster.local", "sub.default.svc.cluster.local"), ""),
+    "not the longest of all": (("default.svc.cluster.local", "a.very.very.very.long.entry"), "sub.default.svc.cluster.local"),
+    "no service": (("example.com",), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("searches", "added"), SUBDOMAINS.values(), ids=SUBDOMAINS)
+def test_a_subdomain_is_searched_first(searches: tuple[str, ...], added: str, tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("search " + " ".join(searches))
+    node = load("{}", file="vm.yaml")[0]
+    vm = VirtualMachine(name="vm", namespace="default", nics=(), hostname="vm", node=node, subdomain="sub")
+    assert resolver(vm, path).searches == ((added, *searches) if added else searches)

@@ -44,7 +44,9 @@ def plumb(site: Site) -> Plumbing:
         rows=(*_bridge(site), *_nic(site), *tap(site), *_dummy(site)),
         devices=names,
         domain=ethernet(site),
-        nft=nft.bridge_guard(names.bridge, ports=(names.nic, names.tap), guest=_v4(site).partition("/")[0]),
+        nft=nft.bridge_guard(
+            names.bridge, ports=(names.nic, names.tap), guest=site.link.address(4).partition("/")[0]
+        ),
         services=() if offered is None else (service(offered),),
         gate=Gate(nic=names.nic, tap=names.tap, mac=site.mac),
         migration=Migration(refusal=POD_NETWORK if site.network.is_primary else ""),
@@ -56,7 +58,7 @@ def _bridge(site: Site) -> Iterator[Row]:
     name = site.devices.bridge
     yield pod_bridge(site, mac=site.device_mac)
     yield from silent(name)
-    if _v4(site):
+    if site.link.address(4):
         # The DHCP server's own address: link-local and a /32, so that it is in nobody's way.
         yield Row(("address", name, f"{_server(site)}/32"), needs=(("link", name),))
         # The dummy's address is the guest's: the Pod's kernel must not answer ARP for it, or the guest's
@@ -88,10 +90,6 @@ def _dummy(site: Site) -> Iterator[Row]:
         yield Row(("address", names.pod, address), needs=(key,))
 
 
-def _v4(site: Site) -> str:
-    return next((address for address in site.link.addresses if ":" not in address), "")
-
-
 def _server(site: Site) -> str:
     """The server's address: KubeVirt's for the first ten interfaces, and counting on from there.
 
@@ -102,7 +100,7 @@ def _server(site: Site) -> str:
 
 def lease(site: Site) -> Lease | None:
     """Return the guest's lease, when IPAM gave the Pod an IPv4 address; a pure layer-2 network has none."""
-    address = _v4(site)
+    address = site.link.address(4)
     if not address:
         return None
     options = site.interface.dhcp_options

@@ -62,10 +62,10 @@ def _bridge(site: Site) -> Iterator[Row]:
     name = site.devices.bridge
     key = ("link", name)
     yield pod_bridge(site, mac=RESERVED_MAC)
-    if _has_v4(site):
+    if site.link.address(4):
         gateway, _, length = _v4(site)
         yield Row(("address", name, f"{gateway}/{length}"), needs=(key,))
-    if _has_v6(site):
+    if site.link.address(6):
         gateway, _, length = _v6(site)
         yield sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0", of=name)
         yield Row(("address", name, f"{gateway}/{length}"), needs=(key,))
@@ -76,26 +76,26 @@ def _bridge(site: Site) -> Iterator[Row]:
 
 def _translation(site: Site) -> Iterator[Row]:
     name = site.devices.bridge
-    if _has_v4(site):
+    if site.link.address(4):
         yield sysctl("net/ipv4/ip_forward", "1")
         # What a process in the Pod sends to 127.0.0.1 is sent on to the guest: without it that is a martian.
         yield sysctl(f"net/ipv4/conf/{name}/route_localnet", "1", of=name)
-    if _has_v6(site):
+    if site.link.address(6):
         yield sysctl("net/ipv6/conf/all/forwarding", "1")
 
 
 def _nats(site: Site) -> Iterator[nft.Nat]:
-    if _has_v4(site):
+    if site.link.address(4):
         gateway, guest, _ = _v4(site)
         yield nft.v4(guest=guest, gateway=gateway)
-    if _has_v6(site):
+    if site.link.address(6):
         gateway, guest, _ = _v6(site)
         yield nft.v6(guest=guest, gateway=gateway)
 
 
 def lease(site: Site) -> Lease | None:
     """Return the guest's lease; behind a Pod that has no IPv4 there is none, as in KubeVirt."""
-    if not _has_v4(site):
+    if not site.link.address(4):
         return None
     gateway, guest, length = _v4(site)
     options = site.interface.dhcp_options
@@ -110,14 +110,6 @@ def lease(site: Site) -> Lease | None:
         searches=site.resolver.searches,
         **({} if options is None else options.lease()),
     )
-
-
-def _has_v4(site: Site) -> bool:
-    return any(":" not in address for address in site.link.addresses)
-
-
-def _has_v6(site: Site) -> bool:
-    return any(":" in address for address in site.link.addresses)
 
 
 def _v4(site: Site) -> tuple[str, str, int]:

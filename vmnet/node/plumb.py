@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 import nncp
 from nncp import netns
@@ -97,11 +97,16 @@ def mac_of(vm: VirtualMachine, nic: Bound) -> str:
 
 
 def resolver(vm: VirtualMachine, path: Path) -> Resolver:
-    """Return the VM's own dnsConfig, else what the node's resolv.conf says that can be of use to a guest."""
-    if vm.dns.nameservers:
-        return Resolver(vm.dns.nameservers, vm.dns.searches)
-    node = read_resolv_conf(path)
-    return structs.replace(node, searches=vm.dns.searches or node.searches)
+    """Return the VM's own dnsConfig, else what the node's resolv.conf says that can be of use to a guest.
+
+    With a subdomain the guest's own domain is searched first, as in KubeVirt (dns.DomainNameWithSubdomain).
+    """
+    node = Resolver() if vm.dns.nameservers else read_resolv_conf(path)
+    searches = vm.dns.searches or node.searches
+    longest = max((name for name in searches if ".svc." in name), key=len, default="")
+    if vm.subdomain and longest and not longest.startswith(f"{vm.subdomain}."):
+        searches = (f"{vm.subdomain}.{longest}", *searches)
+    return Resolver(vm.dns.nameservers or node.nameservers, searches)
 
 
 def _bridge_filter() -> Iterator[Row]:
