@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vmnet.model import Port
+    from vmnet.plumbing import Site
 
 Family = Literal["ip", "ip6"]
+
+
+FURTHER_MACS = 64
+"""From how many MACs beside its own a bridged guest may send in five minutes, a bridge's ageing time: of
+what it bridges in turn, its bonds, VRRP."""
 
 
 class Nat(Struct, frozen=True):
@@ -65,6 +71,9 @@ def masquerade_guard(bridge: str, nats: Sequence[Nat]) -> str:
     own in conntrack and in the neighbour table, of which all Pods of a node share one. Of the Pod itself it
     reaches DHCP and its gateway's ping. Without that, all that listens in the Pod would answer it, and what
     listens on 127.0.0.1 alone too: KubeVirt's route_localnet lets that address in (CVE-2020-8558).
+
+    The guest's network is reached by the translation alone: who knows the guest's address and sends to it by
+    way of the Pod would pass by `ports`.
     """
     pre = ["type filter hook prerouting priority -300; policy accept;", f"iifname != {bridge} accept"]
     into = ["type filter hook input priority 0; policy accept;", f"iifname != {bridge} accept"]
@@ -73,28 +82,44 @@ def masquerade_guard(bridge: str, nats: Sequence[Nat]) -> str:
     for nat in nats:
         pre += _own_sources(nat)
         into += _for_the_pod(nat)
-    chains = {"prerouting": [*pre, "counter drop"], "input": [*into, "counter drop"]}
+    through = ["type filter hook forward priority 0; policy accept;", f"oifname != {bridge} accept"]
+    through += ["ct state established,related accept", "ct status dnat accept"]
+    chains = {
+        name: [*rules, "counter drop"]
+        for name, rules in (("prerouting", pre), ("input", into), ("forward", through))
+    }
     rules = ["type filter hook input priority 0; policy accept;", f"iifname != {bridge} accept"]
     rules += [f"arp saddr ip {{ 0.0.0.0, {nat.guest} }} accept" for nat in nats if nat.family == "ip"]
     arp = {"input": [*rules, "counter drop"]}
     return replace(f"inet {guard(bridge)}", chains) + replace(f"arp {guard(bridge)}", arp)
 
 
-def bridge_guard(bridge: str, *, ports: Sequence[str], guest: str) -> str:
+def bridge_guard(site: Site, *, guest: str) -> str:
     """Return the rules that keep a bridged segment out of the Pod's own stack, all but the guest's DHCP.
 
-    What the bridge hands up is looked at, never what it forwards: the segment is the guest's. Without it the
-    Pod would answer for its other networks there, and forward into them. `guest` is the one address whose
-    ARP is answered; empty when there is none, and no DHCP.
+    What the bridge hands up is looked at, and of what it forwards only from how many MACs the guest sends:
+    its own and some of what it bridges in turn. Without it the Pod would answer for its other networks there,
+    and forward into them, and ever new MACs would fill the node's memory: the kernel sets no limit to what a
+    bridge learns (net/bridge/br_fdb.c). `guest` is the one address whose ARP is answered; empty when there is
+    none, and no DHCP.
     """
+    names = site.devices
     own = [f"ether type arp arp saddr ip {{ 0.0.0.0, {guest} }} accept", "ether type ip udp dport 67 accept"]
-    rules = [
+    into = [
         "type filter hook input priority 0; policy accept;",
-        f"iifname != {{ {', '.join(ports)} }} accept",
+        f"iifname != {{ {names.nic}, {names.tap} }} accept",
         *(own if guest else ()),
         "counter drop",
     ]
-    return replace(f"bridge {guard(bridge)}", {"input": rules})
+    out = [
+        "type filter hook prerouting priority -300; policy accept;",
+        f"iifname != {names.tap} accept",
+        f"ether saddr {site.mac} accept",
+        "update @macs { ether saddr } accept",
+        "counter drop",
+    ]
+    macs = f"  set macs {{ type ether_addr; size {FURTHER_MACS}; flags dynamic,timeout; timeout 5m; }}\n"
+    return replace(f"bridge {guard(names.bridge)}", {"input": into, "prerouting": out}, declared=macs)
 
 
 def guard(bridge: str) -> str:
@@ -126,13 +151,15 @@ def _for_the_pod(nat: Nat) -> list[str]:
     ]
 
 
-def replace(table: str, chains: dict[str, list[str]]) -> str:
+def replace(table: str, chains: dict[str, list[str]], *, declared: str = "") -> str:
     """Return a transaction after which `table` holds exactly `chains`, whatever it held before.
+
+    `declared` is what they refer to, sets say.
 
     Declaring it first makes the removal succeed on a first run; all three steps are one commit in the kernel.
     """
     body = "\n".join(_chain(name, rules) for name, rules in chains.items())
-    return f"table {table} {{ }}\ndelete table {table}\ntable {table} {{\n{body}\n}}\n"
+    return f"table {table} {{ }}\ndelete table {table}\ntable {table} {{\n{declared}{body}\n}}\n"
 
 
 def absent(table: str) -> str:

@@ -46,8 +46,11 @@ def pod_bridge(site: Site, *, mac: str) -> Row:
     return Row(("link", site.devices.bridge), attrs)
 
 
-def tap(site: Site) -> Iterator[Row]:
-    """Yield the guest's tap, a silent port of the Pod's bridge, of the Pod link's MTU."""
+def tap(site: Site, **more: Value) -> Iterator[Row]:
+    """Yield the guest's tap, a silent port of the Pod's bridge, of the Pod link's MTU.
+
+    `more` is said of the port.
+    """
     names = site.devices
     attrs: dict[str, Value] = {
         "type": "tap",
@@ -58,7 +61,7 @@ def tap(site: Site) -> Iterator[Row]:
     if site.tap_queues > 1:
         attrs["multi-queue"] = True
     yield Row(("link", names.tap), attrs)
-    yield port(names.tap, names.bridge)
+    yield port(names.tap, names.bridge, **more)
     yield from silent(names.tap)
 
 

@@ -177,6 +177,26 @@ def test_no_more_of_a_guests_link_local_addresses_are_learnt_than_are_forgotten(
     assert 0 < len(learnt) < len(asks) / 2
 
 
+def test_a_guest_is_reached_by_the_translation_alone(masqueraded: Node) -> None:
+    """Who sends to its own address by way of the Pod would pass by `ports`; and so would it to others of its network."""
+    node = masqueraded
+    listen(node, "guest")
+    before = dropped(node, "inet guard_k6t-eth0")
+    (link,) = json.loads(node.sh("ip -n pod-1 -j link show dev eth0"))
+    v4, _ = pod_addresses(node)
+    mac = link["address"]
+    frames = [udp("10.244.1.1", "10.0.2.2", mac=mac), udp("fd00:244::1", "fd10:0:2::2", mac=mac)]
+    send(node, "", "pods", [*frames, udp("10.244.1.1", v4, mac=mac, word="translated")])
+    node.until("grep -q translated /run/heard")
+    assert heard(node) == ["10.244.1.1 translated"]
+    own = [udp("10.0.2.2", f"10.0.2.{n}") for n in range(100, 150)]
+    send(node, IN_GUEST, "g0", own)
+    until(
+        lambda: dropped(node, "inet guard_k6t-eth0") - before >= len(frames + own), what="the count of them"
+    )
+    assert not re.findall(r"10\.0\.2\.1\d\d", node.sh("ip -n pod-1 neigh show dev k6t-eth0"))
+
+
 def test_what_a_masqueraded_guest_is_for_still_works(masqueraded: Node) -> None:
     node = masqueraded
     for to in ("10.0.2.1", "fd10:0:2::1", "10.244.1.1", "fd00:244::1"):
@@ -231,6 +251,47 @@ def test_a_bridged_segment_reaches_nothing_in_the_pod(bridged: Node) -> None:
     until(lambda: dropped(node, "bridge guard_k6t-eth0") - before >= len(frames), what=lambda: heard(node))
     assert heard(node) == []
     assert "10.244.1.9" not in node.sh("ip -n pod-1 neigh")
+
+
+TAP = """
+import fcntl, os, struct, sys, time
+tap = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", b"tap0", 0x1002))  # TUNSETIFF: IFF_TAP, IFF_NO_PI
+while open("/sys/class/net/tap0/brport/state").read() != "3\\n": time.sleep(0.01)  # BR_STATE_FORWARDING
+for line in sys.stdin: os.write(tap, bytes.fromhex(line))
+"""
+
+
+def from_tap(node: Node, frames: list[bytes]) -> None:
+    """Send as QEMU does: by the guest's own tap."""
+    text = "".join(f"{frame.hex()}\n" for frame in frames)
+    node.run(*IN_POD.split(), sys.executable, "-c", TAP, stdin=text)
+
+
+def random_macs(count: int) -> list[bytes]:
+    packet = scapy.IP(src="10.0.2.2", dst="10.0.2.1") / scapy.UDP(dport=7)
+    return [
+        bytes(scapy.Ether(src=f"02:77:00:00:{n >> 8:02x}:{n & 255:02x}", dst=GATEWAY) / packet)
+        for n in range(count)
+    ]
+
+
+def learnt(node: Node) -> int:
+    return node.sh("bridge -n pod-1 fdb show br k6t-eth0").count("02:77:")
+
+
+def test_the_pod_learns_no_mac_of_a_masqueraded_guest(masqueraded: Node) -> None:
+    before = dropped(masqueraded, "inet guard_k6t-eth0")
+    from_tap(masqueraded, random_macs(500))
+    until(lambda: dropped(masqueraded, "inet guard_k6t-eth0") - before >= 500, what="them to have come")
+    assert learnt(masqueraded) == 0
+
+
+@pytest.mark.kernel
+def test_a_bridged_guest_may_have_further_macs_but_not_any_number(bridged: Node) -> None:
+    from_tap(bridged, random_macs(500))
+    until(lambda: dropped(bridged, "bridge guard_k6t-eth0") >= 500 - 64, what="the count of those too many")
+    assert learnt(bridged) == 64
 
 
 @pytest.mark.kernel

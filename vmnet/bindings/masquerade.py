@@ -36,7 +36,9 @@ V6_DEFAULT = "fd10:0:2::/120"
 
 def plumb(site: Site) -> Plumbing:
     """Return what puts the guest behind the Pod's own address."""
-    rows = (*_bridge(site), *_translation(site), *tap(site))
+    # The bridge has no other port: what it learnt of a guest that sends from ever new MACs would serve for
+    # nothing and fill the node's memory (net/bridge/br_fdb.c has no limit of its own). KubeVirt's learns.
+    rows = (*_bridge(site), *_translation(site), *tap(site, learning=False))
     offered = lease(site)
     return Plumbing(
         rows=rows,
