@@ -50,6 +50,7 @@ PORT_NAME = "up to 15 small letters, digits and single dashes between them, with
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
+_LONG_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){6,}\Z")
 _PCI = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]\Z")
 
 
@@ -334,7 +335,9 @@ def _mac_faults(interface: Interface) -> Iterator[Fault]:
     text = interface.mac_address
     if not text:
         return
-    if not _MAC.match(text):
+    if _LONG_MAC.match(text):
+        yield Fault(f"interface {interface.name} has MAC address ({text}) that is too long", ("macAddress",))
+    elif not _MAC.match(text):
         yield Fault(f"interface {interface.name} has malformed MAC address ({text})", ("macAddress",))
     elif int(text[:2], 16) & 1:
         message = f"interface {interface.name} has malformed MAC address ({text})"

@@ -92,6 +92,12 @@ SPOILED = [
     ),
     (
         "bridge: {}",
+        "bridge: {}\n            macAddress: 02:00:00:00:00:00:00:01",
+        "macAddress",
+        "interface nic-add1 has MAC address (02:00:00:00:00:00:00:01) that is too long",
+    ),
+    (
+        "bridge: {}",
         "bridge: {}\n            macAddress: 01:00:5e:00:00:01",
         "macAddress",
         "interface nic-add1 has malformed MAC address (01:00:5e:00:00:01)",
