@@ -46,7 +46,15 @@ GIVEN = ("net/tun", "vhost-net", "kvm")
 
 
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
-LINKER = ("alternatives", "gnutls", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl/openssl.cnf")
+LINKER = (
+    "alternatives",
+    "gnutls",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "ssl/openssl.cnf",
+)
 """What of the node's /etc programs cannot do without."""
 MNT_DETACH = 2
 
