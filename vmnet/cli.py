@@ -11,6 +11,7 @@ import click
 from nncp import __version__
 from nncp.render import printable
 from nncp.terminal import say
+from vmnet.names import OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ class Lazy(click.Group):
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="vmnet")
+@click.version_option(__version__, "-V", "--version", prog_name="vmnet")
 def app() -> None:
     """VM networking: launcher Pods on node bridges, checked before a guest lands there."""
 
@@ -68,31 +69,18 @@ def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Where CNI plugins are looked for.",
         ),
-        click.option(
-            "--state-dir",
-            type=FOLDER,
-            default=Path("/var/lib/nncp"),
-            show_default=True,
-            help="Where nncp keeps its journal.",
-        ),
     )  # fmt: skip -- a table of options
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def _environment(
-    run_dir: Path, cni_conf_dir: Path, cni_path: str, state_dir: Path, owner: int = 0
-) -> Environment:
+def _environment(run_dir: Path, cni_conf_dir: Path, cni_path: str, owner: int = OWNER) -> Environment:
     from vmnet.pod import Environment  # noqa: PLC0415 -- `vmnet --version` does without the engine
     from vmnet.record import Store  # noqa: PLC0415
 
     return Environment(
-        store=Store(run_dir / "pods"),
-        conf_dir=cni_conf_dir,
-        paths=tuple(cni_path.split(":")),
-        nncp_state=state_dir,
-        owner=owner,
+        store=Store(run_dir / "pods"), conf_dir=cni_conf_dir, paths=tuple(cni_path.split(":")), owner=owner
     )
 
 
@@ -101,7 +89,11 @@ def _environment(
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--vm", default="", help="Which VirtualMachine of the files; not needed for one.")
 @click.option(
-    "--owner", type=click.IntRange(0, 2**32 - 2), default=0, help="User and group id that may open the taps."
+    "--owner",
+    type=click.IntRange(1, 2**32 - 2),
+    default=OWNER,
+    show_default=True,
+    help="User and group id that may open the taps: not root's, as QEMU runs without privilege.",
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @node_options
@@ -123,12 +115,17 @@ def attach(pod: str, files: Sequence[str], vm: str, output: str, owner: int, **w
 
 @app.command()
 @click.argument("pod")
+@click.option(
+    "--force", is_flag=True, help="From under a running guest too, and with links of others in the Pod."
+)
 @node_options
-def detach(pod: str, **where: Any) -> None:
+def detach(pod: str, force: bool, **where: Any) -> None:
     """Take launcher Pod POD's network away; what is gone already is done."""
     from vmnet import pod as pods  # noqa: PLC0415 -- `vmnet --version` does without the engine
 
-    pods.detach(pod, environment=_environment(**where))
+    said = pods.detach(pod, environment=_environment(**where), force=force)
+    if said:
+        say(printable(said))
 
 
 @app.command()

@@ -12,27 +12,32 @@ import re
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
+from vmnet.valid import SUBDOMAIN
 
 PRIMARY = "eth0"
 """The Pod network's device (every container runtime calls it that)."""
 
+OWNER = 64055
+"""Who may open a guest's tap: Debian's fixed user and group id of libvirt-qemu (base-passwd), as which a QEMU
+without privilege runs."""
+
 _POD_INTERFACE = re.compile(r"pod[0-9a-f]{11}\Z")
 
 
-_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
-
-
 def pod_name(name: str) -> str:
-    """Return a Pod's name, which becomes a folder's; raise an `Error` when Kubernetes would not have it.
-
-    It is a DNS subdomain of RFC 1123, of at most 253 characters.
-    """
-    if len(name) > 253 or not _SUBDOMAIN.match(name):
+    """Return a Pod's name, which becomes a folder's; raise an `Error` when Kubernetes would not have it."""
+    if not SUBDOMAIN.allows(name):
         message = f"{name!r} is not the name of a Pod"
-        hint = "small letters, digits, - and . between them, at most 253 characters"
-        raise Error(message, kind=ErrorKind.USAGE, hint=hint)
+        raise Error(message, kind=ErrorKind.USAGE, hint=SUBDOMAIN.words)
     return name
+
+
+def hostname(vm: str, wanted: str = "") -> str:
+    """Return a guest's hostname: the wanted one, else as much of its VM's name as a label holds.
+
+    As KubeVirt makes it (pkg/network/dns, SanitizeHostname).
+    """
+    return wanted or vm.partition(".")[0][:63].rstrip("-")
 
 
 class Devices(Struct, frozen=True):
@@ -52,11 +57,14 @@ def digest(network: str) -> str:
 
 def devices(network: str, *, primary: bool) -> Devices:
     """Return the device names of a VM network; `primary` is the one on the Pod's own eth0."""
-    alias = f"ua-{network}"
-    if primary:
-        return Devices(pod=PRIMARY, bridge="k6t-eth0", nic="eth0-nic", tap="tap0", alias=alias)
-    x = digest(network)
-    return Devices(pod=f"pod{x}", bridge=f"k6t-{x}", nic=f"{x}-nic", tap=f"tap{x}", alias=alias)
+    return beside(PRIMARY if primary else f"pod{digest(network)}", alias=f"ua-{network}")
+
+
+def beside(interface: str, *, alias: str = "") -> Devices:
+    """Return the names of the devices that stand beside an interface of a Pod."""
+    x = interface.removeprefix("pod")
+    tap = "tap0" if interface == PRIMARY else f"tap{x}"
+    return Devices(pod=interface, bridge=f"k6t-{x}", nic=f"{x}-nic", tap=tap, alias=alias)
 
 
 def is_launcher_interface(name: str) -> bool:
