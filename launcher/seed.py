@@ -24,6 +24,7 @@ from msgspec import Struct
 from nncp.document.source import load
 from nncp.errors import Error, raise_all
 from vmnet.nad import Embedded
+from vmnet.names import hostname
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -69,7 +70,8 @@ def firmware_uuid(manifest: Mapping[str, Any]) -> str:
     """
     firmware = _dig(manifest, *SPEC, "domain", "firmware")
     stated = firmware.get("uuid") if isinstance(firmware, dict) else None
-    return str(stated or uuid.uuid5(FIRMWARE_NAMESPACE, manifest["metadata"]["name"]))
+    name = _dig(manifest, "metadata", "name")
+    return str(stated or uuid.uuid5(FIRMWARE_NAMESPACE, name if isinstance(name, str) else ""))
 
 
 def read_seed(node: Node, *, text: str, macs: Mapping[str, str]) -> Seed | None:
@@ -84,7 +86,8 @@ def read_seed(node: Node, *, text: str, macs: Mapping[str, str]) -> Seed | None:
         Error: everything that is wrong with it, in networkData too, at its place in the file.
 
     """
-    volumes = [(index, volume) for index, volume in enumerate(_dig(node.value, *SPEC, "volumes") or [])]
+    listed = _dig(node.value, *SPEC, "volumes")
+    volumes = list(enumerate(listed)) if isinstance(listed, list) else []
     faults = list(_refused(node, volumes))
     found = [index for index, volume in volumes if isinstance(volume, dict) and "cloudInitNoCloud" in volume]
     faults += [
@@ -98,8 +101,8 @@ def read_seed(node: Node, *, text: str, macs: Mapping[str, str]) -> Seed | None:
     raise_all(faults)
     user, network = (_data(source, keys) for keys in (USER_DATA, NETWORK_DATA))
     raise_all(_network_faults(source, network, lines=text.splitlines(), macs=macs))
-    hostname = _dig(node.value, *SPEC, "hostname") or node.value["metadata"]["name"]
-    return Seed(firmware_uuid(node.value), str(hostname), user, network)
+    name, wanted = (_dig(node.value, *path) for path in (("metadata", "name"), (*SPEC, "hostname")))
+    return Seed(firmware_uuid(node.value), hostname(str(name), str(wanted or "")), user, network)
 
 
 def write_seed(seed: Seed, path: Path) -> None:

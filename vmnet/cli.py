@@ -11,7 +11,7 @@ import click
 from nncp import __version__
 from nncp.render import printable
 from nncp.terminal import say
-from vmnet.names import OWNER
+from vmnet.names import OWNER, pod_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vmnet.record import Record
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
+POD = click.argument("pod", callback=lambda _context, _argument, name: pod_name(name))
 
 
 class Lazy(click.Group):
@@ -85,7 +86,7 @@ def _environment(run_dir: Path, cni_conf_dir: Path, cni_path: str, owner: int = 
 
 
 @app.command()
-@click.argument("pod")
+@POD
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--vm", default="", help="Which VirtualMachine of the files; not needed for one.")
 @click.option(
@@ -114,7 +115,7 @@ def attach(pod: str, files: Sequence[str], vm: str, output: str, owner: int, **w
 
 
 @app.command()
-@click.argument("pod")
+@POD
 @click.option(
     "--force", is_flag=True, help="From under a running guest too, and with links of others in the Pod."
 )

@@ -30,21 +30,22 @@ class Manifests(Struct, frozen=True):
         """Return the VM of this name, or the only one."""
         found = [vm for vm in self.vms if name in {"", vm.name}]
         if len(found) != 1:
-            known = ", ".join(dict.fromkeys(vm.name for vm in self.vms)) or "there is none"
+            known = list(dict.fromkeys(vm.name for vm in self.vms))
             if len(found) > 1:
                 message = (
                     f"there are {len(found)} VirtualMachines {name}" if name else "name one VirtualMachine"
                 )
             else:
                 message = f"there is no VirtualMachine {name}".rstrip()
-            raise Error(message, kind=ErrorKind.USAGE, hint=f"in the files: {known}")
+            hint = f"in the files: {', '.join(known)}" if known else "the files hold none"
+            raise Error(message, kind=ErrorKind.USAGE, hint=hint)
         return found[0]
 
 
 def read_files(files: Iterable[str], *, bindings: Sequence[Binding]) -> Manifests:
     """Read files (`-` is standard input); raise every error of all of them at once."""
-    texts = [(file, read_text(file)) for file in files]
-    return read_texts(texts, bindings=bindings)
+    named = [(file, "<stdin>" if file == "-" else file) for file in files]
+    return read_texts([(name, read_text(file, called=name)) for file, name in named], bindings=bindings)
 
 
 def read_texts(texts: Iterable[tuple[str, str]], *, bindings: Sequence[Binding]) -> Manifests:

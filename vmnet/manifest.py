@@ -22,8 +22,10 @@ from vmnet.model import (
     Port,
     VirtualMachine,
 )
-from vmnet.names import plain_mac
+from vmnet.names import hostname, plain_mac
 from vmnet.reading import Fault, Path, read
+from vmnet.shape import Manifest
+from vmnet.valid import DNS_NAME, INTERFACE, LABEL, NAMESPACED, PORT_NAME, SUBDOMAIN, is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,7 +48,6 @@ DISCONTINUED = {
     "passt": "Passt network binding has been discontinued since v1.3",
 }
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
 _PCI = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]\Z")
 
@@ -61,6 +62,10 @@ def read_vm(node: Node, *, bindings: Sequence[Binding]) -> VirtualMachine:
     """
     faults: list[Fault] = [*_wants(node, "kubevirt.io/v1", "VirtualMachine")]
     raise_all(_errors(node, faults))
+    shape, misshapen = read(node.value, Manifest)
+    shape = shape or Manifest()
+    faults = [*misshapen]
+    faults += [fault for fault in _name_faults(shape) if not any(map(fault.is_within, misshapen))]
     spec = _get(node.value, *SPEC)
     networks, found = _many(spec, ("networks",), Network)
     faults += [fault.below(*SPEC) for fault in found]
@@ -68,9 +73,10 @@ def read_vm(node: Node, *, bindings: Sequence[Binding]) -> VirtualMachine:
     faults += [fault.below(*DEVICES) for fault in found]
     faults += _network_faults(networks)
     faults += _interface_faults(bound, networks, bindings)
-    faults += _match_faults([i for i, _ in bound], networks)
+    if not misshapen:
+        faults += _match_faults([i for i, _ in bound], networks)
     raise_all(_errors(node, faults))
-    return _vm(node, spec, bound, {network.name: network for network in networks})
+    return _vm(node, shape, bound, {network.name: network for network in networks})
 
 
 def _errors(node: Node, faults: Iterable[Fault]) -> Iterator[Error]:
@@ -80,22 +86,21 @@ def _errors(node: Node, faults: Iterable[Fault]) -> Iterator[Error]:
 
 
 def _vm(
-    node: Node, spec: Mapping[str, Any], bound: list[tuple[Interface, str]], networks: Mapping[str, Network]
+    node: Node, shape: Manifest, bound: list[tuple[Interface, str]], networks: Mapping[str, Network]
 ) -> VirtualMachine:
-    name = str(node.value["metadata"]["name"])
     nics = tuple(
         Bound(interface=interface, network=networks[interface.name], binding=binding, index=index)
         for index, (interface, binding) in enumerate(bound)
     )
-    dns = _get(spec, "dnsConfig")
+    spec = shape.pod
     return VirtualMachine(
-        name=name,
-        namespace=str(node.value["metadata"].get("namespace") or "default"),
+        name=shape.metadata.name,
+        namespace=shape.metadata.namespace or "default",
         nics=nics,
-        hostname=str(spec.get("hostname") or name),
+        hostname=hostname(shape.metadata.name, spec.hostname or ""),
         node=node,
-        dns=Dns(tuple(dns.get("nameservers") or ()), tuple(dns.get("searches") or ())),
-        queues=_queues(_get(spec, "domain")),
+        dns=Dns(spec.dns.nameservers or (), spec.dns.searches or ()),
+        queues=_queues(_get(node.value, *SPEC, "domain")),
     )
 
 
@@ -118,8 +123,28 @@ def _wants(node: Node, version: str, kind: str) -> Iterator[Fault]:
         return
     if value.get("apiVersion") != version:
         yield Fault(f"apiVersion must be {version}, got {value.get('apiVersion')}", ("apiVersion",))
-    if not isinstance(_get(value, "metadata").get("name"), str):
-        yield Fault(f"a {kind} needs metadata.name", ("metadata",))
+
+
+def _name_faults(shape: Manifest) -> Iterator[Fault]:
+    """What is wrong with what the VM is called: it names files, an instance and a domain."""
+    meta, spec = shape.metadata, shape.pod
+    if not meta.name:
+        yield Fault("a VirtualMachine needs metadata.name", ("metadata",))
+    elif not SUBDOMAIN.allows(meta.name):
+        message = f"{meta.name!r} is not the name of a VirtualMachine"
+        yield Fault(message, ("metadata", "name"), SUBDOMAIN.words)
+    if meta.namespace and not LABEL.allows(meta.namespace):
+        message = f"{meta.namespace!r} is not the name of a namespace"
+        yield Fault(message, ("metadata", "namespace"), LABEL.words)
+    if spec.hostname and not LABEL.allows(spec.hostname):
+        yield Fault(f"{spec.hostname!r} is not a hostname", (*SPEC, "hostname"), LABEL.words)
+    for index, server in enumerate(spec.dns.nameservers or ()):
+        if not is_address(server):
+            path: Path = (*SPEC, "dnsConfig", "nameservers", index)
+            yield Fault(f"{server!r} is not an IP address", path)
+    for index, domain in enumerate(spec.dns.searches or ()):
+        if not DNS_NAME.allows(domain):
+            yield Fault(f"{domain!r} is not a domain name", (*SPEC, "dnsConfig", "searches", index))
 
 
 def _get(value: Any, *path: str | int) -> dict[str, Any]:
@@ -133,7 +158,7 @@ def _many(value: Mapping[str, Any], where: Path, type_: type[Any]) -> tuple[list
     """Read the list under the last key of `where`, each element by itself."""
     elements = value.get(str(where[-1])) or []
     if not isinstance(elements, list):
-        return [], [Fault(f"{where[-1]} must be a list", where)]
+        return [], []  # its shape has been told
     good, faults = [], []
     for index, element in enumerate(elements):
         got, found = read(element, type_)
@@ -148,7 +173,7 @@ def _interfaces(
     """Read the interfaces, the binding of each apart: its key is the binding's own affair."""
     elements = devices.get("interfaces") or []
     if not isinstance(elements, list):
-        return [], [Fault("interfaces must be a list", ("interfaces",))]
+        return [], []  # its shape has been told
     fields = tuple(dict.fromkeys((*BINDING_FIELDS, *(binding.name for binding in bindings))))
     found: list[tuple[Interface, str]] = []
     faults: list[Fault] = []
@@ -197,8 +222,13 @@ def _one_network(network: Network) -> Iterator[Fault]:
         yield Fault("should have a network type", hint="say pod: {} or multus: {networkName: ...}")
     if network.pod is not None and network.multus is not None:
         yield Fault("should have only one network type", ("multus",), key=True)
+    if not INTERFACE.allows(network.name):
+        yield Fault(f"{network.name!r} is not the name of a network", ("name",), INTERFACE.words)
     if network.multus is not None and not network.multus.network_name:
         yield Fault("CNI delegating plugin must have a networkName", ("multus",), key=True)
+    elif network.multus is not None and not NAMESPACED.allows(network.multus.network_name):
+        message = f"{network.multus.network_name!r} is not the name of a NetworkAttachmentDefinition"
+        yield Fault(message, ("multus", "networkName"), NAMESPACED.words)
     if network.pod is not None:
         for field, key in CIDR_KEYS.items():
             yield from _cidr_faults(getattr(network.pod, field), ("pod", key), 6 if "6" in key else 4)
@@ -208,6 +238,8 @@ def _cidr_faults(text: str, path: Path, version: int) -> Iterator[Fault]:
     if not text:
         return
     try:
+        if "%" in text:  # Python takes any text for the zone of an address
+            raise ValueError(text)  # noqa: TRY301
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         yield Fault(f"{text} is not a network", path)
@@ -297,9 +329,9 @@ def _shared_faults(
 
 def _one_interface(interface: Interface) -> Iterator[Fault]:
     name = interface.name
-    if not _NAME.match(name):
+    if not INTERFACE.allows(name):
         words = "alphabetical characters, numbers, dashes (-) or underscores (_)"
-        yield Fault(f"Network interface name can only contain {words}", ("name",))
+        yield Fault(f"Network interface name can only contain {words}", ("name",), INTERFACE.words)
     if interface.model and interface.model not in MODELS:
         message = f"interface {name} uses model {interface.model} that is not supported"
         yield Fault(message, ("model",), f"supported: {', '.join(MODELS)}")
@@ -341,6 +373,8 @@ def _port_faults(ports: tuple[Port, ...]) -> Iterator[Fault]:
             yield Fault("Port field must be in range 0 < x < 65536", (*where, "port"))
         if port.protocol not in {"TCP", "UDP"}:
             yield Fault("Unknown protocol, only TCP or UDP allowed", (*where, "protocol"))
+        if port.name and not PORT_NAME.allows(port.name):
+            yield Fault(f"Invalid name of the port: {port.name!r}", (*where, "name"), PORT_NAME.words)
         if port.name and port.name in names:
             yield Fault(f"Duplicate name of the port: {port.name}", (*where, "name"))
         names.add(port.name)

@@ -36,6 +36,10 @@ class Fault(Struct, frozen=True):
         """Return this fault as seen from further up in the document."""
         return Fault(self.message, (*under, *self.path), self.hint, self.key)
 
+    def is_within(self, other: Fault) -> bool:
+        """Whether this is about a part of what the other is about."""
+        return self.path[: len(other.path)] == other.path
+
     def error(self, node: Node, *, subject: str = "") -> Error:
         """Return the error a user sees, at its place in the document that `node` is."""
         return node.error(self.message, *self.path, key=self.key, hint=self.hint, subject=subject)
@@ -54,7 +58,8 @@ def read(value: Any, type_: type[T], *, known: tuple[str, ...] = ()) -> tuple[T 
             return msgspec.convert(rest, type_), faults
         except msgspec.ValidationError as error:
             fault = _fault(str(error), type_, known)
-            faults.append(fault)
+            if not faults or faults[-1].path != fault.path:  # else what was put there does not fit either
+                faults.append(fault)
             if not _cut(rest, fault.path):
                 return None, faults
     return None, faults
@@ -108,9 +113,11 @@ def _cut(value: Any, path: Path) -> bool:
     for step in way:
         value = value[step]
     if isinstance(last, int):
-        if value[last] == {}:
+        fillers: list[Any] = [{}, "", 0]  # one of them is what the list holds
+        tried = fillers.index(value[last]) + 1 if value[last] in fillers else 0
+        if tried == len(fillers):
             return False
-        value[last] = {} if not isinstance(value[last], str) else None
+        value[last] = fillers[tried]
         return True
     del value[last]
     return True

@@ -7,6 +7,7 @@ control characters; but for a kernel's arguments, which are one word of a comman
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from msgspec import Struct
@@ -78,6 +79,16 @@ KERNEL_ARGUMENTS = Rule(re.compile(r"[ -~]*"), 2047, "one line of printable ASCI
 """What a kernel is told: x86 takes so much (arch/x86/include/asm/setup.h, COMMAND_LINE_SIZE), and libvirt's
 XML no control characters."""
 
+# CNI
+
+NETWORK = Rule(
+    re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), 253, "letters, digits, _ . and -, the first no sign"
+)
+"""The name of a network configuration, which IPAM plugins make a folder of (CNI specification, section 1)."""
+
+PLUGIN = Rule(re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), 255, "the name of a program, without its folder")
+"""The type of a plugin, which is looked for in folders and run (CNI specification, section 1)."""
+
 # paths
 
 _STEP = r"(?!\.\.?(?:/|\Z))[A-Za-z0-9_.:@+=~-]{1,255}"
@@ -89,3 +100,15 @@ INNER_PATH = Rule(
 )
 """A path inside a folder, which a leading slash means too: the image of a kernelBoot, a kernel in it. QEMU
 reads a comma in an initrd's name as the start of another (hw/i386/multiboot.c), hence none."""
+
+# addresses
+
+
+def is_address(text: object, *, version: int = 0) -> bool:
+    """Whether a text is an IP address (of this version), without a zone: Python takes any text for one."""
+    if not isinstance(text, str) or "%" in text:
+        return False
+    try:
+        return ipaddress.ip_address(text).version in {version or 4, version or 6}
+    except ValueError:
+        return False

@@ -1,21 +1,12 @@
 from __future__ import annotations
 
-import contextlib
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from nncp.document.source import load
 from nncp.errors import Error
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HERE = Path(__file__).parent / "manifests"
 VM = (HERE / "vm.yaml").read_text()
@@ -219,29 +210,3 @@ def test_two_interfaces_of_one_mac_are_refused() -> None:
     text = VM.replace("masquerade: {}", "masquerade: {}" + mac).replace("bridge: {}", "bridge: {}" + mac)
     (error,) = errors(text)
     assert error.message == "duplicate MAC address 02:11:22:33:44:55 found on interfaces: default, nic-add1"
-
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield at
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from paths(inner, (*at, key))
-
-
-@given(data=st.data())
-def test_whatever_stands_anywhere_in_a_vm_is_read_or_told_as_an_error(data: st.DataObject) -> None:
-    document = load(VM, file="vm.yaml")[0].value
-    path = data.draw(st.sampled_from([p for p in paths(document) if p]))
-    inner = document
-    for step in path[:-1]:
-        inner = inner[step]
-    inner[path[-1]] = data.draw(ANYTHING)
-    with contextlib.suppress(Error):
-        read_texts([("vm.json", json.dumps(document))], bindings=BINDINGS)
