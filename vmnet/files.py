@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from nncp.document.source import load
 from nncp.errors import Error, ErrorKind, raise_all
-from nncp.terminal import read_text
+from nncp.terminal import read_text, shown
 from vmnet.manifest import read_vm
 from vmnet.model import VirtualMachine
 from vmnet.nad import KIND, Nad, read_nad
@@ -44,8 +44,7 @@ class Manifests(Struct, frozen=True):
 
 def read_files(files: Iterable[str], *, bindings: Sequence[Binding]) -> Manifests:
     """Read files (`-` is standard input); raise every error of all of them at once."""
-    named = [(file, "<stdin>" if file == "-" else file) for file in files]
-    return read_texts([(name, read_text(file, called=name)) for file, name in named], bindings=bindings)
+    return read_texts([(shown(file), read_text(file)) for file in files], bindings=bindings)
 
 
 def read_texts(texts: Iterable[tuple[str, str]], *, bindings: Sequence[Binding]) -> Manifests:

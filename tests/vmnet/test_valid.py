@@ -267,6 +267,43 @@ def test_a_pods_name_is_told_on_every_command_line(argv: tuple[str, ...], text: 
     assert "is not the name of a Pod" in done.stderr
 
 
+@pytest.mark.parametrize("text", ["10.0.0.1; flush ruleset", "fe80::1%x", "", "x", "10.0.0.1/24", "1e1"])
+@pytest.mark.parametrize("argv", [("prepare", "vm.yaml", "--from"), ("migrate", "--to")])
+def test_an_address_of_another_pod_is_one(argv: tuple[str, ...], text: str) -> None:
+    """The target lets the source's address in by a rule of nft."""
+    words = [sys.executable, "-m", "launcher", *argv, text, "--pod", "x"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 64
+    assert "is not an IP address" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["vmnet.cli", "launcher"])
+def test_both_commands_have_a_short_word_for_their_version(module: str) -> None:
+    words = [sys.executable, "-m", module, "-V"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0
+    assert "version" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "at"), [("kind: VirtualMachine\napiVersion: x\n", "<stdin>:2:13"), ("a: [", "<stdin>:2:1")]
+)
+def test_standard_input_has_the_name_that_nncp_gives_it(text: str, at: str) -> None:
+    words = [sys.executable, "-m", "vmnet.cli", "attach", "x", "-"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, input=text, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 65
+    assert at in done.stderr
+
+
+def test_files_without_a_vm_are_said_to_hold_none() -> None:
+    with pytest.raises(Error, match="there is no VirtualMachine") as caught:
+        read_texts([("nad.yaml", NAD)], bindings=BINDINGS).vm()
+    assert caught.value.hint == "the files hold none"
+
+
 # NetworkAttachmentDefinitions
 
 
@@ -385,12 +422,36 @@ def test_whatever_stands_anywhere_in_a_vm_is_read_or_told(path: tuple[Any, ...],
     except Error:
         return
     with contextlib.suppress(Error):
-        read_seed(node, text=text, macs={"eth0": ""})
+        seed = read_seed(node, text=text, macs={"eth0": ""})
+        assert seed is None or seed.files()
     try:
         vm = read_vm(node, bindings=BINDINGS)
         read_guest(vm)
     except Error as error:
         told(error)
+
+
+NETWORK_DATA: dict[str, Any] = {
+    "version": 2,
+    "ethernets": {
+        "eth1": {
+            "addresses": ["10.0.0.2/24"],
+            "gateway4": "10.0.0.1",
+            "dhcp4": True,
+            "match": {"macaddress": "x"},
+        },
+    },
+}  # fmt: skip -- a document
+
+
+@given(path=st.sampled_from(list(paths(NETWORK_DATA))), value=ANYTHING)
+def test_whatever_stands_anywhere_in_network_data_is_read_or_told(path: tuple[Any, ...], value: Any) -> None:
+    data = json.dumps(place(NETWORK_DATA, path, value) if path else value)
+    where = (*SPEC, "volumes", 1, "cloudInitNoCloud", "networkData")
+    text = json.dumps(place(document(VM), where, data))
+    (node,) = load(text, file="vm.json")
+    with contextlib.suppress(Error):
+        read_seed(node, text=text, macs={"eth0": "", "eth1": "02:00:00:00:00:01"})
 
 
 @given(data=st.data())
