@@ -182,15 +182,18 @@ def _interfaces(
         rest = {key: v for key, v in element.items() if key not in fields} if keys else element
         got, wrong = read(rest, Interface, known=fields)
         interface = Interface() if got is None else got
-        wrong += _binding_faults(interface, keys, element)
+        wrong += _binding_faults(interface, keys, element, [binding.name for binding in bindings])
         faults += [fault.below("interfaces", index) for fault in wrong]
         found.append((interface, keys[0] if keys else ""))
     return found, faults
 
 
-def _binding_faults(interface: Interface, keys: list[str], element: Any) -> Iterator[Fault]:
+def _binding_faults(
+    interface: Interface, keys: list[str], element: Any, known: Sequence[str]
+) -> Iterator[Fault]:
     if len(keys) != 1:
-        hint = f"keep one of {', '.join(keys)}" if keys else "say bridge: {} or masquerade: {}"
+        ways = " or ".join(f"{name}: {{}}" for name in known)
+        hint = f"keep one of {', '.join(keys)}" if keys else f"say {ways}"
         message = f"logical {interface.name} interface must have exactly one binding method or binding plugin"
         yield Fault(message, tuple(keys[1:2]), hint, key=True)
     for key in keys:
