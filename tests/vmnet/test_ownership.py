@@ -127,6 +127,18 @@ def test_a_pod_whose_namespace_is_gone_is_attached_afresh(bridged: Node) -> None
     assert bridged.sh("ls /run/ipam/pods").split() == ["last_reserved_ip.0", "lock"]
 
 
+def test_the_file_that_a_killed_ip_left_is_in_nobodys_way(bridged: Node) -> None:
+    """It makes an empty file before it mounts a namespace there (ip-netns(8))."""
+    attach(bridged)
+    bridged.sh("ip netns delete pod-1; touch /run/netns/pod-1")
+    attach(bridged)
+    assert f"k6t-{X}" in links(bridged)
+    bridged.sh("ip netns delete pod-1; echo theirs > /run/netns/pod-1")
+    assert bridged.vmnet("attach", "pod-1", *FILES, *CONF, check=False).returncode == 64
+    bridged.vmnet("detach", "pod-1")
+    assert bridged.sh("cat /run/netns/pod-1") == "theirs\n"
+
+
 def test_links_that_others_put_into_a_pod_are_told_before_it_goes(bridged: Node) -> None:
     attach(bridged)
     bridged.sh("ip link add theirs type veth peer name far netns pod-1")
