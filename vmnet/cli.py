@@ -81,7 +81,10 @@ def _environment(run_dir: Path, cni_conf_dir: Path, cni_path: str, owner: int = 
     from vmnet.record import Store  # noqa: PLC0415
 
     return Environment(
-        store=Store(run_dir / "pods"), conf_dir=cni_conf_dir, paths=tuple(cni_path.split(":")), owner=owner
+        store=Store(run_dir / "pods"),
+        conf_dir=cni_conf_dir,
+        paths=tuple(filter(None, cni_path.split(":"))),  # an empty one would be wherever we are
+        owner=owner,
     )
 
 

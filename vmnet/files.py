@@ -74,4 +74,7 @@ def _sort(
     if kind == "VirtualMachine":
         vms.append(read_vm(node, bindings=bindings))
     elif kind == KIND:
-        nads.append(read_nad(node, text=text))
+        nad = read_nad(node, text=text)
+        if any(other.full_name == nad.full_name for other in nads):
+            raise node.error(f"there are two {KIND}s {nad.full_name}", "metadata", "name", subject=nad.name)
+        nads.append(nad)
