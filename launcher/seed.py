@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LIMIT = 2048  # bytes of inline data: they travel in the VirtualMachine object itself
 PADDED = 1 << 20  # bytes that the ISO has at least
+PRIVATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 SPEC = ("spec", "template", "spec")
 # pkg/virt-controller: the namespace in which a VM's name becomes its firmware UUID when it has none.
 FIRMWARE_NAMESPACE = uuid.UUID("6a1a24a1-4061-4607-8bf4-a3963d0c5895")
@@ -106,7 +107,7 @@ def read_seed(node: Node, *, text: str, macs: Mapping[str, str]) -> Seed | None:
 
 
 def write_seed(seed: Seed, path: Path) -> None:
-    """Write the ISO to `path`, whole or not at all."""
+    """Write the ISO to `path`, whole or not at all, and for its owner alone: there may be passwords in it."""
     import pycdlib  # noqa: PLC0415  only when a seed is written
 
     iso = pycdlib.PyCdlib()
@@ -116,10 +117,13 @@ def write_seed(seed: Seed, path: Path) -> None:
         short = name.upper().replace("-", "_")
         iso.add_fp(io.BytesIO(data), len(data), f"/{short}.;1", rr_name=name, joliet_path=f"/{name}")
     staging = path.with_name(f".{path.name}.staging")
-    iso.write(str(staging))
+    with os.fdopen(os.open(staging, PRIVATE, 0o600), "w+b") as file:
+        os.fchmod(file.fileno(), 0o600)
+        iso.write_fp(file)
+        file.flush()
+        # Who looks for the label asks for every other file system too, and gives up at a read beyond the end.
+        os.truncate(file.fileno(), max(os.fstat(file.fileno()).st_size, PADDED))
     iso.close()
-    # Whoever looks for the label asks for every other file system too, and gives up at a read beyond the end.
-    os.truncate(staging, max(staging.stat().st_size, PADDED))
     staging.rename(path)
 
 
