@@ -278,6 +278,17 @@ def test_an_address_of_another_pod_is_one(argv: tuple[str, ...], text: str) -> N
     assert "is not an IP address" in done.stderr
 
 
+@pytest.mark.parametrize("folder", ["file", "file/x", "x" * 300, "/dev/null", "/proc/nope", "link"])
+def test_a_run_dir_that_is_none_is_told_in_words(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(".")
+    words = [sys.executable, "-m", "vmnet.cli", "detach", "nobody", "--run-dir", folder]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert done.returncode in {64, 69, 77}, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
 @pytest.mark.parametrize("module", ["vmnet.cli", "launcher"])
 def test_both_commands_have_a_short_word_for_their_version(module: str) -> None:
     words = [sys.executable, "-m", module, "-V"]
