@@ -290,6 +290,46 @@ def test_the_taps_are_not_roots(bridged: Node) -> None:
     assert f"the taps of Pod pod-1 belong to user {OWNER}, not to 1000" in done.stderr
 
 
+INSTEAD = """
+import os, signal, subprocess, sys
+from vmnet import namespace
+from vmnet.cli import main
+
+def name(self, path):
+    {}
+
+name_it, namespace.Fresh.name = namespace.Fresh.name, name
+main()
+"""
+
+
+def attach_but(node: Node, script: str) -> subprocess.CompletedProcess[str]:
+    """Attach pod-1, with `script` in place of what gives its namespace the name."""
+    argv = (sys.executable, "-c", INSTEAD.format(script), "attach", "pod-1", *FILES, *CONF)
+    return node.run(*argv, check=False)
+
+
+def test_a_name_that_somebody_takes_meanwhile_is_theirs(bridged: Node) -> None:
+    done = attach_but(bridged, "subprocess.run(['ip', 'netns', 'add', path.name]); name_it(self, path)")
+    assert done.returncode == 75
+    assert "network namespace pod-1 could not be named" in done.stderr
+    assert (namespaces(bridged), links(bridged), kept(bridged)) == (["pod-1"], {"lo"}, [])
+
+
+@pytest.mark.parametrize("when", ["", "name_it(self, path); ", "path.touch(); "])
+@pytest.mark.parametrize("then", ["attach", "detach"])
+def test_who_is_killed_about_the_name_leaves_what_is_known_to_be_ours(
+    bridged: Node, when: str, then: str
+) -> None:
+    done = attach_but(bridged, f"{when}os.kill(os.getpid(), signal.SIGKILL)")
+    assert done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
+    if then == "attach":
+        attach(bridged)
+        assert f"k6t-{X}" in links(bridged)
+    bridged.vmnet("detach", "pod-1")
+    assert (namespaces(bridged), kept(bridged)) == ([], [])
+
+
 SLOW = """#!/bin/sh
 # An IPAM plugin that takes its time to hand out an address.
 if [ "$CNI_COMMAND" = ADD ]; then
