@@ -53,14 +53,18 @@ def read(value: Any, type_: type[T], *, known: tuple[str, ...] = ()) -> tuple[T 
     """
     rest = copy.deepcopy(value)
     faults: list[Fault] = []
+    tries = 0
     for _ in range(100):
         try:
             return msgspec.convert(rest, type_), faults
         except msgspec.ValidationError as error:
             fault = _fault(str(error), type_, known)
-            if not faults or faults[-1].path != fault.path:  # else what was put there does not fit either
+            if faults and faults[-1].path == fault.path:  # what was put there does not fit either
+                tries += 1
+            else:
+                tries = 0
                 faults.append(fault)
-            if not _cut(rest, fault.path):
+            if not _cut(rest, fault.path, tries):
                 return None, faults
     return None, faults
 
@@ -105,19 +109,19 @@ def _plain(info: msgspec.inspect.Type) -> msgspec.inspect.Type:
     return info
 
 
-def _cut(value: Any, path: Path) -> bool:
+FILLERS: tuple[Any, ...] = ({}, "", 0)
+"""One of these fits into any list that there is."""
+
+
+def _cut(value: Any, path: Path, tries: int) -> bool:
     """Take what is at `path` out of `value`; a list's element is emptied, so others keep their index."""
-    if not path:
+    if not path or tries == len(FILLERS):
         return False
     *way, last = path
     for step in way:
         value = value[step]
     if isinstance(last, int):
-        fillers: list[Any] = [{}, "", 0]  # one of them is what the list holds
-        tried = fillers.index(value[last]) + 1 if value[last] in fillers else 0
-        if tried == len(fillers):
-            return False
-        value[last] = fillers[tried]
-        return True
-    del value[last]
+        value[last] = copy.copy(FILLERS[tries])
+    else:
+        del value[last]
     return True

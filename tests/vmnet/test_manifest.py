@@ -210,3 +210,14 @@ def test_two_interfaces_of_one_mac_are_refused() -> None:
     text = VM.replace("masquerade: {}", "masquerade: {}" + mac).replace("bridge: {}", "bridge: {}" + mac)
     (error,) = errors(text)
     assert error.message == "duplicate MAC address 02:11:22:33:44:55 found on interfaces: default, nic-add1"
+
+
+def test_what_stands_beside_a_wrong_element_of_a_list_is_told_too() -> None:
+    text = VM.replace(
+        "      networks:\n", "      dnsConfig: {nameservers: [false, x, 0, 1.1.1.1]}\n      networks:\n"
+    )
+    assert [error.message for error in errors(text)] == [
+        "expected str, got bool",
+        "expected str, got int",
+        "'x' is not an IP address",
+    ]
