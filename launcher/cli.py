@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nncp.terminal import Seconds, read_text, run, say
+from nncp.terminal import Seconds, read_text, run, say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ OUTPUT = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="bridgehead", prog_name="launcher")
+@click.version_option(None, "-V", "--version", package_name="bridgehead", prog_name="launcher")
 def app() -> None:
     """Start a KVM guest in its launcher Pod, and move it to another while it runs."""
 
@@ -77,7 +77,14 @@ def start(output: str, foreground: bool, **words: Any) -> None:
 
 @app.command()
 @_beginning
-@click.option("--from", "source", required=True, metavar="ADDRESS", help="The Pod that the guest comes from.")
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    metavar="ADDRESS",
+    callback=lambda _context, _option, text: _address(text),
+    help="The Pod that the guest comes from.",
+)
 @click.option(
     "--credentials",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -109,7 +116,7 @@ def _asked(words: Mapping[str, Any], *, foreground: bool) -> Start:
         raise click.BadParameter(f"there is no {QEMU} in {qemu}", param_hint="--qemu")
     return Start(
         pod=words["pod"],
-        manifest=(words["file"], read_text(words["file"])),
+        manifest=(shown(words["file"]), read_text(words["file"])),
         claims=words["claims"].absolute(),
         images=words["images"].absolute(),
         qemu=None if words["qemu"] is None else words["qemu"].absolute(),
@@ -214,6 +221,15 @@ def probe(address: str, seconds: float | None, events: Path | None, output: str)
             sys.stdout.flush()
 
     _show(measure(address, began=began, seconds=seconds, events=events), output)
+
+
+def _address(text: str) -> str:
+    """Return an address that a rule of nft may hold."""
+    from vmnet.valid import is_address  # noqa: PLC0415 -- the same
+
+    if not is_address(text):
+        raise click.BadParameter(f"{text!r} is not an IP address.")
+    return text
 
 
 def _folder(run_dir: Path, pod: str) -> Path:

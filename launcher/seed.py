@@ -24,6 +24,7 @@ from msgspec import Struct
 from nncp.document.source import load
 from nncp.errors import Error, raise_all
 from vmnet.nad import Embedded
+from vmnet.names import hostname
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 LIMIT = 2048  # bytes of inline data: they travel in the VirtualMachine object itself
 PADDED = 1 << 20  # bytes that the ISO has at least
+PRIVATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 SPEC = ("spec", "template", "spec")
 # pkg/virt-controller: the namespace in which a VM's name becomes its firmware UUID when it has none.
 FIRMWARE_NAMESPACE = uuid.UUID("6a1a24a1-4061-4607-8bf4-a3963d0c5895")
@@ -69,7 +71,8 @@ def firmware_uuid(manifest: Mapping[str, Any]) -> str:
     """
     firmware = _dig(manifest, *SPEC, "domain", "firmware")
     stated = firmware.get("uuid") if isinstance(firmware, dict) else None
-    return str(stated or uuid.uuid5(FIRMWARE_NAMESPACE, manifest["metadata"]["name"]))
+    name = _dig(manifest, "metadata", "name")
+    return str(stated or uuid.uuid5(FIRMWARE_NAMESPACE, name if isinstance(name, str) else ""))
 
 
 def read_seed(node: Node, *, text: str, macs: Mapping[str, str]) -> Seed | None:
@@ -84,7 +87,8 @@ def read_seed(node: Node, *, text: str, macs: Mapping[str, str]) -> Seed | None:
         Error: everything that is wrong with it, in networkData too, at its place in the file.
 
     """
-    volumes = [(index, volume) for index, volume in enumerate(_dig(node.value, *SPEC, "volumes") or [])]
+    listed = _dig(node.value, *SPEC, "volumes")
+    volumes = list(enumerate(listed)) if isinstance(listed, list) else []
     faults = list(_refused(node, volumes))
     found = [index for index, volume in volumes if isinstance(volume, dict) and "cloudInitNoCloud" in volume]
     faults += [
@@ -98,12 +102,12 @@ def read_seed(node: Node, *, text: str, macs: Mapping[str, str]) -> Seed | None:
     raise_all(faults)
     user, network = (_data(source, keys) for keys in (USER_DATA, NETWORK_DATA))
     raise_all(_network_faults(source, network, lines=text.splitlines(), macs=macs))
-    hostname = _dig(node.value, *SPEC, "hostname") or node.value["metadata"]["name"]
-    return Seed(firmware_uuid(node.value), str(hostname), user, network)
+    name, wanted = (_dig(node.value, *path) for path in (("metadata", "name"), (*SPEC, "hostname")))
+    return Seed(firmware_uuid(node.value), hostname(str(name), str(wanted or "")), user, network)
 
 
 def write_seed(seed: Seed, path: Path) -> None:
-    """Write the ISO to `path`, whole or not at all."""
+    """Write the ISO to `path`, whole or not at all, and for its owner alone: there may be passwords in it."""
     import pycdlib  # noqa: PLC0415  only when a seed is written
 
     iso = pycdlib.PyCdlib()
@@ -113,10 +117,13 @@ def write_seed(seed: Seed, path: Path) -> None:
         short = name.upper().replace("-", "_")
         iso.add_fp(io.BytesIO(data), len(data), f"/{short}.;1", rr_name=name, joliet_path=f"/{name}")
     staging = path.with_name(f".{path.name}.staging")
-    iso.write(str(staging))
+    with os.fdopen(os.open(staging, PRIVATE, 0o600), "w+b") as file:
+        os.fchmod(file.fileno(), 0o600)
+        iso.write_fp(file)
+        file.flush()
+        # Who looks for the label asks for every other file system too, and gives up at a read beyond the end.
+        os.truncate(file.fileno(), max(os.fstat(file.fileno()).st_size, PADDED))
     iso.close()
-    # Whoever looks for the label asks for every other file system too, and gives up at a read beyond the end.
-    os.truncate(staging, max(staging.stat().st_size, PADDED))
     staging.rename(path)
 
 

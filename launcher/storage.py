@@ -33,19 +33,39 @@ def on_node(file: str, *, claims: Path, images: Path) -> Path:
 
 
 def missing(guest: Guest, node: Node, *, claims: Path, images: Path) -> Iterator[Error]:
-    """Yield an error for each file that the guest needs and that is not there."""
+    """Yield an error for each file that the guest needs and that is not there, or leads out of its folder."""
     for disk in _claimed(guest):
         path = on_node(disk.file, claims=claims, images=images)
+        where = _source(node, disk)
         if not path.exists():
             message = f"the disk of {disk.name} is not there: claim {disk.claim} has no {path.name}"
             hint = f"looked for {path}; --claims says where claims are"
-            yield node.error(message, *_source(node, disk), subject=disk.name, hint=hint)
-    if guest.kernel is not None:
-        for key, file in (("kernelPath", guest.kernel.file), ("initrdPath", guest.kernel.initrd)):
-            path = on_node(file, claims=claims, images=images)
-            if file and not path.exists():
-                hint = f"looked for {path}; --images says where images are"
-                yield node.error(f"{path.name} is not in the image", *BOOT, "container", key, hint=hint)
+            yield node.error(message, *where, subject=disk.name, hint=hint)
+        elif why := unfit(path, folder=claims / disk.claim):
+            message = f"the disk of {disk.name} {why}"
+            yield node.error(message, *where, subject=disk.name, hint=f"looked at {path}")
+    if guest.kernel is None:
+        return
+    for key, file in (("kernelPath", guest.kernel.file), ("initrdPath", guest.kernel.initrd)):
+        path = on_node(file, claims=claims, images=images)
+        if file and not path.exists():
+            hint = f"looked for {path}; --images says where images are"
+            yield node.error(f"{path.name} is not in the image", *BOOT, "container", key, hint=hint)
+        elif file and (why := unfit(path, folder=images / guest.kernel.image)):
+            yield node.error(f"{path.name} {why}", *BOOT, "container", key, hint=f"looked at {path}")
+
+
+def unfit(path: Path, *, folder: Path) -> str:
+    """Return why a file is not one to give to a guest, or "".
+
+    A symbolic link may lead to another place in the folder. It is read by the node's root before the Pod is
+    entered, so one that leads out would show a guest any file of the node.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        return f"leads out of {folder} by a symbolic link"
+    if not (path.is_file() or path.is_block_device()):
+        return "is not a file"
+    return ""
 
 
 def unshared(guest: Guest, node: Node, *, claims: Path, images: Path) -> Iterator[Error]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nncp import __version__
-from nncp.terminal import Seconds, read_text, run, say
+from nncp.terminal import Seconds, read_text, run, say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,21 +190,17 @@ def _texts(files: tuple[str, ...]) -> list[tuple[str, str]]:
     texts, errors = [], []
     for name in files:
         try:
-            texts.append((name, read_text(name, called=_shown(name))))
+            texts.append((name, read_text(name)))
         except Error as error:
             errors.append(error)
     raise_all(errors)
     return texts
 
 
-def _shown(name: str) -> str:
-    return "<stdin>" if name == "-" else name
-
-
 def _documents(files: tuple[str, ...]) -> list[Policy]:
     from nncp import desired  # noqa: PLC0415
 
-    return desired.documents([(_shown(name), text) for name, text in _texts(files)])
+    return desired.documents([(shown(name), text) for name, text in _texts(files)])
 
 
 def main() -> None:

@@ -9,13 +9,13 @@ import contextlib
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from nncp.errors import Error, ErrorKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # whoever opens a FIFO would wait otherwise
@@ -24,15 +24,17 @@ FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # whoever opens a FIFO woul
 class StateFolder:
     """An open folder of mode 0700, with files of mode 0600.
 
-    Whatever goes wrong with a file is an `Error`, but for what is missing (`FileNotFoundError`).
+    Whatever goes wrong with a file is an `Error`, but for what is missing (`FileNotFoundError`). `option` is
+    the one by which another folder is named.
     """
 
-    def __init__(self, descriptor: int, path: Path) -> None:
+    def __init__(self, descriptor: int, path: Path, option: str = "--state-dir") -> None:
         self.descriptor = descriptor
         self.path = path
+        self.option = option
 
     @classmethod
-    def make(cls, state_dir: Path, *names: str) -> Self:
+    def make(cls, state_dir: Path, *names: str, option: str = "--state-dir") -> Self:
         """Open the folder `names` below `state_dir`; what is missing of either is made.
 
         Raises:
@@ -41,12 +43,12 @@ class StateFolder:
         """
         try:
             state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return cls._below(state_dir, names, make=True)
+            return cls._below(state_dir, names, option, make=True)
         except OSError as error:
-            raise _unusable(state_dir, error) from error
+            raise _unusable(state_dir, error, option) from error
 
     @classmethod
-    def find(cls, state_dir: Path, *names: str) -> Self | None:
+    def find(cls, state_dir: Path, *names: str, option: str = "--state-dir") -> Self | None:
         """Open the folder `names` below `state_dir`; None where there is none.
 
         Raises:
@@ -54,27 +56,31 @@ class StateFolder:
 
         """
         try:
-            return cls._below(state_dir, names, make=False)
+            return cls._below(state_dir, names, option, make=False)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unusable(state_dir, error) from error
+            raise _unusable(state_dir, error, option) from error
 
     @classmethod
-    def _below(cls, state_dir: Path, names: tuple[str, ...], *, make: bool) -> Self:
-        descriptor = _ours(os.open(state_dir, FOLDER), state_dir)
+    def _below(cls, state_dir: Path, names: tuple[str, ...], option: str, *, make: bool) -> Self:
+        descriptor = _ours(os.open(state_dir, FOLDER), state_dir, option)
+        place = state_dir
         for name in names:
-            parent = descriptor
+            parent, place = descriptor, place / name
             try:
                 if make:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(name, 0o700, dir_fd=parent)
-                descriptor = _ours(os.open(name, FOLDER, dir_fd=parent), state_dir)
+                descriptor = _ours(os.open(name, FOLDER, dir_fd=parent), state_dir, option)
+            except OSError as error:
+                error.filename = str(place)
+                raise
             finally:
                 os.close(parent)
             if os.fstat(descriptor).st_mode & 0o077:
                 os.fchmod(descriptor, 0o700)
-        return cls(descriptor, state_dir.joinpath(*names))
+        return cls(descriptor, place, option)
 
     def __enter__(self) -> Self:
         return self
@@ -151,29 +157,31 @@ class StateFolder:
             raise Error(
                 f"{self.path / name} cannot be used: {why}",
                 kind=ErrorKind.PRIVILEGE if error.errno in {errno.EPERM, errno.EACCES} else ErrorKind.FAILED,
-                hint="make room, or name another folder with --state-dir"
+                hint=f"make room, or name another folder with {self.option}"
                 if error.errno in {errno.ENOSPC, errno.EDQUOT}
-                else "it belongs to nncp alone; remove it, or name another folder with --state-dir",
+                else f"the folder is ours alone; remove it, or name another folder with {self.option}",
             ) from error
 
 
-def _ours(descriptor: int, state_dir: Path) -> int:
+def _ours(descriptor: int, state_dir: Path, option: str) -> int:
     if os.fstat(descriptor).st_uid == os.geteuid():
         return descriptor
     os.close(descriptor)
     raise Error(
         f"{state_dir}, or a folder of ours in it, belongs to somebody else",
         kind=ErrorKind.PRIVILEGE,
-        hint="run it as the owner, or name a folder of yours with --state-dir",
+        hint=f"run it as the owner, or name a folder of yours with {option}",
     )
 
 
-def _unusable(state_dir: Path, error: OSError) -> Error:
-    linked = state_dir.is_symlink()
-    return Error(
-        f"{state_dir} cannot be used: {'it is a symbolic link' if linked else error.strerror}",
-        kind=ErrorKind.PRIVILEGE,
-        hint=f"name the folder itself with --state-dir: {state_dir.resolve()}"
-        if linked
-        else "run it as root, or name a folder of yours with --state-dir",
-    )
+def _unusable(state_dir: Path, error: OSError, option: str) -> Error:
+    place = Path(error.filename or state_dir)
+    linked = place.is_symlink()
+    if linked and place != state_dir:
+        hint = f"the folder is ours alone; remove the link, or name another folder with {option}"
+    elif linked:
+        hint = f"name the folder itself with {option}: {os.path.realpath(state_dir)}"
+    else:
+        hint = f"run it as root, or name a folder of yours with {option}"
+    why = "it is a symbolic link" if linked else error.strerror
+    return Error(f"{place} cannot be used: {why}", kind=ErrorKind.PRIVILEGE, hint=hint)

@@ -136,12 +136,13 @@ MOST = 16 << 20
 """So many bytes of a file are read; no document comes near it, and /dev/zero never ends."""
 
 
-def read_text(file: str, *, called: str = "") -> str:
-    """Return the text of a file that somebody named; `-` is standard input.
+def shown(file: str) -> str:
+    """Return what a file that somebody named is called in errors."""
+    return "<stdin>" if file == "-" else file
 
-    Args:
-        file: its name.
-        called: what it is called in errors; by its name when empty.
+
+def read_text(file: str) -> str:
+    """Return the text of a file that somebody named; `-` is standard input.
 
     Raises:
         Error: it cannot be read, is too large, or is no text.
@@ -161,7 +162,7 @@ def read_text(file: str, *, called: str = "") -> str:
     if len(raw) > MOST:
         message = f"{printable(file)} is larger than {MOST >> 20} MiB"
         raise Error(message, kind=ErrorKind.USAGE, hint="no document is; is it the right file?")
-    return decoded(raw, file=called or file)
+    return decoded(raw, file=shown(file))
 
 
 def _refused(name: str, error: OSError) -> int:

@@ -11,7 +11,7 @@ import click
 from nncp import __version__
 from nncp.render import printable
 from nncp.terminal import say
-from vmnet.names import QEMU_USER
+from vmnet.names import OWNER, pod_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vmnet.record import Record
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
+POD = click.argument("pod", callback=lambda _context, _argument, name: pod_name(name))
 
 
 class Lazy(click.Group):
@@ -41,7 +42,7 @@ class Lazy(click.Group):
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="vmnet")
+@click.version_option(__version__, "-V", "--version", prog_name="vmnet")
 def app() -> None:
     """VM networking: launcher Pods on node bridges, checked before a guest lands there."""
 
@@ -69,42 +70,32 @@ def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Where CNI plugins are looked for.",
         ),
-        click.option(
-            "--state-dir",
-            type=FOLDER,
-            default=Path("/var/lib/nncp"),
-            show_default=True,
-            help="Where nncp keeps its journal.",
-        ),
     )  # fmt: skip -- a table of options
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def _environment(
-    run_dir: Path, cni_conf_dir: Path, cni_path: str, state_dir: Path, owner: int = 0
-) -> Environment:
+def _environment(run_dir: Path, cni_conf_dir: Path, cni_path: str, owner: int = OWNER) -> Environment:
     from vmnet.pod import Environment  # noqa: PLC0415 -- `vmnet --version` does without the engine
     from vmnet.record import Store  # noqa: PLC0415
 
     return Environment(
         store=Store(run_dir / "pods"),
         conf_dir=cni_conf_dir,
-        paths=tuple(cni_path.split(":")),
-        nncp_state=state_dir,
+        paths=tuple(filter(None, cni_path.split(":"))),  # an empty one would be wherever we are
         owner=owner,
     )
 
 
 @app.command()
-@click.argument("pod")
+@POD
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--vm", default="", help="Which VirtualMachine of the files; not needed for one.")
 @click.option(
     "--owner",
     type=click.IntRange(1, 2**32 - 2),
-    default=QEMU_USER,
+    default=OWNER,
     show_default=True,
     help="User and group id that QEMU runs as, and that may open the taps; the same on all nodes.",
 )
@@ -127,13 +118,18 @@ def attach(pod: str, files: Sequence[str], vm: str, output: str, owner: int, **w
 
 
 @app.command()
-@click.argument("pod")
+@POD
+@click.option(
+    "--force", is_flag=True, help="From under a running guest too, and with links of others in the Pod."
+)
 @node_options
-def detach(pod: str, **where: Any) -> None:
+def detach(pod: str, force: bool, **where: Any) -> None:
     """Take launcher Pod POD's network away; what is gone already is done."""
     from vmnet import pod as pods  # noqa: PLC0415 -- `vmnet --version` does without the engine
 
-    pods.detach(pod, environment=_environment(**where))
+    said = pods.detach(pod, environment=_environment(**where), force=force)
+    if said:
+        say(printable(said))
 
 
 @app.command()

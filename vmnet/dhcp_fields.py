@@ -6,15 +6,14 @@ server then fails; here it is refused at its place.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
 from vmnet.lease import is_one_option, is_one_text
 from vmnet.model import Dns
-from vmnet.names import is_domain, is_label, is_subdomain
 from vmnet.reading import Fault, read
+from vmnet.valid import DOMAIN, is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,26 +22,6 @@ if TYPE_CHECKING:
 
 NAMESERVERS, SEARCHES, SEARCH_CHARACTERS = 3, 6, 256
 """KubeVirt's limits of a dnsConfig, which are the resolver's (resolv.conf(5))."""
-
-
-def name_faults(manifest: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield what is wrong with the names by which a guest is called.
-
-    Args:
-        manifest: the whole of it, which has a name.
-        spec: of the Pod that it is a template of.
-
-    """
-    name = manifest["metadata"]["name"]
-    if not is_subdomain(name):
-        hint = "small letters, digits, - and . between them, at most 253 characters"
-        yield Fault(f"{name!r} is not a name for a VirtualMachine", ("metadata", "name"), hint)
-    for key in ("hostname", "subdomain"):
-        label = spec.get(key)
-        if label is not None and not (isinstance(label, str) and (label == "" or is_label(label))):
-            message = f"spec.{key} does not conform to the kubernetes DNS_LABEL rules"
-            hint = "small letters, digits and - between them, at most 63 characters"
-            yield Fault(message, ("spec", "template", "spec", key), hint)
 
 
 def read_dns(spec: Mapping[str, Any]) -> tuple[Dns, list[Fault]]:
@@ -62,7 +41,7 @@ def _nameserver_faults(servers: tuple[str, ...]) -> Iterator[Fault]:
         message = f"must not have more than {NAMESERVERS} nameservers: [{' '.join(servers)}]"
         yield Fault(message, ("nameservers",))
     for index, server in enumerate(servers):
-        if not _is_address(server):
+        if not is_address(server):
             yield Fault(f"must be valid IP address: {server}", ("nameservers", index))
 
 
@@ -75,9 +54,8 @@ def _search_faults(domains: tuple[str, ...]) -> Iterator[Fault]:
         )
         yield Fault(message, ("searches",))
     for index, domain in enumerate(domains):
-        if not is_domain(domain):
-            hint = "labels of letters, digits and - between them, at most 63 characters each"
-            yield Fault(f"{domain!r} is not a domain that can be searched", ("searches", index), hint)
+        if not DOMAIN.allows(domain):
+            yield Fault(f"{domain!r} is not a domain that can be searched", ("searches", index), DOMAIN.words)
 
 
 def dhcp_faults(options: DhcpOptions) -> Iterator[Fault]:
@@ -87,7 +65,7 @@ def dhcp_faults(options: DhcpOptions) -> Iterator[Fault]:
         if not is_one_text(text):
             yield Fault(f"{key} must be at most 255 printable characters of ASCII", (key,))
     for index, server in enumerate(options.ntp_servers):
-        if not _is_address(server, version=4):
+        if not is_address(server, version=4):
             yield Fault("NTP servers must be a list of valid IPv4 addresses", ("ntpServers", index))
     yield from _private_faults(options)
 
@@ -104,11 +82,3 @@ def _private_faults(options: DhcpOptions) -> Iterator[Fault]:
         if not is_one_option(private.value):
             message = f"the value of option {private.option} must be at most 255 octets of UTF-8"
             yield Fault(message, ("privateOptions", index, "value"))
-
-
-def _is_address(text: str, *, version: int = 0) -> bool:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return version in {0, address.version} and "%" not in text

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from nncp.document.source import load
 from nncp.errors import Error, ErrorKind, raise_all
-from nncp.terminal import read_text
+from nncp.terminal import read_text, shown
 from vmnet.manifest import read_vm
 from vmnet.model import VirtualMachine
 from vmnet.nad import KIND, Nad, read_nad
@@ -30,21 +30,21 @@ class Manifests(Struct, frozen=True):
         """Return the VM of this name, or the only one."""
         found = [vm for vm in self.vms if name in {"", vm.name}]
         if len(found) != 1:
-            known = ", ".join(dict.fromkeys(vm.name for vm in self.vms)) or "there is none"
+            known = list(dict.fromkeys(vm.name for vm in self.vms))
             if len(found) > 1:
                 message = (
                     f"there are {len(found)} VirtualMachines {name}" if name else "name one VirtualMachine"
                 )
             else:
                 message = f"there is no VirtualMachine {name}".rstrip()
-            raise Error(message, kind=ErrorKind.USAGE, hint=f"in the files: {known}")
+            hint = f"in the files: {', '.join(known)}" if known else "the files hold none"
+            raise Error(message, kind=ErrorKind.USAGE, hint=hint)
         return found[0]
 
 
 def read_files(files: Iterable[str], *, bindings: Sequence[Binding]) -> Manifests:
     """Read files (`-` is standard input); raise every error of all of them at once."""
-    texts = [(file, read_text(file)) for file in files]
-    return read_texts(texts, bindings=bindings)
+    return read_texts([(shown(file), read_text(file)) for file in files], bindings=bindings)
 
 
 def read_texts(texts: Iterable[tuple[str, str]], *, bindings: Sequence[Binding]) -> Manifests:
@@ -74,4 +74,7 @@ def _sort(
     if kind == "VirtualMachine":
         vms.append(read_vm(node, bindings=bindings))
     elif kind == KIND:
-        nads.append(read_nad(node, text=text))
+        nad = read_nad(node, text=text)
+        if any(other.full_name == nad.full_name for other in nads):
+            raise node.error(f"there are two {KIND}s {nad.full_name}", "metadata", "name", subject=nad.name)
+        nads.append(nad)

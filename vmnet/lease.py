@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from nncp.errors import Error, raise_all
 from vmnet import dhcp
-from vmnet.names import is_domain
 from vmnet.plumbing import Route, Service, Socket
+from vmnet.valid import DOMAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -156,7 +156,7 @@ def _search_list(lease: Lease) -> bytes:
 
 def _domain(name: str) -> bytes:
     """A domain of option 119, without compression (RFC 3397; RFC 1035, 3.1)."""
-    if not is_domain(name):
+    if not DOMAIN.allows(name):
         raise Error(f"{name!r} is not a domain that DHCP can name (option 119)")
     return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
 

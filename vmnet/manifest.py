@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from nncp.errors import raise_all
-from vmnet.dhcp_fields import dhcp_faults, name_faults, read_dns
+from vmnet.dhcp_fields import dhcp_faults, read_dns
 from vmnet.model import (
     CIDR_KEYS,
     Bound,
@@ -22,8 +22,10 @@ from vmnet.model import (
     Port,
     VirtualMachine,
 )
-from vmnet.names import is_port_name, plain_mac
+from vmnet.names import hostname, plain_mac
 from vmnet.reading import Fault, Path, read
+from vmnet.shape import Manifest
+from vmnet.valid import INTERFACE, LABEL, NAMESPACED, PORT_NAME, SUBDOMAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,9 +48,6 @@ DISCONTINUED = {
     "passt": "Passt network binding has been discontinued since v1.3",
 }
 
-PORT_NAME = "up to 15 small letters, digits and single dashes between them, with a letter among them"
-
-_NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}\Z")
 _LONG_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){6,}\Z")
 _PCI = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]\Z")
@@ -64,6 +63,10 @@ def read_vm(node: Node, *, bindings: Sequence[Binding]) -> VirtualMachine:
     """
     faults: list[Fault] = [*_wants(node, "kubevirt.io/v1", "VirtualMachine")]
     raise_all(_errors(node, faults))
+    shape, misshapen = read(node.value, Manifest)
+    shape = shape or Manifest()
+    faults = [*misshapen]
+    faults += [fault for fault in _name_faults(shape) if not any(map(fault.is_within, misshapen))]
     spec = _get(node.value, *SPEC)
     networks, found = _many(spec, ("networks",), Network)
     faults += [fault.below(*SPEC) for fault in found]
@@ -71,12 +74,12 @@ def read_vm(node: Node, *, bindings: Sequence[Binding]) -> VirtualMachine:
     faults += [fault.below(*DEVICES) for fault in found]
     dns, found = read_dns(spec)
     faults += [fault.below(*SPEC) for fault in found]
-    faults += name_faults(node.value, spec)
     faults += _network_faults(networks)
     faults += _interface_faults(bound, networks, bindings)
-    faults += _match_faults([i for i, _ in bound], networks)
+    if not misshapen:
+        faults += _match_faults([i for i, _ in bound], networks)
     raise_all(_errors(node, faults))
-    return _vm(node, spec, bound, {network.name: network for network in networks}, dns)
+    return _vm(node, shape, bound, {network.name: network for network in networks}, dns)
 
 
 def _errors(node: Node, faults: Iterable[Fault]) -> Iterator[Error]:
@@ -87,26 +90,25 @@ def _errors(node: Node, faults: Iterable[Fault]) -> Iterator[Error]:
 
 def _vm(
     node: Node,
-    spec: Mapping[str, Any],
+    shape: Manifest,
     bound: list[tuple[Interface, str]],
     networks: Mapping[str, Network],
     dns: Dns,
 ) -> VirtualMachine:
-    name = str(node.value["metadata"]["name"])
     nics = tuple(
         Bound(interface=interface, network=networks[interface.name], binding=binding, index=index)
         for index, (interface, binding) in enumerate(bound)
     )
+    spec = shape.pod
     return VirtualMachine(
-        name=name,
-        namespace=str(node.value["metadata"].get("namespace") or "default"),
+        name=shape.metadata.name,
+        namespace=shape.metadata.namespace or "default",
         nics=nics,
-        # Without one it is what comes before the name's first dot, as in KubeVirt (dns.SanitizeHostname).
-        hostname=spec.get("hostname") or name.partition(".")[0][:63].rstrip("-"),
+        hostname=hostname(shape.metadata.name, spec.hostname or ""),
         node=node,
-        subdomain=spec.get("subdomain") or "",
+        subdomain=spec.subdomain or "",
         dns=dns,
-        queues=_queues(_get(spec, "domain")),
+        queues=_queues(_get(node.value, *SPEC, "domain")),
     )
 
 
@@ -129,8 +131,23 @@ def _wants(node: Node, version: str, kind: str) -> Iterator[Fault]:
         return
     if value.get("apiVersion") != version:
         yield Fault(f"apiVersion must be {version}, got {value.get('apiVersion')}", ("apiVersion",))
-    if not isinstance(_get(value, "metadata").get("name"), str):
-        yield Fault(f"a {kind} needs metadata.name", ("metadata",))
+
+
+def _name_faults(shape: Manifest) -> Iterator[Fault]:
+    """What is wrong with what the VM is called: it names files, an instance and a domain."""
+    meta, spec = shape.metadata, shape.pod
+    if not meta.name:
+        yield Fault("a VirtualMachine needs metadata.name", ("metadata",))
+    elif not SUBDOMAIN.allows(meta.name):
+        message = f"{meta.name!r} is not the name of a VirtualMachine"
+        yield Fault(message, ("metadata", "name"), SUBDOMAIN.words)
+    if meta.namespace and not LABEL.allows(meta.namespace):
+        message = f"{meta.namespace!r} is not the name of a namespace"
+        yield Fault(message, ("metadata", "namespace"), LABEL.words)
+    for key, label in (("hostname", spec.hostname), ("subdomain", spec.subdomain)):
+        if label and not LABEL.allows(label):
+            message = f"spec.{key} does not conform to the kubernetes DNS_LABEL rules"
+            yield Fault(message, (*SPEC, key), LABEL.words)
 
 
 def _get(value: Any, *path: str | int) -> dict[str, Any]:
@@ -144,7 +161,7 @@ def _many(value: Mapping[str, Any], where: Path, type_: type[Any]) -> tuple[list
     """Read the list under the last key of `where`, each element by itself."""
     elements = value.get(str(where[-1])) or []
     if not isinstance(elements, list):
-        return [], [Fault(f"{where[-1]} must be a list", where)]
+        return [], []  # its shape has been told
     good, faults = [], []
     for index, element in enumerate(elements):
         got, found = read(element, type_)
@@ -159,7 +176,7 @@ def _interfaces(
     """Read the interfaces, the binding of each apart: its key is the binding's own affair."""
     elements = devices.get("interfaces") or []
     if not isinstance(elements, list):
-        return [], [Fault("interfaces must be a list", ("interfaces",))]
+        return [], []  # its shape has been told
     fields = tuple(dict.fromkeys((*BINDING_FIELDS, *(binding.name for binding in bindings))))
     found: list[tuple[Interface, str]] = []
     faults: list[Fault] = []
@@ -168,15 +185,18 @@ def _interfaces(
         rest = {key: v for key, v in element.items() if key not in fields} if keys else element
         got, wrong = read(rest, Interface, known=fields)
         interface = Interface() if got is None else got
-        wrong += _binding_faults(interface, keys, element)
+        wrong += _binding_faults(interface, keys, element, [binding.name for binding in bindings])
         faults += [fault.below("interfaces", index) for fault in wrong]
         found.append((interface, keys[0] if keys else ""))
     return found, faults
 
 
-def _binding_faults(interface: Interface, keys: list[str], element: Any) -> Iterator[Fault]:
+def _binding_faults(
+    interface: Interface, keys: list[str], element: Any, known: Sequence[str]
+) -> Iterator[Fault]:
     if len(keys) != 1:
-        hint = f"keep one of {', '.join(keys)}" if keys else "say bridge: {} or masquerade: {}"
+        ways = " or ".join(f"{name}: {{}}" for name in known)
+        hint = f"keep one of {', '.join(keys)}" if keys else f"say {ways}"
         message = f"logical {interface.name} interface must have exactly one binding method or binding plugin"
         yield Fault(message, tuple(keys[1:2]), hint, key=True)
     for key in keys:
@@ -208,8 +228,13 @@ def _one_network(network: Network) -> Iterator[Fault]:
         yield Fault("should have a network type", hint="say pod: {} or multus: {networkName: ...}")
     if network.pod is not None and network.multus is not None:
         yield Fault("should have only one network type", ("multus",), key=True)
+    if not INTERFACE.allows(network.name):
+        yield Fault(f"{network.name!r} is not the name of a network", ("name",), INTERFACE.words)
     if network.multus is not None and not network.multus.network_name:
         yield Fault("CNI delegating plugin must have a networkName", ("multus",), key=True)
+    elif network.multus is not None and not NAMESPACED.allows(network.multus.network_name):
+        message = f"{network.multus.network_name!r} is not the name of a NetworkAttachmentDefinition"
+        yield Fault(message, ("multus", "networkName"), NAMESPACED.words)
     if network.pod is not None:
         for field, key in CIDR_KEYS.items():
             yield from _cidr_faults(getattr(network.pod, field), ("pod", key), 6 if "6" in key else 4)
@@ -219,6 +244,8 @@ def _cidr_faults(text: str, path: Path, version: int) -> Iterator[Fault]:
     if not text:
         return
     try:
+        if "%" in text:  # Python takes any text for the zone of an address
+            raise ValueError(text)  # noqa: TRY301
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         yield Fault(f"{text} is not a network", path)
@@ -308,9 +335,9 @@ def _shared_faults(
 
 def _one_interface(interface: Interface) -> Iterator[Fault]:
     name = interface.name
-    if not _NAME.match(name):
+    if not INTERFACE.allows(name):
         words = "alphabetical characters, numbers, dashes (-) or underscores (_)"
-        yield Fault(f"Network interface name can only contain {words}", ("name",))
+        yield Fault(f"Network interface name can only contain {words}", ("name",), INTERFACE.words)
     if interface.model and interface.model not in MODELS:
         message = f"interface {name} uses model {interface.model} that is not supported"
         yield Fault(message, ("model",), f"supported: {', '.join(MODELS)}")
@@ -354,8 +381,8 @@ def _port_faults(ports: tuple[Port, ...]) -> Iterator[Fault]:
             yield Fault("Port field must be in range 0 < x < 65536", (*where, "port"))
         if port.protocol not in {"", "TCP", "UDP"}:
             yield Fault("Unknown protocol, only TCP or UDP allowed", (*where, "protocol"))
+        if port.name and not PORT_NAME.allows(port.name):
+            yield Fault(f"Invalid name of the port: {port.name}", (*where, "name"), PORT_NAME.words)
         if port.name and port.name in names:
             yield Fault(f"Duplicate name of the port: {port.name}", (*where, "name"))
-        if port.name and not is_port_name(port.name):
-            yield Fault(f"Invalid name of the port: {port.name}", (*where, "name"), PORT_NAME)
         names.add(port.name)

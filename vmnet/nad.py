@@ -12,9 +12,10 @@ from msgspec import Struct, structs
 
 from nncp.document.source import Node, load
 from nncp.errors import Error, Place, raise_all
+from vmnet.valid import LABEL, NETWORK, PLUGIN, SUBDOMAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 API = "k8s.cni.cncf.io/v1"
 KIND = "NetworkAttachmentDefinition"
@@ -82,9 +83,10 @@ def read_nad(node: Node, *, text: str) -> Nad:
     Raises every error that its envelope and its JSON have. What the plugins make of it is theirs to say.
     """
     raise_all(_envelope(node))
-    value, meta = node.value, node.value["metadata"]
+    meta = node.value["metadata"]
     config = Embedded(start=node.place(*CONFIG), lines=tuple(text.splitlines()))
     conf = _conf(node, config)
+    raise_all(_placed(config, _conf_errors(conf, meta["name"])))
     listed = "plugins" in conf.value
     nad = Nad(
         name=meta["name"],
@@ -96,7 +98,6 @@ def read_nad(node: Node, *, text: str) -> Nad:
         conf=conf,
         config=config,
     )
-    raise_all(_plugin_errors(nad, value["metadata"]["name"]))
     return structs.replace(nad, plugins=tuple(_with_name(nad, plugin) for plugin in nad.plugins))
 
 
@@ -113,13 +114,28 @@ def _envelope(node: Node) -> Iterator[Error]:
         return
     if value.get("apiVersion") != API:
         yield node.error(f"apiVersion must be {API}, got {value.get('apiVersion')}", "apiVersion")
-    meta = value.get("metadata")
-    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
-        yield node.error(f"a {KIND} needs metadata.name", "metadata")
+    yield from _metadata_errors(node, value.get("metadata"))
     spec = value.get("spec")
     config = spec.get("config") if isinstance(spec, dict) else None
     if not isinstance(config, str) or not config.strip():
         yield node.error("spec.config must be a CNI configuration as JSON text", *CONFIG)
+
+
+def _metadata_errors(node: Node, meta: object) -> Iterator[Error]:
+    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
+        yield node.error(f"a {KIND} needs metadata.name", "metadata")
+        return
+    if not SUBDOMAIN.allows(meta["name"]):
+        message = f"{meta['name']!r} is not the name of a {KIND}"
+        yield node.error(message, "metadata", "name", hint=SUBDOMAIN.words)
+    namespace, notes = meta.get("namespace"), meta.get("annotations")
+    if namespace and not LABEL.allows(namespace):
+        message = f"{namespace!r} is not the name of a namespace"
+        yield node.error(message, "metadata", "namespace", hint=LABEL.words)
+    if notes is not None and not isinstance(notes, dict):
+        yield node.error("annotations must be a mapping", "metadata", "annotations")
+    elif notes and not isinstance(notes.get(RESOURCE, ""), str):
+        yield node.error(f"{RESOURCE} must be text", "metadata", "annotations", RESOURCE)
 
 
 def _conf(node: Node, config: Embedded) -> Node:
@@ -133,6 +149,8 @@ def _conf(node: Node, config: Embedded) -> Node:
         where = config.outer(Place(file, error.lineno, error.colno))
         message = f"spec.config is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         raise Error(message, path="spec.config", subject=name, where=where) from None
+    except ValueError:  # Python makes no number of so many digits
+        raise node.error("spec.config holds a number that is too long", *CONFIG, subject=name) from None
     if not isinstance(value, dict):
         raise node.error("spec.config must be a JSON object", *CONFIG, subject=name)
     try:
@@ -142,14 +160,42 @@ def _conf(node: Node, config: Embedded) -> Node:
         raise
 
 
-def _plugin_errors(nad: Nad, name: str) -> Iterator[Error]:
-    if not nad.plugins or not all(isinstance(plugin, dict) for plugin in nad.plugins):
-        yield _moved(nad.conf.error("plugins must be a list of objects", "plugins"), nad.config.start)
+def _placed(config: Embedded, errors: Iterable[Error]) -> Iterator[Error]:
+    """Move errors about the configuration to their places in the manifest."""
+    return (_moved(error, error.where and config.outer(error.where)) for error in errors)
+
+
+def _conf_errors(conf: Node, name: str) -> Iterator[Error]:
+    """What is wrong with the network configuration itself; the rest is for its plugins to say."""
+    value = conf.value
+    if "name" in value and value["name"] != "" and not NETWORK.allows(value["name"]):
+        message = f"{value['name']!r} is not the name of a network"
+        yield conf.error(message, "name", subject=name, hint=NETWORK.words)
+    if not isinstance(value.get("cniVersion") or "", str):
+        yield conf.error("cniVersion must be text", "cniVersion", subject=name)
+    plugins = value.get("plugins", [value])
+    if not isinstance(plugins, list) or not plugins or not all(isinstance(one, dict) for one in plugins):
+        yield conf.error("plugins must be a list of objects", "plugins", subject=name)
         return
-    for index, plugin in enumerate(nad.plugins):
-        if not isinstance(plugin.get("type"), str):
-            error = nad.conf.error('a CNI plugin needs a "type"', *nad.path(index), subject=name)
-            yield from nad.errors(error)
+    for index, plugin in enumerate(plugins):
+        where = ("plugins", index) if "plugins" in value else ()
+        yield from _plugin_errors(conf, plugin, where, name)
+
+
+def _plugin_errors(
+    conf: Node, plugin: dict[str, Any], where: tuple[str | int, ...], name: str
+) -> Iterator[Error]:
+    if not isinstance(plugin.get("type"), str):
+        yield conf.error('a CNI plugin needs a "type"', *where, subject=name)
+    elif not PLUGIN.allows(plugin["type"]):
+        message = f"{plugin['type']!r} is not the name of a plugin"
+        yield conf.error(message, *where, "type", subject=name, hint=PLUGIN.words)
+    ipam = plugin.get("ipam")
+    if ipam is not None and not isinstance(ipam, dict):
+        yield conf.error("ipam must be an object", *where, "ipam", subject=name)
+    elif ipam and ipam.get("type") and not PLUGIN.allows(ipam["type"]):
+        message = f"{ipam['type']!r} is not the name of a plugin"
+        yield conf.error(message, *where, "ipam", "type", subject=name, hint=PLUGIN.words)
 
 
 def _moved(error: Error, where: Place | None) -> Error:

@@ -12,54 +12,32 @@ import re
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
+from vmnet.valid import SUBDOMAIN
 
 PRIMARY = "eth0"
 """The Pod network's device (every container runtime calls it that)."""
 
-QEMU_USER = 64055
-"""Debian's libvirt-qemu, a number that it gives to nobody else on any machine (base-passwd, README)."""
+OWNER = 64055
+"""Who may open a guest's tap: Debian's fixed user and group id of libvirt-qemu (base-passwd), as which a QEMU
+without privilege runs."""
 
 _POD_INTERFACE = re.compile(r"pod[0-9a-f]{11}\Z")
 
 
-_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
-_DOMAIN_LABEL = re.compile(r"[_a-z0-9](?:[-_a-z0-9]{0,61}[a-z0-9])?\Z")
-
-
-def is_label(text: str) -> bool:
-    """Whether `text` is a label of RFC 1123, as Kubernetes has it: what a Pod's hostname must be."""
-    return len(text) <= 63 and re.match(rf"{_LABEL}\Z", text) is not None
-
-
-def is_subdomain(text: str) -> bool:
-    """Whether `text` is a subdomain of RFC 1123, as Kubernetes has it: what an object's name must be."""
-    return len(text) <= 253 and _SUBDOMAIN.match(text) is not None
-
-
-def is_port_name(text: str) -> bool:
-    """Whether `text` may name a port: a service name of RFC 6335 (5.1), in small letters as in Kubernetes."""
-    return len(text) <= 15 and re.match(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*\Z", text) is not None
-
-
-def is_domain(text: str) -> bool:
-    """Whether DNS could look up names in `text`: labels of up to 63, 253 in all (RFC 1035, 2.3.4).
-
-    Small letters only; an underscore may lead a label (`_tcp`), as KubeVirt allows in what is searched.
-    """
-    return len(text) <= 253 and all(_DOMAIN_LABEL.match(label) for label in text.split("."))
-
-
 def pod_name(name: str) -> str:
-    """Return a Pod's name, which becomes a folder's; raise an `Error` when Kubernetes would not have it.
-
-    It is a DNS subdomain of RFC 1123, of at most 253 characters.
-    """
-    if not is_subdomain(name):
+    """Return a Pod's name, which becomes a folder's; raise an `Error` when Kubernetes would not have it."""
+    if not SUBDOMAIN.allows(name):
         message = f"{name!r} is not the name of a Pod"
-        hint = "small letters, digits, - and . between them, at most 253 characters"
-        raise Error(message, kind=ErrorKind.USAGE, hint=hint)
+        raise Error(message, kind=ErrorKind.USAGE, hint=SUBDOMAIN.words)
     return name
+
+
+def hostname(vm: str, wanted: str = "") -> str:
+    """Return a guest's hostname: the wanted one, else as much of its VM's name as a label holds.
+
+    As KubeVirt makes it (pkg/network/dns, SanitizeHostname).
+    """
+    return wanted or vm.partition(".")[0][:63].rstrip("-")
 
 
 class Devices(Struct, frozen=True):
@@ -79,11 +57,14 @@ def digest(network: str) -> str:
 
 def devices(network: str, *, primary: bool) -> Devices:
     """Return the device names of a VM network; `primary` is the one on the Pod's own eth0."""
-    alias = f"ua-{network}"
-    if primary:
-        return Devices(pod=PRIMARY, bridge="k6t-eth0", nic="eth0-nic", tap="tap0", alias=alias)
-    x = digest(network)
-    return Devices(pod=f"pod{x}", bridge=f"k6t-{x}", nic=f"{x}-nic", tap=f"tap{x}", alias=alias)
+    return beside(PRIMARY if primary else f"pod{digest(network)}", alias=f"ua-{network}")
+
+
+def beside(interface: str, *, alias: str = "") -> Devices:
+    """Return the names of the devices that stand beside an interface of a Pod."""
+    x = interface.removeprefix("pod")
+    tap = "tap0" if interface == PRIMARY else f"tap{x}"
+    return Devices(pod=interface, bridge=f"k6t-{x}", nic=f"{x}-nic", tap=tap, alias=alias)
 
 
 def is_launcher_interface(name: str) -> bool:

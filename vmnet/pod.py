@@ -4,13 +4,12 @@
 
 Each step may be killed and the whole started again: the record says what was begun, the planner does only
 what is not there, nft replaces whole tables, and an ADD without a result is undone by DEL before it is
-repeated.
+repeated. The plugin of an attach that was killed holds the Pod's folder until it ends, so that its ADD is
+over before that DEL. Only what is known to be ours is taken away, and nothing from under a guest.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -21,22 +20,27 @@ from msgspec import Struct, structs
 import nncp
 from nncp import netns
 from nncp.errors import Error, ErrorKind, together
+from nncp.journal import Journal
+from vmnet import namespace
 from vmnet.cni import runtime
-from vmnet.cni.conf import OURS, host_faults, read_conf
-from vmnet.names import PRIMARY, devices, plain_mac
+from vmnet.cni.conf import OURS
+from vmnet.names import OWNER, PRIMARY, Devices, beside, devices
+from vmnet.networks import plan_networks
 from vmnet.node import plumb
 from vmnet.plumbing import PodLink, Route
-from vmnet.record import Attachment, NetworkStatus, Record, Store
+from vmnet.record import Attachment, NetworkStatus, PodFolder, Record, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nncp.host import Host
-    from vmnet.model import Bound, VirtualMachine
+    from vmnet.model import VirtualMachine
     from vmnet.nad import Nad
+    from vmnet.networks import Planned
     from vmnet.plumbing import Binding
 
-NETNS = Path("/run/netns")
+QUIET = 30.0
+"""Seconds of a quiet machine that a killed apply's supervisor may take to put the Pod's namespace back."""
 
 
 class Environment(Struct, frozen=True):
@@ -45,18 +49,8 @@ class Environment(Struct, frozen=True):
     store: Store
     conf_dir: Path = Path("/etc/cni/net.d")
     paths: tuple[str, ...] = runtime.PATHS
-    nncp_state: Path = Path("/var/lib/nncp")
     resolv_conf: Path = Path("/etc/resolv.conf")
-    owner: int = 0
-
-
-class Planned(Struct, frozen=True):
-    """One network to attach: for CNI, and as Multus would report it."""
-
-    network: str
-    interface: str
-    conf: dict[str, Any]
-    mac: str = ""
+    owner: int = OWNER
 
 
 def attach(
@@ -73,219 +67,245 @@ def attach(
         Error: every fault of the manifests, before anything is touched; or what failed, after it was undone.
 
     """
-    planned = list(plan_networks(vm, nads, environment, bindings))
-    store = environment.store
-    with store.locked(name):
-        known = store.find(name)
-        _refuse_other(known, vm, name, planned)
-        record = _begin(name, vm, known, environment)
-        try:
-            record = _networks(record, planned, environment)
-            record = _plumb(record, vm, environment, bindings)
-        except BaseException as error:
-            if known is None:
-                _undo(record, environment, error)
-            raise
-        return store.write(structs.replace(record, state="attached"))
+    planned = list(plan_networks(vm, nads, environment.conf_dir, bindings))
+    with environment.store.held(name) as folder:
+        known = folder.record()
+        if known is not None:
+            _refuse_other(known, vm, planned, owner=environment.owner)
+        if folder.has_launcher():
+            return _served(name, known)
+        return _attach(name, vm, planned, known, Work(folder, environment), bindings)
 
 
-def detach(name: str, *, environment: Environment) -> None:
-    """Take a launcher Pod's network away; what is gone already is done.
+def detach(name: str, *, environment: Environment, force: bool = False) -> str:
+    """Take a launcher Pod's network away, and return what there is to say of it; what is gone is done.
+
+    Args:
+        name: the Pod's.
+        environment: the node.
+        force: from under a running guest too, and with the links that others have put there.
 
     Raises:
-        Error: a CNI plugin could not let go; everything else was taken away, and the next detach asks it
-        again.
+        Error: it was refused, and nothing was touched; or a CNI plugin could not let go: everything else was
+            taken away, and the next detach asks it again.
 
     """
-    store = environment.store
-    with store.locked(name):
-        record = store.find(name)
+    with environment.store.held(name) as folder:
+        record = folder.record()
         if record is None:
-            _drop_namespace(NETNS / name)
-        else:
-            _take_away(store.write(structs.replace(record, state="detaching")), environment)
+            return _unknown(name)
+        path = Path(record.netns)
+        if not force:
+            nncp.raise_all(_holding(record, folder))
+        elsewhere = namespace.is_taken(path) and not namespace.is_there(path, record.netns_key)
+        _take_away(folder.write(structs.replace(record, state="detaching")), Work(folder, environment))
+        folder.drop()
+    return f"network namespace {name} was made by somebody else since, and stays" if elsewhere else ""
 
 
-def _undo(record: Record, environment: Environment, error: BaseException) -> None:
+class Work(Struct, frozen=True):
+    """One attach or detach: the Pod's folder, which it holds, and the node."""
+
+    folder: PodFolder
+    environment: Environment
+
+
+def _served(name: str, known: Record | None) -> Record:
+    """A guest's Pod is as it was when the guest started: nothing is done in it."""
+    if known is not None and known.state == "attached":
+        if namespace.is_there(Path(known.netns), known.netns_key):
+            return known
+        raise Error(
+            f"the network namespace of Pod {name} has lost its name, and a guest runs there",
+            kind=ErrorKind.FAILED,
+            hint=f"launcher stop --pod {name}, then vmnet detach {name}",
+        )
+    message = f"a guest runs in Pod {name}, which is {known.state if known else 'not attached'}"
+    raise Error(message, kind=ErrorKind.USAGE, hint=f"launcher stop --pod {name}")
+
+
+def _attach(
+    name: str,
+    vm: VirtualMachine,
+    planned: Sequence[Planned],
+    known: Record | None,
+    work: Work,
+    bindings: Sequence[Binding],
+) -> Record:
+    record = _begun(name, vm, known, work)
+    try:
+        record = _named(record, work)
+        record = _networks(record, planned, work)
+        record = _plumb(record, vm, work, bindings)
+    except BaseException as error:
+        if known is None:
+            _undo(record, work, error)
+        raise
+    return work.folder.write(structs.replace(record, state="attached"))
+
+
+def _unknown(name: str) -> str:
+    """Say that there is no such Pod; a namespace that has its name is nobody's that we know."""
+    if namespace.is_taken(namespace.NAMES / name):
+        message = f"there is no Pod {name}, and vmnet did not make the network namespace of that name"
+        raise Error(message, kind=ErrorKind.USAGE, hint=f"if nobody needs it: ip netns delete {name}")
+    return f"there is no Pod {name}"
+
+
+def _holding(record: Record, folder: PodFolder) -> Iterator[Error]:
+    """Yield what speaks against taking a Pod away."""
+    name = record.name
+    if folder.has_launcher():
+        hint = f"launcher stop --pod {name}; vmnet detach {name} --force takes its network away all the same"
+        yield Error(f"a guest runs in Pod {name}", kind=ErrorKind.USAGE, hint=hint)
+    if not namespace.is_there(Path(record.netns), record.netns_key):
+        return
+    others = namespace.strangers(Path(record.netns), _links(record))
+    if others:
+        yield Error(
+            f"the network namespace of Pod {name} has links that vmnet did not make: {', '.join(others)}",
+            kind=ErrorKind.USAGE,
+            hint=f"move them out: ip -n {name} link set LINK netns 1; with --force a card falls back to the"
+            " node, and every other one goes",
+        )
+
+
+def _links(record: Record) -> set[str]:
+    """The names that links of ours have in a Pod: the plugins', and the devices beside them."""
+    names = {a.interface for a in record.attachments}
+    named: list[Devices] = [nic.devices for nic in record.interfaces]
+    named += [beside(name) for name in names]
+    for attachment in record.attachments:
+        made = (attachment.result or {}).get("interfaces") or ()
+        names |= {str(i.get("name")) for i in made if i.get("sandbox")}
+    return names | {name for d in named for name in (d.pod, d.bridge, d.nic, d.tap)}
+
+
+def _undo(record: Record, work: Work, error: BaseException) -> None:
     """Take back a first attach that failed; what cannot be taken back is told with the failure."""
     try:
-        _take_away(record, environment)
+        _take_away(record, work)
+        work.folder.drop()
     except Error as further:
         if not isinstance(error, Error):
             raise
         error.others += (further,)
 
 
-def _take_away(record: Record, environment: Environment) -> None:
-    record = environment.store.find(record.name) or record
-    alive = _is_namespace(Path(record.netns))
+def _take_away(record: Record, work: Work) -> None:
+    """Ask the plugins to let go, last first, and end the namespace; raise what they could not do."""
+    record = work.folder.record() or record
+    path = Path(record.netns)
+    alive = namespace.is_there(path, record.netns_key)
+    if alive:
+        _wait_until_quiet(path, work.folder.nncp_state)
     stuck: list[Attachment] = []
     errors: list[Error] = []
     for attachment in reversed(record.attachments):
-        call = _call(record, attachment, environment, netns_path=record.netns if alive else "")
+        call = _call(record, attachment, work, netns_path=record.netns if alive else "")
         found = runtime.delete(attachment.conf, call, attachment.result)
         if attachment.result is None:  # a plugin that is not installed has left nothing
             found = [error for error in found if error.kind is not ErrorKind.UNSUPPORTED]
         errors += found
         stuck += [attachment] if found else []
-    _drop_namespace(Path(record.netns))
+    namespace.remove(path, record.netns_key)
     if errors:
-        environment.store.write(structs.replace(record, attachments=tuple(reversed(stuck)), interfaces=()))
-    else:
-        environment.store.drop(record.name)
+        work.folder.write(structs.replace(record, attachments=tuple(reversed(stuck)), interfaces=()))
     failed = together(errors)
     if failed is not None:
         raise failed
 
 
-def plan_networks(
-    vm: VirtualMachine, nads: Sequence[Nad], environment: Environment, bindings: Sequence[Binding]
-) -> Iterator[Planned]:
-    """Yield the networks of a VM's Pod, the Pod network first; raises every fault of the NADs at once."""
-    by_name = {nad.full_name: nad for nad in nads}
-    nncp.raise_all(_nad_errors(vm, by_name))
-    primary = next((nic for nic in vm.nics if nic.network.is_primary), None)
-    mac = _requested(primary, bindings)
-    if primary is not None and primary.network.multus is not None:
-        nad = by_name[_nad_name(vm, primary)]
-        yield Planned(nad.full_name, PRIMARY, _conf(nad), mac)
-    else:
-        conf = runtime.find_conf(environment.conf_dir)
-        yield Planned(str(conf.get("name", "")), PRIMARY, conf, mac)
-    for nic in vm.nics:
-        if not nic.network.is_primary:
-            nad = by_name[_nad_name(vm, nic)]
-            names = devices(nic.network.name, primary=False)
-            yield Planned(nad.full_name, names.pod, _conf(nad), plumb.mac_of(vm, nic))
+def _wait_until_quiet(path: Path, state: Path) -> None:
+    """Return when no supervisor of a killed apply writes in the Pod's namespace, or its journal, any more."""
+    with netns.entered(path), Journal(state).locked(patience=QUIET):
+        pass
 
 
-def _requested(nic: Bound | None, bindings: Iterable[Binding]) -> str:
-    """The MAC to ask of the Pod network: the guest's only where the guest takes eth0's place."""
-    taking = {binding.name for binding in bindings if binding.takes_place}
-    return plain_mac(nic.interface.mac_address) if nic is not None and nic.binding in taking else ""
-
-
-def _conf(nad: Nad) -> dict[str, Any]:
-    name = nad.plugins[0]["name"]
-    return {"cniVersion": nad.cni_version, "name": name, "plugins": [dict(p) for p in nad.plugins]}
-
-
-def _nad_name(vm: VirtualMachine, nic: Bound) -> str:
-    assert nic.network.multus is not None
-    wanted = nic.network.multus.network_name
-    return wanted if "/" in wanted else f"{vm.namespace}/{wanted}"
-
-
-def _nad_errors(vm: VirtualMachine, by_name: Mapping[str, Nad]) -> Iterator[Error]:
-    """What is wrong with the VM's networks as this node stands: no such NAD, a bad one, an unfit bridge."""
-    host = nncp.snapshot()
-    for nic in vm.nics:
-        if nic.network.multus is None:
-            continue
-        name = _nad_name(vm, nic)
-        nad = by_name.get(name)
-        if nad is None:
-            yield _no_nad(vm, nic, name, by_name)
-        else:
-            yield from _conf_errors(nad, host)
-
-
-def _no_nad(vm: VirtualMachine, nic: Bound, name: str, known: Iterable[str]) -> Error:
-    names = [n["name"] for n in vm.node.value["spec"]["template"]["spec"]["networks"]]
-    path = ("spec", "template", "spec", "networks", names.index(nic.network.name), "multus", "networkName")
-    hint = f"given: {', '.join(known)}" if known else "none was given"
-    return vm.node.error(f'NetworkAttachmentDefinition "{name}" not found', *path, subject=vm.name, hint=hint)
-
-
-def _conf_errors(nad: Nad, host: Host) -> Iterator[Error]:
-    for index, plugin in enumerate(nad.plugins):
-        if plugin["type"] in OURS:
-            conf, faults = read_conf(plugin)
-            faults += [] if faults else host_faults(conf, host)
-            for fault in faults:
-                yield from nad.errors(fault.below(*nad.path(index)).error(nad.conf, subject=nad.name))
-
-
-def _refuse_other(known: Record | None, vm: VirtualMachine, name: str, planned: Sequence[Planned]) -> None:
+def _refuse_other(known: Record, vm: VirtualMachine, planned: Sequence[Planned], *, owner: int) -> None:
     """Refuse to go on with a Pod that was begun for something else: nothing changes under a guest."""
-    if known is None:
-        return
+    name, hint = known.name, f"vmnet detach {known.name}"
     if known.vm != f"{vm.namespace}/{vm.name}":
         message = f"Pod {name} belongs to VM {known.vm}, not to {vm.namespace}/{vm.name}"
-        raise Error(message, kind=ErrorKind.USAGE, hint=f"vmnet detach {name}")
+        raise Error(message, kind=ErrorKind.USAGE, hint=hint)
+    if known.owner != owner:
+        message = f"the taps of Pod {name} belong to user {known.owner}, not to {owner}"
+        raise Error(message, kind=ErrorKind.USAGE, hint=hint)
     wanted = {one.interface: (one.conf, one.mac) for one in planned}
     for attachment in known.attachments:
         if wanted.get(attachment.interface) != (attachment.conf, attachment.mac):
             message = f"Pod {name} was attached to {attachment.network} in another way than is asked now"
-            raise Error(message, kind=ErrorKind.USAGE, hint=f"vmnet detach {name}")
+            raise Error(message, kind=ErrorKind.USAGE, hint=hint)
 
 
-def _begin(name: str, vm: VirtualMachine, known: Record | None, environment: Environment) -> Record:
+def _begun(name: str, vm: VirtualMachine, known: Record | None, work: Work) -> Record:
     """Return the record to go on with: the known one while its namespace lives, else a fresh one."""
-    path = NETNS / name
-    if known is not None and _is_namespace(path) and known.state != "detaching":
+    path = namespace.NAMES / name
+    if known is not None and namespace.is_there(path, known.netns_key) and known.state != "detaching":
+        _refuse_lost(known)
         return known
+    if known is None or not namespace.is_there(path, known.netns_key):
+        namespace.clear(path, begun=known is not None)
     if known is not None:
-        _take_away(known, environment)
-    record = Record(
+        _take_away(known, work)
+    return Record(
         name=name,
         namespace=vm.namespace,
         vm=f"{vm.namespace}/{vm.name}",
         uid=str(uuid.uuid4()),
         netns=str(path),
-        owner=environment.owner,
+        owner=work.environment.owner,
     )
-    environment.store.write(record)
-    _make_namespace(path)
+
+
+def _named(record: Record, work: Work) -> Record:
+    """Give a Pod its namespace, unless it has it: what that is known by is written down before its name."""
+    if record.netns_key:
+        return record
+    with namespace.fresh() as made:
+        record = work.folder.write(structs.replace(record, netns_key=made.key))
+        made.name(Path(record.netns))
     return record
 
 
-def _make_namespace(path: Path) -> None:
-    _drop_namespace(path)
-    done = subprocess.run(["ip", "netns", "add", path.name], capture_output=True, text=True, check=False)
-    if done.returncode:
-        kind = ErrorKind.FAILED if os.geteuid() == 0 else ErrorKind.PRIVILEGE
-        message = f"network namespace {path.name} could not be made: {done.stderr.strip()}"
-        raise Error(message, kind=kind, hint="" if os.geteuid() == 0 else "run it as root")
+def _refuse_lost(record: Record) -> None:
+    """Refuse to go on with a Pod of which somebody has deleted what a plugin made."""
+    with netns.entered(record.netns):
+        there = {link.attrs["index"] for link in nncp.snapshot().table("link")}
+    for attachment in record.attachments:
+        if attachment.index and attachment.index not in there:
+            raise Error(
+                f"somebody has deleted {attachment.interface}, the link of Pod {record.name} to network"
+                f" {attachment.network}",
+                kind=ErrorKind.FAILED,
+                hint=f"vmnet detach {record.name}, then attach it again",
+            )
 
 
-def _drop_namespace(path: Path) -> None:
-    """Remove a namespace's name, and the plain file that an interrupted `ip netns add` leaves."""
-    if _is_namespace(path):
-        subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _is_namespace(path: Path) -> bool:
-    """Whether a namespace is mounted at `path`: all of them live on one file system of the kernel's own."""
-    return path.exists() and path.stat().st_dev == Path("/proc/self/ns/net").stat().st_dev
-
-
-def _networks(record: Record, planned: Sequence[Planned], environment: Environment) -> Record:
+def _networks(record: Record, planned: Sequence[Planned], work: Work) -> Record:
     """Attach each network that is not attached yet, in order."""
     for one in planned:
         done = next((a for a in record.attachments if a.interface == one.interface), None)
         if done is not None and done.result is not None:
             continue
         if done is not None:
-            runtime.delete(done.conf, _call(record, done, environment), None)
+            runtime.delete(done.conf, _call(record, done, work), None)
         else:
             done = Attachment(network=one.network, interface=one.interface, conf=one.conf, mac=one.mac)
             record = structs.replace(record, attachments=(*record.attachments, done))
-            environment.store.write(record)
-        record = _attach_one(record, done, environment)
+            work.folder.write(record)
+        record = _attach_one(record, done, work)
     return record
 
 
-def _attach_one(record: Record, attachment: Attachment, environment: Environment) -> Record:
-    result = runtime.add(attachment.conf, _call(record, attachment, environment))
+def _attach_one(record: Record, attachment: Attachment, work: Work) -> Record:
+    result = runtime.add(attachment.conf, _call(record, attachment, work))
     with netns.entered(record.netns):
-        link = _link(attachment, result, nncp.snapshot())
-    done = structs.replace(attachment, result=result, link=link)
+        host = nncp.snapshot()
+    link, index = _link(attachment, result, host), host.attr("link", attachment.interface, name="index")
+    done = structs.replace(attachment, result=result, link=link, index=index)
     others = tuple(a for a in record.attachments if a.interface != attachment.interface)
-    record = structs.replace(record, attachments=(*others, done))
-    return environment.store.write(record)
+    return work.folder.write(structs.replace(record, attachments=(*others, done)))
 
 
 def _link(attachment: Attachment, result: Mapping[str, Any], host: Host) -> PodLink:
@@ -308,7 +328,7 @@ def _link(attachment: Attachment, result: Mapping[str, Any], host: Host) -> PodL
 
 
 def _call(
-    record: Record, attachment: Attachment, environment: Environment, *, netns_path: str | None = None
+    record: Record, attachment: Attachment, work: Work, *, netns_path: str | None = None
 ) -> runtime.Call:
     own = (sys.executable, "-P", "-m", "vmnet.cni")
     secondary = attachment.interface != PRIMARY
@@ -323,14 +343,13 @@ def _call(
             "K8S_POD_UID": record.uid,
         },
         mac=attachment.mac,
-        paths=environment.paths,
+        paths=work.environment.paths,
+        holds=(work.folder.lock,),
         own=dict.fromkeys(OURS, own) if secondary else {},
     )
 
 
-def _plumb(
-    record: Record, vm: VirtualMachine, environment: Environment, bindings: Sequence[Binding]
-) -> Record:
+def _plumb(record: Record, vm: VirtualMachine, work: Work, bindings: Sequence[Binding]) -> Record:
     links = {a.interface: a for a in record.attachments}
     attached = [
         (nic, links[devices(nic.network.name, primary=nic.network.is_primary).pod]) for nic in vm.nics
@@ -338,10 +357,10 @@ def _plumb(
     pod = plumb.Pod(
         uid=record.uid,
         netns=record.netns,
-        owner=environment.owner,
-        resolver=plumb.resolver(vm, environment.resolv_conf),
+        owner=record.owner,
+        resolver=plumb.resolver(vm, work.environment.resolv_conf),
     )
-    done = plumb.plumb(pod, vm, attached, bindings, state_dir=environment.nncp_state)
+    done = plumb.plumb(pod, vm, attached, bindings, state_dir=work.folder.nncp_state)
     status = tuple(_status(attachment) for attachment in record.attachments)
     return structs.replace(record, interfaces=done, network_status=status)
 

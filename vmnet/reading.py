@@ -36,6 +36,10 @@ class Fault(Struct, frozen=True):
         """Return this fault as seen from further up in the document."""
         return Fault(self.message, (*under, *self.path), self.hint, self.key)
 
+    def is_within(self, other: Fault) -> bool:
+        """Whether this is about a part of what the other is about."""
+        return self.path[: len(other.path)] == other.path
+
     def error(self, node: Node, *, subject: str = "") -> Error:
         """Return the error a user sees, at its place in the document that `node` is."""
         return node.error(self.message, *self.path, key=self.key, hint=self.hint, subject=subject)
@@ -49,14 +53,18 @@ def read(value: Any, type_: type[T], *, known: tuple[str, ...] = ()) -> tuple[T 
     """
     rest = copy.deepcopy(value)
     faults: list[Fault] = []
+    tries = 0
     for _ in range(100):
         try:
             return msgspec.convert(rest, type_), faults
         except msgspec.ValidationError as error:
             fault = _fault(str(error), type_, known)
-            if all(fault.path != told.path for told in faults):
+            if faults and faults[-1].path == fault.path:  # what was put there does not fit either
+                tries += 1
+            else:
+                tries = 0
                 faults.append(fault)
-            if not _cut(rest, fault.path):
+            if not _cut(rest, fault.path, tries):
                 return None, faults
     return None, faults
 
@@ -101,17 +109,19 @@ def _plain(info: msgspec.inspect.Type) -> msgspec.inspect.Type:
     return info
 
 
-def _cut(value: Any, path: Path) -> bool:
+FILLERS: tuple[Any, ...] = ({}, "", 0)
+"""One of these fits into any list that there is."""
+
+
+def _cut(value: Any, path: Path, tries: int) -> bool:
     """Take what is at `path` out of `value`; a list's element is emptied, so others keep their index."""
-    if not path:
+    if not path or tries == len(FILLERS):
         return False
     *way, last = path
     for step in way:
         value = value[step]
     if isinstance(last, int):
-        if value[last] == {}:
-            return False
-        value[last] = {} if not isinstance(value[last], str) else None
-        return True
-    del value[last]
+        value[last] = copy.copy(FILLERS[tries])
+    else:
+        del value[last]
     return True

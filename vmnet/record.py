@@ -1,7 +1,8 @@
 """What is known about one launcher Pod, in /run/bridgehead/pods/NAME/pod.json.
 
 Written before each step as well as after it, so that an attach or a detach that was killed is finished by the
-next one; and read by the launcher, which finds here what its guest's domain and DHCP server need.
+next one; and read by the launcher, which finds here what its guest's domain and DHCP server need. The folder
+is the Pod's own, of mode 0700, with all that is kept of it, and goes with it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,20 +19,33 @@ import msgspec
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
-from vmnet.names import Devices, pod_name
+from nncp.pace import Limit
+from nncp.state_folder import StateFolder
+from vmnet.names import OWNER, Devices, pod_name
 from vmnet.plumbing import Gate, Migration, PodLink, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PODS = Path("/run/bridgehead/pods")
+RECORD = "pod.json"
+SOCKET = "launcher.sock"
+"""Where a Pod's launcher listens for as long as it lives."""
+
+VERSION = 1
+"""Of what a record says; another is not guessed at."""
+
+PATIENCE, IN_ALL, LOOK_EVERY = 60.0, 1200.0, 0.05
+"""Seconds of a quiet machine to wait for another attach or detach of the same Pod: since its last write, and
+in all; and between two looks."""
 
 
 class Attachment(Struct, frozen=True, rename="kebab"):
     """One network of the Pod as CNI knows it.
 
     `conf` is the configuration that ADD was given, which DEL must be given again. `result` is None from
-    before ADD until it is through: whoever finds that finishes by DEL.
+    before ADD until it is through: whoever finds that finishes by DEL. `index` is the interface's in the Pod:
+    a binding may rename it, and the kernel gives it to no other.
     """
 
     network: str
@@ -38,6 +54,7 @@ class Attachment(Struct, frozen=True, rename="kebab"):
     mac: str = ""
     result: dict[str, Any] | None = None
     link: PodLink | None = None
+    index: int = 0
 
 
 class Nic(Struct, frozen=True, rename="kebab"):
@@ -72,14 +89,20 @@ class NetworkStatus(Struct, frozen=True, rename="kebab"):
 
 
 class Record(Struct, frozen=True, rename="kebab"):
-    """A launcher Pod, between the start of its attach and the end of its detach."""
+    """A launcher Pod, between the start of its attach and the end of its detach.
+
+    `netns_key` is what its network namespace is known by: a name is anybody's. `owner` is the user and group
+    that its taps belong to.
+    """
 
     name: str
     namespace: str
     vm: str
     uid: str
     netns: str
-    owner: int = 0
+    owner: int = OWNER
+    netns_key: str = ""
+    version: int = VERSION
     state: Literal["attaching", "attached", "detaching"] = "attaching"
     attachments: tuple[Attachment, ...] = ()
     interfaces: tuple[Nic, ...] = ()
@@ -104,56 +127,152 @@ class Record(Struct, frozen=True, rename="kebab"):
         return ""
 
 
+class _Versioned(Struct):
+    """As much of a record as every version has."""
+
+    version: int = 0
+
+
 def read_record(path: str | Path) -> Record:
-    """Read a record, or raise an `Error` when there is none or it is not one."""
-    try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Record)
-    except FileNotFoundError:
+    """Read a record, or raise an `Error` when there is none, or it is none of ours."""
+    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        folder = StateFolder.find(path.parent, option="--run-dir")
+        data = stack.enter_context(folder).read(path.name) if folder is not None else None
+    if data is None:
         hint = "run vmnet attach first"
-        raise Error(f"there is no Pod record at {path}", kind=ErrorKind.FAILED, hint=hint) from None
-    except msgspec.DecodeError as error:
-        raise Error(f"{path} is not a Pod record: {error}", kind=ErrorKind.FAILED) from error
+        raise Error(f"there is no Pod record at {path}", kind=ErrorKind.FAILED, hint=hint)
+    return _decoded(data, path)
+
+
+def _decoded(data: bytes, path: Path) -> Record:
+    try:
+        version = msgspec.json.decode(data, type=_Versioned).version
+        if version == VERSION:
+            return msgspec.json.decode(data, type=Record)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        message = f"{path} is not a Pod record: {error}"
+        hint = f"end its guest, remove {path.parent}, and its network namespace if there is one"
+        raise Error(message, kind=ErrorKind.FAILED, hint=hint) from error
+    message = f"{path} is a Pod record of version {version}; this vmnet reads version {VERSION}"
+    raise Error(message, kind=ErrorKind.FAILED, hint="detach the Pod with the vmnet that attached it")
+
+
+class PodFolder:
+    """A Pod's folder, open, and held for one attach or detach."""
+
+    def __init__(self, files: StateFolder) -> None:
+        self._files = files
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._files.path
+
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds it: whoever inherits that goes on holding it."""
+        return self._files.descriptor
+
+    @property
+    def nncp_state(self) -> Path:
+        """Where nncp keeps the journal of the Pod's namespace."""
+        return self.path / "nncp"
+
+    def record(self) -> Record | None:
+        """Return the Pod's record, or None."""
+        data = self._files.read(RECORD)
+        return None if data is None else _decoded(data, self.path / RECORD)
+
+    def write(self, record: Record) -> Record:
+        """Put a record down for good: in full, or not at all."""
+        self._files.write(RECORD, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+        return record
+
+    def has_launcher(self) -> bool:
+        """Whether a launcher lives in the Pod."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            try:
+                # By descriptor: the whole path may be longer than a socket's may be (unix(7), sun_path).
+                probe.connect(f"/proc/self/fd/{self._files.descriptor}/{SOCKET}")
+            except BlockingIOError:  # it does not come round to those who wait already (unix(7), EAGAIN)
+                return True
+            except OSError:
+                return False
+            return True
+
+    def drop(self) -> None:
+        """Forget the Pod, and what a launcher that has ended left there; one that lives keeps its files."""
+        alive = self.has_launcher()
+        names = ("nncp", RECORD) if alive else sorted(self._files.names(), key=RECORD.__eq__)
+        for name in names:  # the record last: while it is there, all this is done again
+            self._files.remove(name)
+        if not alive:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.rmdir()
 
 
 class Store:
-    """The records of one node's Pods, one folder each."""
+    """The Pods of one node, a folder each."""
 
     def __init__(self, folder: Path = PODS) -> None:
         self.folder = folder
 
-    def path(self, name: str) -> Path:
-        """Return the file of a Pod's record."""
-        return self.folder / pod_name(name) / "pod.json"
+    @contextlib.contextmanager
+    def held(self, name: str) -> Iterator[PodFolder]:
+        """Hold a Pod for one attach or detach at a time; a killed holder lets go.
 
-    def find(self, name: str) -> Record | None:
-        """Return a Pod's record, or None."""
-        return read_record(self.path(name)) if self.path(name).exists() else None
+        A folder without a record is gone afterwards: nothing is left of a Pod that is not there.
 
-    def write(self, record: Record) -> Record:
-        """Put a record down for good: in full, or not at all."""
-        path = self.path(record.name)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_suffix(".new")
-        text = msgspec.json.format(msgspec.json.encode(record))
-        with fresh.open("wb") as file:
-            file.write(text + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        return record
+        Raises:
+            Error: somebody else holds it and does not get further, or the folder is not ours alone.
 
-    def drop(self, name: str) -> None:
-        """Forget a Pod."""
-        folder = self.path(name).parent
-        for file in folder.glob("pod.*"):
-            file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # a launcher keeps its own files there
-            folder.rmdir()
+        """
+        pod_name(name)
+        with self._opened(name) as files:
+            folder = PodFolder(files)
+            try:
+                yield folder
+            finally:
+                if _is_same(files) and not files.has(RECORD) and not folder.has_launcher():
+                    folder.drop()
 
     @contextlib.contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Hold a Pod for one attach or detach at a time; a killed holder lets go."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f".{pod_name(name)}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _opened(self, name: str) -> Iterator[StateFolder]:
+        limit = Limit(PATIENCE, in_all=IN_ALL)
+        while True:
+            parts = (self.folder.parent, self.folder.name, name)
+            with StateFolder.make(*parts, option="--run-dir") as files:
+                if _is_locked(files) and _is_same(files):
+                    yield files
+                    return
+                limit.sees(_last_write(files))
+            if limit.is_over():
+                message = f"somebody else attaches or detaches Pod {name}, and was not done {limit.story}"
+                hint = f"wait for it, or end it: fuser {self.folder / name}"
+                raise Error(message, kind=ErrorKind.FAILED, subject=name, hint=hint)
+            time.sleep(LOOK_EVERY)
+
+
+def _is_locked(files: StateFolder) -> bool:
+    """Lock a folder that nobody has locked; closing it lets go."""
+    try:
+        fcntl.flock(files.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_same(files: StateFolder) -> bool:
+    """Whether a folder still has its name: who held it before may have removed it."""
+    try:
+        found = files.path.lstat()
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(files.descriptor)
+    return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def _last_write(files: StateFolder) -> int:
+    return os.fstat(files.descriptor).st_mtime_ns

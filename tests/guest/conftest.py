@@ -15,7 +15,7 @@ import pytest
 
 from nncp import lab
 from nncp.pace import Limit, communicate
-from vmnet.names import QEMU_USER
+from vmnet.names import OWNER
 from vmnet.rack import images
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Node:
         claim = folder / "claims" / "vm-disk"
         claim.mkdir(parents=True)
         shutil.copy(tiny / "disk.img", claim)
-        shutil.chown(claim / "disk.img", QEMU_USER, QEMU_USER)
+        shutil.chown(claim / "disk.img", OWNER, OWNER)
         (folder / "images").mkdir()
         (folder / "images" / "tiny").symlink_to(tiny)
         self.storage = ["--claims", str(folder / "claims"), "--images", str(folder / "images")]

@@ -15,7 +15,7 @@ import pytest
 from nncp import netns
 from nncp.pace import Limit
 from tests.guest.conftest import GUEST
-from vmnet.names import QEMU_USER
+from vmnet.names import OWNER
 from vmnet.node.migration_rules import FIRST_PORT, PEER_PORT
 from vmnet.node.rights import NET_ADMIN, NET_RAW
 
@@ -135,8 +135,8 @@ def test_nobody_in_a_pod_is_root_or_has_any_capability(node: Node, make_pod: Cal
     found = rights(pod).values()
     assert any("qemu-system" in command for command, _, _ in found)
     assert any("libvirtd" in command or "virtqemud" in command for command, _, _ in found)
-    assert {kept for _, user, kept in found if user == QEMU_USER} == {0}
-    handler = [(user, kept) for _, user, kept in found if user != QEMU_USER]
+    assert {kept for _, user, kept in found if user == OWNER} == {0}
+    handler = [(user, kept) for _, user, kept in found if user != OWNER]
     assert handler == [(0, 1 << NET_ADMIN | 1 << NET_RAW)], "the node's handler has two, and nobody else any"
     folder = Path(f"/proc/{node.first}/root/run/bridgehead/pods/pod-1")
     for path in (folder, folder / "launcher"):
@@ -163,8 +163,8 @@ def test_what_a_guest_that_broke_out_finds_is_its_own(
         f"--target={qemu}",
         "--mount",
         "--pid",
-        f"--setuid={QEMU_USER}",
-        f"--setgid={QEMU_USER}",
+        f"--setuid={OWNER}",
+        f"--setgid={OWNER}",
     ]
 
     def finds(*argv: str) -> str:
@@ -182,7 +182,7 @@ def test_what_a_guest_that_broke_out_finds_is_its_own(
     }
     assert finds(
         "sh", "-c", "echo x > /sys/kernel/uevent_helper; echo x > /proc/sys/kernel/core_pattern; id -u"
-    ) == (f"{QEMU_USER}\n")
+    ) == (f"{OWNER}\n")
     names = {line.partition("=")[0] for line in environ(qemu)}
     assert not {name for name in names if "SECRET" in name}, (
         "what whoever started the Pod had in its environment"
@@ -198,10 +198,7 @@ def test_a_claim_that_the_user_cannot_write_is_refused_with_its_owner(
     disk.chmod(0o640)
     done = node.call("launcher", "start", "--pod", "pod-1", *node.storage, check=False)
     assert done.returncode == 65
-    assert (
-        f"cannot be written by user {QEMU_USER}, which QEMU runs as: it is 123:456's, mode 0640"
-        in done.stderr
-    )
+    assert f"cannot be written by user {OWNER}, which QEMU runs as: it is 123:456's, mode 0640" in done.stderr
     assert "volumes[0].persistentVolumeClaim.claimName" in done.stderr
     assert (disk.stat().st_uid, disk.stat().st_gid) == (123, 456)
     disk.chmod(0o666)  # however that comes about: it can be written

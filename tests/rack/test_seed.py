@@ -192,3 +192,18 @@ def test_the_iso_holds_the_files_and_is_labelled_cidata(tmp_path: Path) -> None:
     assert (tmp_path / "seed.iso").read_bytes()[32808 : 32808 + 32].decode().strip() == "cidata"
     assert files_of(tmp_path / "seed.iso") == seed.files()
     assert [path.name for path in tmp_path.iterdir()] == ["seed.iso"]
+
+
+def test_a_seed_is_its_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / ".seed.iso.staging").touch(mode=0o644)
+    write_seed(Seed("id", "vm", user_data="#cloud-config\npassword: x\n"), tmp_path / "seed.iso")
+    assert (tmp_path / "seed.iso").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["seed.iso"]
+
+
+def test_a_link_in_the_place_of_a_seed_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "theirs").touch()
+    (tmp_path / ".seed.iso.staging").symlink_to("theirs")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_seed(Seed("id", "vm"), tmp_path / "seed.iso")
+    assert (tmp_path / "theirs").stat().st_size == 0

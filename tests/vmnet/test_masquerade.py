@@ -168,12 +168,12 @@ def test_every_error_of_bad_manifests_is_told_with_its_place(pod_network: Node) 
     assert done.returncode == 65
     assert done.stderr == textwrap.dedent("""\
         error: unknown field masquerades
-          --> -:15:13  spec.template.spec.domain.devices.interfaces[0].masquerades  (vm)
+          --> <stdin>:15:13  spec.template.spec.domain.devices.interfaces[0].masquerades  (vm)
            |             masquerades: {}
            |             ^^^^^^^^^^^
           hint: did you mean masquerade?
         error: logical default interface must have exactly one binding method or binding plugin
-          --> -:14:13  spec.template.spec.domain.devices.interfaces[0]  (vm)
+          --> <stdin>:14:13  spec.template.spec.domain.devices.interfaces[0]  (vm)
            |           - name: default
            |             ^
           hint: say bridge: {} or masquerade: {}
@@ -196,7 +196,7 @@ def test_options_that_no_reply_has_room_for_are_refused_at_their_interface_and_l
     assert re.fullmatch(
         r"error: the DHCP options of k6t-eth0 take 1\d{3} octets, and a reply has room for 1128", first
     )
-    assert place.strip().startswith("--> -:9:")
+    assert place.strip().startswith("--> <stdin>:9:")
     assert "spec.template.spec.domain.devices.interfaces[0]" in place
     assert pod_network.sh("ls /run/netns /run/bridgehead/pods") == "/run/bridgehead/pods:\n\n/run/netns:\n"
 

@@ -135,3 +135,12 @@ def test_json_that_is_nested_too_deeply_is_told_at_its_place() -> None:
     (error,) = errors(f"{head}  config: '{'[' * 20000}'\n")
     assert error.message == "spec.config is nested too deeply"
     assert error.where is not None
+
+
+def test_two_of_one_name_are_told_in_place_of_taking_the_last() -> None:
+    with pytest.raises(
+        Error, match="there are two NetworkAttachmentDefinitions default/virt-bridge"
+    ) as caught:
+        read_texts([("a.yaml", NAD), ("b.yaml", NAD)], bindings=BINDINGS)
+    assert caught.value.where is not None
+    assert caught.value.where.file == "b.yaml"

@@ -201,25 +201,38 @@ def test_attach_again_changes_nothing_and_detach_leaves_nothing(bridged: Node) -
 @pytest.mark.slow
 def test_an_attach_that_is_killed_anywhere_is_finished_or_taken_back(bridged: Node) -> None:
     """Killed at random moments, alternately attached again and detached: nothing is left in between."""
-    argv = [sys.executable, "-m", "vmnet.cli", "attach", "pod-1", *FILES, *CONF]
+    up = [sys.executable, "-m", "vmnet.cli", "attach", "pod-1", *FILES, *CONF]
+    down = [sys.executable, "-m", "vmnet.cli", "detach", "pod-1"]
     bridged.vmnet("attach", "pod-1", *FILES, *CONF)
     names = set(links(bridged))
     bridged.vmnet("detach", "pod-1")
     before = {link["ifname"] for link in json.loads(bridged.sh("ip -j link"))}
     moments = random.Random(4)
-    for turn in range(12):
-        process = bridged.spawn(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(moments.uniform(0.1, 2.5))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    for turn in range(16):
+        if killing_detach := turn % 4 > 1:
+            bridged.vmnet("attach", "pod-1", *FILES, *CONF)
+        kill_sometime(bridged, down if killing_detach else up, moments)
         if turn % 2:
             bridged.vmnet("attach", "pod-1", *FILES, *CONF)
             assert set(links(bridged)) == names
         bridged.vmnet("detach", "pod-1")
         assert {link["ifname"] for link in json.loads(bridged.sh("ip -j link"))} == before
-        assert bridged.sh("ls /run/netns; ls /run/ipam/pods").split() == ["last_reserved_ip.0", "lock"]
+        assert bridged.sh("ls /run/netns /run/bridgehead/pods").split() == [
+            "/run/bridgehead/pods:",
+            "/run/netns:",
+        ]
+        assert bridged.sh("ls /run/ipam/pods").split() == ["last_reserved_ip.0", "lock"]
+
+
+def kill_sometime(node: Node, argv: list[str], moments: random.Random) -> None:
+    """Start a command and end it by kill -9, with its children or alone, unless it is through before."""
+    process = node.spawn(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(moments.uniform(0.1, 2.0))
+    except subprocess.TimeoutExpired:
+        kill = moments.choice((os.kill, os.killpg))
+        kill(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.mark.parametrize(

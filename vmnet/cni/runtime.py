@@ -30,6 +30,7 @@ class Call(Struct, frozen=True):
     """For whom a network is attached: one interface of one Pod.
 
     `own` maps plugin types to the command line of a plugin of ours, which goes before the search path.
+    `holds` are descriptors that each plugin inherits: a lock that is theirs is held until the last has ended.
     """
 
     container: str
@@ -39,6 +40,7 @@ class Call(Struct, frozen=True):
     mac: str = ""
     paths: tuple[str, ...] = PATHS
     own: Mapping[str, tuple[str, ...]] = {}
+    holds: tuple[int, ...] = ()
 
 
 def add(conf: Mapping[str, Any], call: Call) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def _execute(verb: str, kind: str, given: Mapping[str, Any], call: Call) -> dict
     """Carry out one verb of one plugin and return its result, empty for verbs that have none."""
     argv = _command(kind, call)
     limit = Limit(PATIENCE, in_all=IN_ALL)
-    with _started(argv, given, _environment(verb, call)) as process:
+    with _started(argv, given, _environment(verb, call), call.holds) as process:
         try:
             out, errors = communicate(process, limit)
         except subprocess.TimeoutExpired:
@@ -152,13 +154,15 @@ def _execute(verb: str, kind: str, given: Mapping[str, Any], call: Call) -> dict
 
 
 def _started(
-    argv: Sequence[str], given: Mapping[str, Any], environment: Mapping[str, str]
+    argv: Sequence[str], given: Mapping[str, Any], environment: Mapping[str, str], holds: Sequence[int]
 ) -> subprocess.Popen[str]:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         json.dump(given, file)
         file.seek(0)
         pipe = subprocess.PIPE
-        return subprocess.Popen(argv, stdin=file, stdout=pipe, stderr=pipe, env=environment, text=True)
+        return subprocess.Popen(
+            argv, stdin=file, stdout=pipe, stderr=pipe, env=environment, text=True, pass_fds=holds
+        )
 
 
 def _command(kind: str, call: Call) -> tuple[str, ...]:

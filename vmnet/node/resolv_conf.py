@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from vmnet.names import is_domain
 from vmnet.plumbing import Resolver
+from vmnet.valid import DOMAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +49,6 @@ def _searched(words: list[str]) -> Iterator[str]:
     left = SEARCH_OCTETS
     for name in words[1:2] if words[0] == "domain" else words[1:]:
         domain = name.lower().removesuffix(".")
-        if is_domain(domain) and len(domain) + 2 <= left:
+        if DOMAIN.allows(domain) and len(domain) + 2 <= left:
             left -= len(domain) + 2
             yield domain

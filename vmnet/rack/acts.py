@@ -25,7 +25,7 @@ from nncp.document.source import load
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.netns import entered
 from nncp.pace import Limit, communicate
-from vmnet.names import QEMU_USER
+from vmnet.names import OWNER
 from vmnet.rack import images, report, switch
 from vmnet.rack.cabling import NODES, PROBER_ADDRESS
 from vmnet.rack.nodes import DISKS, Node, checked, failure
@@ -136,7 +136,7 @@ def lay_out_disk(image: str) -> None:
     with contextlib.suppress(FileExistsError):
         (IMAGES / image).symlink_to(folder)
     checked(["cp", "--sparse=always", str(folder / "disk.img"), str(CLAIMS / CLAIM / "disk.img")])
-    os.chown(CLAIMS / CLAIM / "disk.img", QEMU_USER, QEMU_USER)
+    os.chown(CLAIMS / CLAIM / "disk.img", OWNER, OWNER)
 
 
 def attach(node: Node, *, number: int, image: str) -> Pod:
