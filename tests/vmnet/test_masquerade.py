@@ -149,6 +149,7 @@ def test_attach_again_changes_nothing_and_detach_leaves_nothing(pod: Node) -> No
     before = pod.sh(everything)
     pod.vmnet("attach", "pod-1", VM, "--cni-conf-dir", "/run/net.d")
     assert pod.sh(everything) == before
+    pod.sh("ip -n pod-1 link delete g0p")  # the test's own, which would be told
     pod.vmnet("detach", "pod-1")
     pod.vmnet("detach", "pod-1")
     assert pod.sh(
@@ -189,12 +190,12 @@ def test_every_error_of_bad_manifests_is_told_with_its_place(pod_network: Node) 
     assert done.returncode == 65
     assert done.stderr == textwrap.dedent("""\
         error: unknown field masquerades
-          --> -:15:13  spec.template.spec.domain.devices.interfaces[0].masquerades  (vm)
+          --> <stdin>:15:13  spec.template.spec.domain.devices.interfaces[0].masquerades  (vm)
            |             masquerades: {}
            |             ^^^^^^^^^^^
           hint: did you mean masquerade?
         error: logical default interface must have exactly one binding method or binding plugin
-          --> -:14:13  spec.template.spec.domain.devices.interfaces[0]  (vm)
+          --> <stdin>:14:13  spec.template.spec.domain.devices.interfaces[0]  (vm)
            |           - name: default
            |             ^
           hint: say bridge: {} or masquerade: {}
