@@ -128,6 +128,7 @@ def test_attach_again_changes_nothing_and_detach_leaves_nothing(pod: Node) -> No
     before = pod.sh(everything)
     pod.vmnet("attach", "pod-1", VM, "--cni-conf-dir", "/run/net.d")
     assert pod.sh(everything) == before
+    pod.sh("ip -n pod-1 link delete g0p")  # the test's own, which would be told
     pod.vmnet("detach", "pod-1")
     pod.vmnet("detach", "pod-1")
     assert pod.sh(
