@@ -159,6 +159,18 @@ def test_a_client_with_little_room_gets_what_it_can_least_do_without() -> None:
     assert 224 in whole
 
 
+def test_no_client_has_less_room_than_every_host() -> None:
+    """RFC 2132, 9.10: 576 is the least that may be said."""
+    offer = answered(said("discover", ("max_dhcp_size", 68)))
+    assert offer is not None
+    assert offer["domain"] == (b"default.svc.cluster.local",)
+
+
+def test_an_option_that_is_cut_off_is_none() -> None:
+    data = said("request", ciaddr="10.0.2.2")[:240] + b"\x35\1\3\x32\4\x0a\0"
+    assert kind(answered(data)) == dhcp.ACK
+
+
 def test_options_are_read_from_the_fields_that_overload_them() -> None:
     """RFC 2131, 4.1: what does not fit among the options stands in the fields of the boot file and the server."""
     options = b"\x34\1\3\x35\1\3\xff"

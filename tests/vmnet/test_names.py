@@ -13,6 +13,7 @@ from vmnet.names import (
     digest,
     guest_mac,
     host_veth,
+    is_domain,
     is_launcher_interface,
     plain_mac,
     pod_name,
@@ -112,3 +113,17 @@ def test_a_pod_has_a_name_of_kubernetes(name: str) -> None:
 def test_what_would_be_another_folder_is_no_name_of_a_pod(name: str) -> None:
     with pytest.raises(Error, match="is not the name of a Pod"):
         pod_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["local", "_tcp.example", "a" * 63, ".".join(["a" * 61] * 4)[:253].rstrip(".")]
+)
+def test_a_domain_can_be_searched(name: str) -> None:
+    assert is_domain(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "a.", "a..b", "-a", "a-", "A", "\u00e9", "a" * 64, "a." * 127 + "a"]
+)
+def test_what_dns_cannot_look_up_is_no_domain(name: str) -> None:
+    assert not is_domain(name)
