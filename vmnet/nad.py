@@ -12,6 +12,8 @@ from msgspec import Struct, structs
 
 from nncp.document.source import Node, load
 from nncp.errors import Error, Place, raise_all
+from vmnet.cni.runtime import version_fault
+from vmnet.valid import cni_network, cni_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,10 +148,22 @@ def _plugin_errors(nad: Nad, name: str) -> Iterator[Error]:
     if not nad.plugins or not all(isinstance(plugin, dict) for plugin in nad.plugins):
         yield _moved(nad.conf.error("plugins must be a list of objects", "plugins"), nad.config.start)
         return
+    yield from (each for error in _network_errors(nad, name) for each in nad.errors(error))
     for index, plugin in enumerate(nad.plugins):
-        if not isinstance(plugin.get("type"), str):
+        if not isinstance(plugin.get("type"), str) or cni_plugin(plugin["type"]):
             error = nad.conf.error('a CNI plugin needs a "type"', *nad.path(index), subject=name)
             yield from nad.errors(error)
+
+
+def _network_errors(nad: Nad, name: str) -> Iterator[Error]:
+    """What the configuration says of the network as a whole: its version, and its name if it has one."""
+    if why := version_fault(nad.conf.value.get("cniVersion")):
+        hint = 'say "cniVersion": "0.3.1" or newer'
+        yield nad.conf.error(why, "cniVersion", subject=name, hint=hint)
+    network = nad.conf.value.get("name") or nad.name
+    if not isinstance(network, str) or (why := cni_network(network)):
+        said = why if isinstance(network, str) else "is not text"
+        yield nad.conf.error(f"{network!r} {said}", "name", subject=name)
 
 
 def _moved(error: Error, where: Place | None) -> Error:

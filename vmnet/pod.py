@@ -22,7 +22,7 @@ import nncp
 from nncp import netns
 from nncp.errors import Error, ErrorKind, together
 from vmnet.cni import runtime
-from vmnet.cni.conf import OURS, host_faults, read_conf
+from vmnet.cni.conf import BRIDGES, OURS, host_faults, read_conf
 from vmnet.names import PRIMARY, devices, plain_mac
 from vmnet.node import plumb
 from vmnet.plumbing import PodLink, Route
@@ -199,7 +199,7 @@ def _no_nad(vm: VirtualMachine, nic: Bound, name: str, known: Iterable[str]) -> 
 
 def _conf_errors(nad: Nad, host: Host) -> Iterator[Error]:
     for index, plugin in enumerate(nad.plugins):
-        if plugin["type"] in OURS:
+        if plugin["type"] in BRIDGES:
             conf, faults = read_conf(plugin)
             faults += [] if faults else host_faults(conf, host)
             for fault in faults:

@@ -111,7 +111,7 @@ def test_an_exemption_comes_and_goes_without_touching_the_guests_rules(node: Nod
 
 def test_a_spoof_guard_is_a_table_of_its_own(node: Node) -> None:
     node.sh("ip link add v0 type veth peer name v1")
-    guard = nft.spoof_guard(port="v0", mac="02:00:00:00:00:05", comment="macspoofchk-c-net1")
+    guard = nft.spoof_guard(port="v0", mac="02:00:00:00:00:05")
     node.run("nft", "-f", "-", stdin=guard)
     assert "ether saddr != 02:00:00:00:00:05" in node.sh("nft list table bridge spoof_v0")
     node.run("nft", "-f", "-", stdin=nft.absent(nft.spoof_table("v0")))
