@@ -224,3 +224,23 @@ def test_gc_gives_back_ports_tables_and_leases(runtime: Runtime) -> None:
     assert runtime.leases() == []
     assert runtime.node.sh("nft list tables") == ""
     assert [link["ifname"] for link in json.loads(runtime.node.sh("ip -n c -j link"))] == ["lo", "net2"]
+
+
+def test_vmnet_cni_install_puts_cnv_bridge_and_never_bridge(runtime: Runtime) -> None:
+    node = runtime.node
+    for _ in range(2):
+        assert node.vmnet("cni", "install", "--dir", "/run/opt/bin").stdout == ""
+    assert node.sh("ls -A /run/opt/bin") == "cnv-bridge\n"
+    env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c", "CNI_IFNAME": "net1"}
+    done = node.run("/run/opt/bin/cnv-bridge", stdin=json.dumps(CONF), **env)
+    assert json.loads(done.stdout)["interfaces"][1]["name"] == runtime.port()
+
+
+@pytest.mark.parametrize("make", ["echo '#!/bin/sh' > {}", "ln -s /bin/true {}", "mkdir {}"])
+def test_vmnet_cni_install_replaces_nothing_of_others(node: Node, make: str) -> None:
+    node.sh("mkdir /run/bin")
+    node.sh(make.format("/run/bin/cnv-bridge"))
+    done = node.vmnet("cni", "install", "--dir", "/run/bin", check=False)
+    assert done.returncode == 75
+    assert "is not ours to replace" in done.stderr
+    assert node.sh("ls -A /run/bin") == "cnv-bridge\n"
