@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nncp
-from nncp import netns
+from nncp import netns, sysctl
 from nncp.errors import Error
 from nncp.netlink.channel import Channel
 from nncp.netlink.usable import until_usable
@@ -69,19 +69,27 @@ def settle(given: Given, port: BridgePort, *, enabledad: bool, stays_down: bool,
         Error: the kernel refuses one, or another host has an IPv6 address already (RFC 4862, section 5.4).
 
     """
-    rows = container_rows(given, interface=port.interface, enabledad=enabledad, stays_down=stays_down)
     with netns.entered(port.netns):
+        rows = _rows(given, port.interface, enabledad=enabledad, stays_down=stays_down)
         if rows:
             nncp.apply_rows(rows, state_dir=undo)
-        if not stays_down:
-            _await_usable(given)
+        if given.addresses and not stays_down:
+            _await_usable(port.interface)
 
 
-def _await_usable(given: Given) -> None:
+def _rows(given: Given, interface: str, *, enabledad: bool, stays_down: bool) -> list[Row]:
+    has_ipv6 = sysctl.read("net/ipv6/conf/default/accept_dad") is not None
+    return container_rows(
+        given, interface=interface, has_ipv6=has_ipv6, enabledad=enabledad, stays_down=stays_down
+    )
+
+
+def _await_usable(interface: str) -> None:
+    """Wait for every IPv6 address of the interface, the kernel's own too."""
+    addresses = [row.key[2].partition("/")[0] for row in nncp.snapshot().of("address", interface)]
     with Channel() as channel:
-        for ip in given.addresses:
-            if is_v6(ip.address):
-                until_usable(channel, ip.address.partition("/")[0])
+        for address in filter(is_v6, addresses):
+            until_usable(channel, address)
 
 
 def check(given: Given, port: BridgePort, *, enabledad: bool, stays_down: bool) -> None:
@@ -97,9 +105,10 @@ def check(given: Given, port: BridgePort, *, enabledad: bool, stays_down: bool) 
             raise Refusal(DRIFTED, f"{name} has MAC {link.attrs.get('mac')}, not {min(macs or {port.mac})}")
         if stays_down:
             return
-        refuse_drift(name, container_rows(given, interface=name, enabledad=enabledad, stays_down=False))
+        refuse_drift(name, _rows(given, name, enabledad=enabledad, stays_down=False))
         try:
-            _await_usable(given)
+            if given.addresses:
+                _await_usable(name)
         except Error as error:
             raise Refusal(DRIFTED, error.message) from None
 

@@ -145,7 +145,9 @@ def _first(address: str) -> str:
     return str(type(base)((int(base) + 1) % 2**base.max_prefixlen))
 
 
-def container_rows(given: Given, *, interface: str, enabledad: bool, stays_down: bool) -> list[Row]:
+def container_rows(
+    given: Given, *, interface: str, has_ipv6: bool, enabledad: bool, stays_down: bool
+) -> list[Row]:
     """Return the container's side: nothing for a launcher but its addresses; else up, addresses, routes."""
     link, up = ("link", interface), ("up", interface)
     addresses = [
@@ -154,18 +156,22 @@ def container_rows(given: Given, *, interface: str, enabledad: bool, stays_down:
     ]
     if stays_down:
         return addresses
-    settings = list(_settings(given, interface, enabledad=enabledad))
+    settings = list(_settings(given, interface, has_ipv6=has_ipv6, enabledad=enabledad))
     needs = (link, *(row.key for row in settings))
     routes = [_route(path, interface) for path in given.paths]
     return [*settings, *addresses, Row(up, needs=needs), *routes]
 
 
-def _settings(given: Given, interface: str, *, enabledad: bool) -> Iterator[Row]:
-    """Yield what the reference plugin sets before it gives addresses (bridge.go, cmdAdd)."""
+def _settings(given: Given, interface: str, *, has_ipv6: bool, enabledad: bool) -> Iterator[Row]:
+    """Yield what the reference plugin sets before it gives addresses (bridge.go, cmdAdd).
+
+    Whether there is duplicate detection is said of the kernel's own IPv6 address too.
+    """
     if given.addresses:
         yield sysctl(f"net/ipv4/conf/{interface}/arp_notify", "1", of=interface)
     if any(is_v6(ip.address) for ip in given.addresses):
         yield sysctl(f"net/ipv6/conf/{interface}/disable_ipv6", "0", of=interface)
+    if given.addresses and has_ipv6:
         if enabledad:
             yield sysctl(f"net/ipv6/conf/{interface}/enhanced_dad", "1", of=interface)
         yield sysctl(f"net/ipv6/conf/{interface}/accept_dad", str(int(enabledad)), of=interface)
