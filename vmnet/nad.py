@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from nncp.document.source import Node, load
 from nncp.errors import Error, Place, raise_all
+from vmnet.cniversion import version_fault
 from vmnet.valid import LABEL, NETWORK, PLUGIN, SUBDOMAIN
 
 if TYPE_CHECKING:
@@ -171,8 +172,8 @@ def _conf_errors(conf: Node, name: str) -> Iterator[Error]:
     if "name" in value and value["name"] != "" and not NETWORK.allows(value["name"]):
         message = f"{value['name']!r} is not the name of a network"
         yield conf.error(message, "name", subject=name, hint=NETWORK.words)
-    if not isinstance(value.get("cniVersion") or "", str):
-        yield conf.error("cniVersion must be text", "cniVersion", subject=name)
+    if why := version_fault(value.get("cniVersion")):
+        yield conf.error(why, "cniVersion", subject=name, hint='say "cniVersion": "0.3.1" or newer')
     plugins = value.get("plugins", [value])
     if not isinstance(plugins, list) or not plugins or not all(isinstance(one, dict) for one in plugins):
         yield conf.error("plugins must be a list of objects", "plugins", subject=name)

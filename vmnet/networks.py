@@ -8,7 +8,7 @@ from msgspec import Struct
 
 import nncp
 from vmnet.cni import runtime
-from vmnet.cni.conf import OURS, host_faults, read_conf
+from vmnet.cni.conf import BRIDGES, host_faults, read_conf
 from vmnet.names import PRIMARY, devices, plain_mac
 from vmnet.node import plumb
 
@@ -101,7 +101,7 @@ def _no_nad(vm: VirtualMachine, nic: Bound, name: str, known: Iterable[str]) -> 
 
 def _conf_errors(nad: Nad, host: Host) -> Iterator[Error]:
     for index, plugin in enumerate(nad.plugins):
-        if plugin["type"] in OURS:
+        if plugin["type"] in BRIDGES:
             conf, faults = read_conf(plugin)
             faults += [] if faults else host_faults(conf, host)
             for fault in faults:

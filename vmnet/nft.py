@@ -167,11 +167,14 @@ def absent(table: str) -> str:
     return f"table {table} {{ }}\ndelete table {table}\n"
 
 
-def spoof_guard(*, port: str, mac: str, comment: str) -> str:
-    """Return the bridge-family ruleset that drops what enters `port` under another source MAC than `mac`."""
+def spoof_guard(*, port: str, mac: str) -> str:
+    """Return the bridge-family ruleset that drops what enters `port` under another source MAC than `mac`.
+
+    It goes by the port's name, so it may be there before the port is.
+    """
     rules = [
         "type filter hook prerouting priority -300; policy accept;",
-        f'iifname {port} ether saddr != {mac} counter drop comment "{comment}"',
+        f"iifname {port} ether saddr != {mac} counter drop",
     ]
     return replace(spoof_table(port), {"prerouting": rules})
 
@@ -179,6 +182,24 @@ def spoof_guard(*, port: str, mac: str, comment: str) -> str:
 def spoof_table(port: str) -> str:
     """Return the table of a port's spoof guard: one each, so that taking it away is one word."""
     return f"bridge spoof_{port}"
+
+
+def masqueraded(*, port: str, addresses: Sequence[tuple[str, str]]) -> str:
+    """Return the ruleset that hides addresses behind the node outside their own networks.
+
+    Multicast keeps its source, as the reference bridge plugin's ipMasq has it.
+    """
+    rules = ["type nat hook postrouting priority 100; policy accept;"]
+    for address, network in addresses:
+        fam, group = ("ip6", "ff00::/8") if ":" in address else ("ip", "224.0.0.0/4")
+        match = f"{fam} saddr {address} {fam} daddr != {network} {fam} daddr != {group}"
+        rules.append(f"{match} counter masquerade")
+    return replace(masquerade_table(port), {"postrouting": rules})
+
+
+def masquerade_table(port: str) -> str:
+    """Return the table of a port's masquerading."""
+    return f"inet masquerade_{port}"
 
 
 def run(text: str) -> None:
@@ -195,12 +216,14 @@ def run(text: str) -> None:
         raise Error(f"failed to load nftables rules: {said[0]}", kind=ErrorKind.FAILED)
 
 
-def exists(table: str) -> bool:
-    """Whether a table is there, in the current network namespace."""
-    return (
-        subprocess.run(["nft", "list", "table", *table.split()], capture_output=True, check=False).returncode
-        == 0
-    )
+def listed(table: str) -> str:
+    """Return a table of the current network namespace as nft prints it, without counts; "" for none."""
+    argv = ["nft", "--stateless", "list", "table", *table.split()]
+    try:
+        done = subprocess.run(argv, text=True, capture_output=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return "" if done.returncode else done.stdout
 
 
 def _hook(hook: str, priority: int) -> str:

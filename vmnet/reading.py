@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nncp.document.source import Node
     from nncp.errors import Error
 
@@ -19,7 +21,6 @@ Path: TypeAlias = "tuple[str | int, ...]"
 """Keys and indices from the top of a document."""
 
 _WHERE = re.compile(r"(.*?)(?: - at `\$(.*)`)?\Z", re.DOTALL)
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 
 
@@ -58,7 +59,7 @@ def read(value: Any, type_: type[T], *, known: tuple[str, ...] = ()) -> tuple[T 
         try:
             return msgspec.convert(rest, type_), faults
         except msgspec.ValidationError as error:
-            fault = _fault(str(error), type_, known)
+            fault = _fault(str(error), type_, known, rest)
             if faults and faults[-1].path == fault.path:  # what was put there does not fit either
                 tries += 1
             else:
@@ -69,10 +70,10 @@ def read(value: Any, type_: type[T], *, known: tuple[str, ...] = ()) -> tuple[T 
     return None, faults
 
 
-def _fault(text: str, type_: Any, known: tuple[str, ...]) -> Fault:
+def _fault(text: str, type_: Any, known: tuple[str, ...], value: Any) -> Fault:
     found = _WHERE.match(text)
     message, where = (found[1], found[2] or "") if found else (text, "")
-    path: list[str | int] = [m[1] or int(m[2]) for m in _STEP.finditer(where)]
+    path = list(_steps(where.partition("[...]")[0], value))  # below that is a key of any name, not told
     if unknown := _UNKNOWN.match(message):
         key = unknown[1]
         names = [*_names(type_, path), *known]
@@ -80,6 +81,21 @@ def _fault(text: str, type_: Any, known: tuple[str, ...]) -> Fault:
         hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(names))}"
         return Fault(f"unknown field {key}", (*path, key), hint, key=True)
     return Fault(message[:1].lower() + message[1:].replace("`", ""), tuple(path))
+
+
+def _steps(where: str, value: Any) -> Iterator[str | int]:
+    """Yield the keys and indices of msgspec's path into `value`: a key may have dots and brackets itself."""
+    while where:
+        if where[0] == "[":
+            number, _, where = where[1:].partition("]")
+            step: str | int = int(number)
+        else:
+            rest = where[1:]
+            keys: list[str] = [key for key in value if f"{rest}.".startswith((f"{key}.", f"{key}["))]
+            step = max(keys, key=len)
+            where = rest.removeprefix(step)
+        value = value[step]
+        yield step
 
 
 def _names(type_: Any, path: list[str | int]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import leftovers
+from tests.vmnet.cni_runtime import Runtime
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -136,3 +137,18 @@ def make_node() -> type[Node]:
     if os.geteuid() != 0:
         pytest.skip("needs root, to make namespaces")
     return Node
+
+
+@pytest.fixture
+def runtime(node: Node) -> Runtime:
+    node.sh("ip link add br1 type bridge; ip link set br1 up")
+    return Runtime(node)
+
+
+@pytest.fixture
+def filtering(node: Node) -> Runtime:
+    node.sh("""
+        ip link add br1 type bridge vlan_filtering 1; ip link set br1 up
+        ip link add up0 type dummy; ip link set up0 up master br1; bridge vlan add dev up0 vid 2-4094
+    """)
+    return Runtime(node)

@@ -79,7 +79,8 @@ def test_a_duplicate_key_inside_the_json_is_told() -> None:
 
 def test_one_line_of_json_in_quotes_keeps_its_columns() -> None:
     text = (
-        NAD[: NAD.index("  config")] + """  config: '{"type": "bridge", "bridge": "br1", "vlan": 5000}'\n"""
+        NAD[: NAD.index("  config")]
+        + """  config: '{"cniVersion": "1.0.0", "type": "bridge", "bridge": "br1", "vlan": 5000}'\n"""
     )
     (error,) = errors(text)
     assert error.where is not None
@@ -101,9 +102,9 @@ def test_a_bad_trunk_is_refused_in_the_plugins_words(trunk: str, message: str) -
     assert error.message == message
 
 
-def test_what_asks_for_layer_three_is_refused_by_name() -> None:
+def test_a_gateway_without_addresses_is_refused_by_name() -> None:
     (error,) = errors(NAD.replace('"vlan": 33', '"isGateway": true'))
-    assert error.message == "isGateway is not supported: this plugin makes layer-2 ports"
+    assert error.message == "isGateway means nothing without ipam: there are no addresses"
     assert not read_conf({"bridge": "br1", "isGateway": False})[1]
 
 

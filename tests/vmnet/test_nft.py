@@ -149,7 +149,7 @@ def test_ipv6_has_the_same_table(node: Node) -> None:
 
 def test_a_spoof_guard_is_a_table_of_its_own(node: Node) -> None:
     node.sh("ip link add v0 type veth peer name v1")
-    guard = nft.spoof_guard(port="v0", mac="02:00:00:00:00:05", comment="macspoofchk-c-net1")
+    guard = nft.spoof_guard(port="v0", mac="02:00:00:00:00:05")
     node.run("nft", "-f", "-", stdin=guard)
     assert "ether saddr != 02:00:00:00:00:05" in node.sh("nft list table bridge spoof_v0")
     node.run("nft", "-f", "-", stdin=nft.absent(nft.spoof_table("v0")))

@@ -191,8 +191,8 @@ def test_attach_again_changes_nothing_and_detach_leaves_nothing(bridged: Node) -
     bridged.vmnet("detach", "pod-1")
     after = {link["ifname"] for link in json.loads(bridged.sh("ip -j link"))}
     assert after - before == {"pods"}
-    assert bridged.sh("ls /run/netns /run/bridgehead/pods /run/bridgehead/cni/virt-bridge").split() == [
-        "/run/bridgehead/cni/virt-bridge:",
+    assert bridged.sh("ls /run/netns /run/bridgehead/pods /run/bridgehead/cni").split() == [
+        "/run/bridgehead/cni:",
         "/run/bridgehead/pods:",
         "/run/netns:",
     ]

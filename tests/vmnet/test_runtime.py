@@ -16,7 +16,7 @@ from vmnet.preflight.member import Member
 if TYPE_CHECKING:
     from pathlib import Path
 
-BRIDGE = {"type": "bridge"}
+BRIDGE = {"cniVersion": "1.0.0", "type": "bridge"}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,10 @@ BRIDGE = {"type": "bridge"}
         (b'{"name": "n", "plugins": [{"type": 3}]}', "3 is not the name of a plugin"),
         (b'{"plugins": [{"type": "bridge"}]}', "it has no name"),
         (b'{"name": 3, "type": "bridge"}', "it has no name"),
+        (b'{"name": "../..", "type": "bridge"}', "'../..' is no name of a network"),
+        (b'{"name": "n", "type": "bridge"}', "it has no cniVersion, which CNI takes as 0.1.0"),
+        (b'{"name": "n", "cniVersion": "0.2.0", "type": "bridge"}', "cniVersion 0.2.0 is too old"),
+        (b'{"name": "n", "cniVersion": 1, "type": "bridge"}', "cniVersion is not text"),
     ],
 )
 def test_what_is_no_configuration_is_refused_with_its_file(tmp_path: Path, text: bytes, why: str) -> None:
@@ -58,7 +62,7 @@ def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
 def test_a_list_and_a_single_plugin_are_both_read(tmp_path: Path) -> None:
     (tmp_path / "20.conflist").write_text(json.dumps({"name": "n", "plugins": [BRIDGE]}))
     assert find_conf(tmp_path) == {"name": "n", "plugins": [BRIDGE]}
-    (tmp_path / "10.conf").write_text(json.dumps({"name": "m", "cniVersion": "1.0.0", **BRIDGE}))
+    (tmp_path / "10.conf").write_text(json.dumps({"name": "m", **BRIDGE}))
     found = find_conf(tmp_path)
     assert (found["name"], found["cniVersion"], [one["type"] for one in found["plugins"]]) == (
         "m",

@@ -14,6 +14,10 @@ from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit, communicate
+from vmnet.cni.given import read_given
+from vmnet.cni.refusal import BAD_CONFIG, Said, of_faults
+from vmnet.cniversion import version, version_fault
+from vmnet.valid import NETWORK, PLUGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,9 +25,6 @@ if TYPE_CHECKING:
 PATHS = ("/opt/cni/bin", "/usr/lib/cni")
 PATIENCE, IN_ALL = 60.0, 600.0
 """Seconds of a quiet machine that a plugin may do nothing, half of what runtimes allow, and in all."""
-
-INVALID = 7
-"""CNI's code for a configuration that cannot be meant."""
 
 
 class Call(Struct, frozen=True):
@@ -78,11 +79,6 @@ def check(conf: Mapping[str, Any], call: Call, result: Mapping[str, Any]) -> Non
         _run("CHECK", plugin, conf, call, result)
 
 
-def version(text: str) -> tuple[int, ...]:
-    """Return a CNI version as numbers, to compare."""
-    return tuple(int(part) if part.isdigit() else 0 for part in text.split("."))
-
-
 def find_conf(folder: Path) -> dict[str, Any]:
     """Return the node's Pod network: the first configuration in `folder` by name, as runtimes choose it."""
     files = sorted(path for path in folder.glob("*") if path.suffix in {".conflist", ".conf", ".json"})
@@ -94,8 +90,8 @@ def find_conf(folder: Path) -> dict[str, Any]:
     except OSError as error:
         message = f"{files[0]} cannot be read: {error.strerror}"
         raise Error(message, kind=ErrorKind.UNSUPPORTED) from None
-    except (ValueError, RecursionError) as error:
-        raise Error(f"{files[0]} is not JSON: {error}") from None
+    except (ValueError, RecursionError):
+        raise Error(f"{files[0]} is not JSON", hint="see the CNI specification, section 1") from None
     found = conf if isinstance(conf, dict) and "plugins" in conf else {"plugins": [conf]}
     if fault := _fault(found):
         raise Error(
@@ -110,11 +106,14 @@ def _fault(conf: Mapping[str, Any]) -> str:
     if not isinstance(plugins, list) or not plugins or not all(isinstance(one, dict) for one in plugins):
         return "plugins is not a list of objects"
     for name in (plugin.get("type") for plugin in plugins):
-        if not isinstance(name, str) or not name or "/" in name or name in {".", ".."}:
+        if not PLUGIN.allows(name):
             return f"{name!r} is not the name of a plugin"  # which is looked for in folders
-    if not isinstance(conf.get("name", plugins[0].get("name")), str):
+    name = conf.get("name", plugins[0].get("name"))
+    if not isinstance(name, str):
         return "it has no name"
-    return ""
+    if not NETWORK.allows(name):
+        return f"{name!r} is no name of a network: {NETWORK.words}"
+    return version_fault(conf.get("cniVersion", plugins[0].get("cniVersion")))
 
 
 def _plugins(conf: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -133,14 +132,21 @@ def _run(
     call: Call,
     result: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    return _execute(verb, plugin["type"], _input(plugin, conf, call, result), call)
+    answer = _execute(verb, plugin["type"], _input(plugin, conf, call, result), call)
+    faults = read_given(answer)[1] if verb == "ADD" else []
+    if faults:
+        message = (
+            f"CNI plugin {plugin['type']} answered ADD with what is no result: {of_faults(faults).message}"
+        )
+        raise Error(message, kind=ErrorKind.FAILED, subject=call.interface)
+    return answer
 
 
 def _execute(verb: str, kind: str, given: Mapping[str, Any], call: Call) -> dict[str, Any]:
     """Carry out one verb of one plugin and return its result, empty for verbs that have none."""
     argv = _command(kind, call)
     limit = Limit(PATIENCE, in_all=IN_ALL)
-    with _started(argv, given, _environment(verb, call), call.holds) as process:
+    with _started(argv, given, _environment(verb, call), kind, call.holds) as process:
         try:
             out, errors = communicate(process, limit)
         except subprocess.TimeoutExpired:
@@ -150,19 +156,44 @@ def _execute(verb: str, kind: str, given: Mapping[str, Any], call: Call) -> dict
             process.kill()
     if process.returncode:
         raise _refusal(verb, kind, call, out, errors)
-    return dict(json.loads(out)) if out.strip() else {}
+    return _answer(verb, kind, out)
+
+
+def _answer(verb: str, kind: str, out: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(out) if out.strip() else {}
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        message = f"CNI plugin {kind} answered {verb} with what is no JSON object"
+        raise Error(message, kind=ErrorKind.FAILED)
+    return answer
 
 
 def _started(
-    argv: Sequence[str], given: Mapping[str, Any], environment: Mapping[str, str], holds: Sequence[int]
+    argv: Sequence[str],
+    given: Mapping[str, Any],
+    environment: Mapping[str, str],
+    kind: str,
+    holds: Sequence[int],
 ) -> subprocess.Popen[str]:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
         json.dump(given, file)
         file.seek(0)
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            argv, stdin=file, stdout=pipe, stderr=pipe, env=environment, text=True, pass_fds=holds
-        )
+        try:
+            return subprocess.Popen(
+                argv,
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                text=True,
+                errors="replace",
+                pass_fds=holds,
+            )
+        except OSError as error:
+            message = f"CNI plugin {kind} cannot be run: {error.strerror}"
+            raise Error(message, kind=ErrorKind.UNSUPPORTED) from None
 
 
 def _command(kind: str, call: Call) -> tuple[str, ...]:
@@ -172,7 +203,8 @@ def _command(kind: str, call: Call) -> tuple[str, ...]:
         path = Path(folder) / kind
         if os.access(path, os.X_OK):
             return (str(path),)
-    hint = f"looked in {', '.join(call.paths)}; on Debian: apt install containernetworking-plugins"
+    looked = ", ".join(call.paths) or "no folder: CNI_PATH is empty"
+    hint = f"looked in {looked}; on Debian: apt install containernetworking-plugins"
     raise Error(f"CNI plugin {kind} is not installed", kind=ErrorKind.UNSUPPORTED, hint=hint)
 
 
@@ -206,12 +238,14 @@ def _refusal(verb: str, kind: str, call: Call, out: str, err: str) -> Error:
     try:
         said = json.loads(out)
         message, details, code = str(said["msg"]), str(said.get("details") or ""), int(said["code"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         last: Iterable[str] = (err or out).strip().splitlines()[-1:]
         message, details, code = "".join(last) or "it failed and said nothing", "", 0
-    blame = ErrorKind.DOCUMENT if code == INVALID else ErrorKind.FAILED
+    blame = ErrorKind.DOCUMENT if code == BAD_CONFIG else ErrorKind.FAILED
     text = f"failed to {verb} network through CNI plugin {kind}: {message}"
-    return Error(text, kind=blame, subject=call.interface, hint=details)
+    refusal = Said(text, kind=blame, subject=call.interface, hint=details)
+    refusal.code = code
+    return refusal
 
 
 def addresses(result: Mapping[str, Any]) -> Iterator[str]:
