@@ -23,10 +23,14 @@ from vmnet.model import VirtualMachine
 from vmnet.names import pod_name
 from vmnet.node import handler as handler_
 from vmnet.node import readiness
-from vmnet.record import PODS, Record, read_record
+from vmnet.record import PODS, Record, Store, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+HOSTNAME = 63
+"""Characters of a hostname: Linux takes one more (uts_namespace, __NEW_UTS_LEN), a label of DNS so many."""
 
 
 class Start(Struct, frozen=True):
@@ -49,7 +53,7 @@ class Start(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """A asked of which everything that can be known beforehand is known to hold."""
+    """What was asked for, and everything that can be known beforehand holds."""
 
     record: Record
     vm: VirtualMachine
@@ -137,8 +141,9 @@ def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str
         ready: given the Pod's status once the guest has started, or the target waits for it.
 
     """
-    checked = check(asked)
-    listener = control.listen(asked.folder)
+    with Store(asked.pods).held(asked.pod):  # a Pod that has a launcher is not detached
+        checked = check(asked)
+        listener = control.listen(asked.folder)
     readiness.check_bridges(checked.vm, checked.record)
     if asked.source:
         _wait_for_ports(checked, say)
@@ -227,7 +232,7 @@ def _job(asked: Start, checked: Checked, *, has_kvm: bool, half: credentials.Hal
 def _sandbox(asked: Start, checked: Checked, *, has_kvm: bool) -> rootfs.Sandbox:
     return rootfs.Sandbox(
         netns=checked.record.netns,
-        hostname=checked.record.name,
+        hostname=checked.record.name[:HOSTNAME].rstrip("-."),
         folder=asked.folder,
         user=checked.record.owner,
         shown=tuple(storage.shown(checked.guest, claims=asked.claims, images=asked.images)),

@@ -8,6 +8,7 @@ slow machine, and not for a launcher that hangs.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from ipaddress import ip_address
@@ -22,6 +23,7 @@ from nncp.pace import Limit
 from vmnet import versioned
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 VERSION = 1
@@ -41,18 +43,28 @@ def listen(folder: Path) -> socket.socket:
         Error: a launcher lives there.
 
     """
-    path = folder / SOCKET
     if is_alive(folder):
         raise Error(
             f"Pod {folder.name} has a launcher already",
             kind=ErrorKind.USAGE,
             hint=f"launcher stop --pod {folder.name}",
         )
-    path.unlink(missing_ok=True)
+    (folder / SOCKET).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    listener.bind(str(path))
+    with _short(folder) as path:
+        listener.bind(path)
     listener.listen(8)
     return listener
+
+
+@contextlib.contextmanager
+def _short(folder: Path) -> Iterator[str]:
+    """Yield a short path to the socket: the whole one may be too long for it (unix(7), sun_path)."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
+    finally:
+        os.close(descriptor)
 
 
 def is_alive(folder: Path) -> bool:
@@ -60,7 +72,8 @@ def is_alive(folder: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
-            probe.connect(str(folder / SOCKET))
+            with _short(folder) as path:
+                probe.connect(path)
         except BlockingIOError:  # it does not come round to those who wait already (unix(7), EAGAIN)
             return True
         except OSError:
@@ -176,7 +189,8 @@ def ask(folder: Path, request: Asked, *, patience: float = PATIENCE) -> dict[str
     with socket.socket(socket.AF_UNIX) as line:
         limit = Limit(patience)
         try:
-            _connect(line, str(folder / SOCKET), limit)
+            with _short(folder) as path:
+                _connect(line, path, limit)
             _send(line, msgspec.json.encode(request) + b"\n", limit)
             said = _heard(line, limit)
         except TimeoutError:

@@ -121,14 +121,10 @@ def shown(guest: Guest, *, claims: Path, images: Path) -> Iterator[tuple[Path, P
 
     Its own claims and its own image, and nobody else's.
     """
-    files = [disk.file for disk in _claimed(guest)]
+    for claim in dict.fromkeys(disk.claim for disk in _claimed(guest)):
+        yield Path(CLAIMS, claim), (claims / claim).resolve()
     if guest.kernel is not None:
-        files += [guest.kernel.file]
-    places = dict.fromkeys(
-        Path(*Path(file).parts[: len(Path(CLAIMS).parts) + 1]) for file in files
-    )  # CLAIMS/NAME and IMAGES/NAME, which have as many parts
-    for place in places:
-        yield place, on_node(str(place), claims=claims, images=images).resolve()
+        yield Path(IMAGES, guest.kernel.image), (images / guest.kernel.image).resolve()
 
 
 def caches(guest: Guest, *, claims: Path, images: Path) -> dict[str, str]:

@@ -13,11 +13,11 @@ from vmnet.names import (
     digest,
     guest_mac,
     host_veth,
-    is_domain,
     is_launcher_interface,
     plain_mac,
     pod_name,
 )
+from vmnet.valid import DOMAIN
 
 KUBEVIRT = {
     "blue": "16477688c0e",
@@ -119,11 +119,11 @@ def test_what_would_be_another_folder_is_no_name_of_a_pod(name: str) -> None:
     "name", ["local", "_tcp.example", "a" * 63, ".".join(["a" * 61] * 4)[:253].rstrip(".")]
 )
 def test_a_domain_can_be_searched(name: str) -> None:
-    assert is_domain(name)
+    assert DOMAIN.allows(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "a.", "a..b", "-a", "a-", "A", "\u00e9", "a" * 64, "a." * 127 + "a"]
 )
 def test_what_dns_cannot_look_up_is_no_domain(name: str) -> None:
-    assert not is_domain(name)
+    assert not DOMAIN.allows(name)
