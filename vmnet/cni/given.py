@@ -219,12 +219,10 @@ def gateway_rows(given: Given, conf: BridgeConf, host: Host) -> tuple[list[Row],
 
 
 def _in_the_way(host: Host, bridge: str, wanted: str) -> Iterator[tuple[str, ...]]:
+    network = ipaddress.ip_network(wanted, strict=False)
     for row in host.of("address", bridge):
-        there = row.key[2].partition(" ")[0]
-        if is_v6(there) != is_v6(wanted):
-            continue
-        networks = (ipaddress.ip_interface(one).network for one in (there, wanted))
-        if not is_v6(wanted) or next(networks).overlaps(next(networks)):
+        there = ipaddress.ip_network(row.key[2].partition(" ")[0], strict=False)
+        if there.version == network.version and (network.version == 4 or there.overlaps(network)):
             yield row.key
 
 
