@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nncp.render import printable
 from nncp.terminal import Seconds, read_text, run, say, shown
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _show(answer: Mapping[str, Any], output: str) -> None:
     width = max(len(key) for key in answer)
     for key, value in answer.items():
         shown = ", ".join(_words(one) for one in value) if isinstance(value, list) else _words(value)
-        say(f"{key:{width}}  {shown}")
+        say(printable(f"{key:{width}}  {shown}"))  # a guest may have taken its launcher over
 
 
 def _words(value: Any) -> str:

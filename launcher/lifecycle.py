@@ -130,6 +130,7 @@ class Launcher(Loop):
             boot_id=self.boot_id,
             host_uuid=job.record.uid,
             mtus={nic.name: nic.link.mtu for nic in job.record.interfaces},
+            addresses={nic.name: nic.address for nic in job.record.interfaces},
         )
         if job.half is not None:
             job.half.write(daemon.TLS)

@@ -22,6 +22,8 @@ class Facts(Struct, frozen=True):
     boot_id: str = ""
     host_uuid: str = ""
     mtus: dict[str, int] = {}
+    addresses: dict[str, str] = {}
+    """What each network's DHCP tells the guest to be its own; empty where nobody tells it."""
 
 
 def refusals(source: Facts, target: Facts) -> Iterator[str]:
@@ -39,6 +41,13 @@ def refusals(source: Facts, target: Facts) -> Iterator[str]:
         # The guest keeps the MTU that its domain was started with; a smaller one drops in silence.
         if target.mtus.get(name, mtu) != mtu:
             yield f"network {name} has MTU {mtu} in the source Pod and {target.mtus[name]} in the target's"
+    for name, address in source.addresses.items():
+        there = target.addresses.get(name, "")
+        if there != address:
+            yield (
+                f"network {name} gives the guest {address or 'no address'} in the source Pod and "
+                f"{there or 'none'} in the target's: it would keep what it has, and be refused its lease"
+            )
 
 
 def unsafe(qemu: tuple[int, ...]) -> str:

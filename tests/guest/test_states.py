@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from launcher.migration.facts import Arrival, Facts, Timing, downtime, refusals
 from launcher.migration.states import Action, Event, Phase, Step, step
 
-TCG = Facts(qemu=(10, 0, 2), accelerator="tcg", host_uuid="a", mtus={"nic-add1": 1500})
+TCG = Facts(
+    qemu=(10, 0, 2),
+    accelerator="tcg",
+    host_uuid="a",
+    mtus={"nic-add1": 1500},
+    addresses={"nic-add1": "10.0.0.5/24"},
+)
 
 
 def walk(phase: Phase, *events: Event) -> tuple[Phase, list[Action]]:
@@ -102,7 +108,13 @@ def test_an_abandoned_target_has_its_gate_closed(events: list[Event]) -> None:
 
 
 def other(**changes: object) -> Facts:
-    fields = {"qemu": (10, 0, 2), "accelerator": "tcg", "host_uuid": "b", "mtus": {"nic-add1": 1500}}
+    fields = {
+        "qemu": (10, 0, 2),
+        "accelerator": "tcg",
+        "host_uuid": "b",
+        "mtus": {"nic-add1": 1500},
+        "addresses": {"nic-add1": "10.0.0.5/24"},
+    }
     return Facts(**(fields | changes))  # type: ignore[arg-type]  # a table of cases
 
 
@@ -116,6 +128,11 @@ def test_two_fit_pods_do_not_refuse() -> None:
         (other(accelerator="kvm"), "runs with tcg, the target Pod has kvm"),
         (other(qemu=(7, 2, 22)), "QEMU 7.2.22 corrupts a TCG guest's memory"),
         (other(host_uuid="a"), "the same Pod"),
+        (
+            other(addresses={"nic-add1": "10.0.0.6/24"}),
+            "network nic-add1 gives the guest 10.0.0.5/24 in the source Pod and 10.0.0.6/24 in the target's",
+        ),
+        (other(addresses={}), "network nic-add1 gives the guest 10.0.0.5/24 in the source Pod and none"),
         (other(mtus={"nic-add1": 1400}), "network nic-add1 has MTU 1500 in the source Pod and 1400"),
     ],
 )
