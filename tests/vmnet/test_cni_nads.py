@@ -77,5 +77,5 @@ def test_a_bridge_that_is_unfit_is_refused_whoever_would_make_the_port(bridged: 
 @pytest.mark.parametrize("name", ["../../..", "a b", "-x"])
 def test_a_networks_name_is_one_by_the_rules_of_cni(bridged: Node, name: str) -> None:
     said = attach(bridged, NAD.replace('"name": "virt-bridge",', f'"name": "{name}",'), code=65)
-    assert f"'{name}' is no name of a network" in said
+    assert f"'{name}' is not the name of a network" in said
     assert "spec.config: name" in said

@@ -249,9 +249,9 @@ def test_what_a_nad_is_called_means_itself(text: str) -> None:
         (CONFIG | {"ipam": {"type": "../x"}}, "is not the name of a plugin"),
         (CONFIG | {"name": "../x"}, "is not the name of a network"),
         (CONFIG | {"ipam": 5}, "ipam must be an object"),
-        ({"name": "x", "plugins": 5}, "plugins must be a list of objects"),
-        ({"name": "x", "plugins": "abc"}, "plugins must be a list of objects"),
-        (CONFIG | {"cniVersion": [1]}, "cniVersion must be text"),
+        ({"cniVersion": "1.0.0", "name": "x", "plugins": 5}, "plugins must be a list of objects"),
+        ({"cniVersion": "1.0.0", "name": "x", "plugins": "abc"}, "plugins must be a list of objects"),
+        (CONFIG | {"cniVersion": [1]}, "cniVersion is not text"),
         ('{"type": "bridge", "mtu": ' + "1" * 5000 + "}", "spec.config holds a number that is too long"),
     ],
 )

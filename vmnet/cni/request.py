@@ -160,7 +160,7 @@ def _own_faults(verb: str, raw: Mapping[str, Any], conf: BridgeConf) -> Iterator
     if not name:
         yield Fault('a network configuration needs a "name"', ("name",), key=True)
     elif isinstance(name, str) and not NETWORK.allows(name):
-        yield Fault(f"{name!r} is no name of a network", ("name",), NETWORK.words)
+        yield Fault(f"{name!r} is not the name of a network", ("name",), NETWORK.words)
     if verb == "CHECK" and conf.prev_result is None and raw.get("prevResult") is None:
         yield Fault("CHECK needs the prevResult of the ADD", ("prevResult",), key=True)
     keys = ("cni.dev/valid-attachments", "cni.dev/attachments")

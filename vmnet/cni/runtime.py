@@ -112,7 +112,7 @@ def _fault(conf: Mapping[str, Any]) -> str:
     if not isinstance(name, str):
         return "it has no name"
     if not NETWORK.allows(name):
-        return f"{name!r} is no name of a network: {NETWORK.words}"
+        return f"{name!r} is not the name of a network: {NETWORK.words}"
     return version_fault(conf.get("cniVersion", plugins[0].get("cniVersion")))
 
 
