@@ -17,7 +17,6 @@ from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit, cpu_seconds
-from vmnet.node.migration_rules import FIRST_PORT, LAST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
 HOME = Path("/run/bridgehead/home")
 """The user's folder in the Pod: the daemon's settings, sockets and logs."""
 TLS = Path("/run/bridgehead/pod/tls")
-"""Where QEMU looks for a migration's certificates, each time anew."""
+"""A migration's certificates."""
+PEER, MEMORY = Path("/run/bridgehead/pod/peer.sock"), Path("/run/bridgehead/pod/memory.sock")
+"""Where the source's daemon and QEMU speak to the target's."""
 PATIENCE, IN_ALL = 60.0, 300.0
 """Seconds of a quiet machine that a daemon may do nothing before it answers, and in all. It takes two."""
 
@@ -72,8 +73,8 @@ def uri(path: Path) -> str:
     return f"qemu+unix:///session?socket={path}"
 
 
-def qemu_conf(address: str) -> str:
-    """Return qemu.conf: a QEMU that nobody fences but its Pod, and how it takes a migration in."""
+def qemu_conf() -> str:
+    """Return qemu.conf: a QEMU that nobody fences but its Pod."""
     lines = [
         'security_driver = "none"',
         "namespaces = []",
@@ -81,14 +82,7 @@ def qemu_conf(address: str) -> str:
         "dynamic_ownership = 0",
         "remember_owner = 0",  # no extended attributes on shared storage
         'stdio_handler = "file"',  # no virtlogd
-        f'migrate_tls_x509_cert_dir = "{TLS}"',
-        "migrate_tls_x509_verify = 1",
-        "migrate_tls_force = 1",
-        f"migration_port_min = {FIRST_PORT}",
-        f"migration_port_max = {LAST_PORT - 1}",
     ]
-    if address:
-        lines += [f'migration_address = "{address}"', f'migration_host = "{address}"']
     return "\n".join(lines) + "\n"
 
 
@@ -97,13 +91,13 @@ def daemon_conf(*, host_uuid: str) -> str:
     return f'host_uuid = "{host_uuid}"\nauth_unix_rw = "none"\n'
 
 
-def start(*, address: str, host_uuid: str, log: Path) -> list[subprocess.Popen[bytes]]:
+def start(*, host_uuid: str, log: Path) -> list[subprocess.Popen[bytes]]:
     """Write the settings and start the daemon, in a list; it ends with the Pod."""
     chosen = program()
     folder = HOME / "config" / "libvirt"
     for made in (folder, HOME / "run", TLS):
         made.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / "qemu.conf").write_text(qemu_conf(address), encoding="utf-8")
+    (folder / "qemu.conf").write_text(qemu_conf(), encoding="utf-8")
     (folder / f"{chosen.name}.conf").write_text(daemon_conf(host_uuid=host_uuid), encoding="utf-8")
     with log.open("ab") as file:
         environment = {**os.environ, **ENVIRONMENT}

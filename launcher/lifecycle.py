@@ -21,7 +21,7 @@ from launcher import control, daemon, priority, rootfs
 from launcher.domain import EMULATOR, MONITOR
 from launcher.loop import Loop
 from launcher.migration import channel, credentials, facts
-from launcher.migration.source import FORWARDED, Departure
+from launcher.migration.source import Departure
 from launcher.migration.states import ANNOUNCE_MS, Action, Event, Phase, step
 from launcher.migration.target import Reception
 from launcher.migration.words import Back, Stopped
@@ -119,7 +119,7 @@ class Launcher(Loop):
         if job.source and job.accelerator == "tcg" and (said := facts.unsafe(version)):
             raise Error(said, kind=ErrorKind.UNSUPPORTED, hint="give --qemu a tree of a newer QEMU")
         log = rootfs.POD / "libvirt.log"
-        self.daemons = daemon.start(address=job.record.address, host_uuid=job.record.uid, log=log)
+        self.daemons = daemon.start(host_uuid=job.record.uid, log=log)
         self.connection = daemon.connect(self.daemons, log=log)
         self.note("libvirt answers")
         for process in self.daemons:
@@ -341,12 +341,15 @@ class Launcher(Loop):
             timeout=leave.timeout,
             line=line,
             reach=lambda: channel.reach(half.to, tls, bytes.fromhex(half.secret)),
-            forward=lambda: self._forwarder(half.to, tls),
+            forward=lambda: self._forwarders(half.to, tls),
         )
         self.departure.start()
 
-    def _forwarder(self, to: str, tls: ssl.SSLContext) -> channel.Forwarder:
-        return channel.Forwarder(FORWARDED, self, lambda: channel.connect(to, tls, "libvirt"))
+    def _forwarders(self, to: str, tls: ssl.SSLContext) -> list[channel.Forwarder]:
+        return [
+            channel.Forwarder(daemon.PEER, self, lambda: channel.connect(to, tls, "libvirt")),
+            channel.Forwarder(daemon.MEMORY, self, lambda: channel.connect(to, tls, "memory")),
+        ]
 
     def departed(self, line: socket.socket, answer: dict[str, Any] | Error) -> None:
         """Answer whoever asked for the migration; the Pod ends when its guest has gone."""

@@ -1,8 +1,9 @@
-"""TLS between the launchers of a migration: lines of words, and libvirt's own protocol, passed on.
+"""TLS between the launchers of a migration: words, libvirt's own protocol, and the guest's memory.
 
-libvirt listens nowhere. The source's daemon speaks to a Unix socket of its launcher, which passes all of it
-through to the target's launcher, and that to its daemon's own Unix socket. QEMU's stream, which is all of the
-guest's memory, goes past both: by its own TLS, with the same certificates.
+Neither libvirt nor QEMU listens on a network. At the source they speak to Unix sockets of the launcher's,
+which passes all of it through to the target's launcher, and that to their fellows' Unix sockets. QEMU's own
+TLS would do for the memory, but it writes each page by itself: the pause grew by a quarter where system calls
+are dear.
 """
 
 from __future__ import annotations
@@ -25,19 +26,94 @@ from vmnet.node.migration_rules import PEER_PORT
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from typing import Literal
 
     from launcher.loop import Watching
-    from launcher.migration.words import Word
+    from launcher.migration.words import Purpose, Word
 
 TRY_S = 5.0
 """Seconds for a handshake, and for a hello and its answer. Whoever gets no further is asked again."""
 STALL_S = 120.0
-"""Seconds for one side of libvirt's protocol to take what the other says; libvirt gives up after 30."""
-PIECE = 1 << 16
+"""Seconds for one side to take what the other says; libvirt gives up after 30."""
+PIECE = 1 << 18
+BUFFER = 1 << 18
+"""Bytes that may be on their way in one socket. QEMU pauses the guest when it thinks that what is left passes
+within the limit, and what waits in the kernel's buffers, megabytes otherwise, it takes for passed."""
 
 
-def connect(to: str, context: ssl.SSLContext, purpose: Literal["words", "libvirt"]) -> ssl.SSLSocket:
+class Line:
+    """A TLS connection of which this program reads and writes the records: many of them a system call."""
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext, *, to: str = "") -> None:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            plain.setsockopt(socket.SOL_SOCKET, option, BUFFER // 2)  # the kernel doubles it (socket(7))
+        plain.settimeout(TRY_S)
+        self.socket = plain
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=not to, server_hostname=to or None)
+
+    def shake(self) -> None:
+        """Shake hands; blocks. Raises OSError when the other is not the one that is meant."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._fill()
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):
+                    self._flush()  # what is wrong
+                raise
+            else:
+                self._flush()
+                return
+
+    def send(self, data: bytes) -> None:
+        """Say something; blocks."""
+        self.socket.sendall(self.sealed(data))
+
+    def line(self) -> bytes:
+        """Return what is said up to the end of a line, and not a byte more; blocks."""
+        said = b""
+        while not said.endswith(b"\n") and len(said) < words.LARGEST:
+            try:
+                said += self._tls.read(1)
+            except ssl.SSLWantReadError:
+                self._fill()
+        return said
+
+    def sealed(self, data: bytes) -> bytes:
+        """Return what to write to the socket for `data` to be read at the other end."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._tls.write(rest) :]
+        return self._out.read()
+
+    def opened(self, data: bytes = b"") -> bytes:
+        """Return what the other end said, of which `data` was read from the socket; raises OSError."""
+        self._in.write(data)
+        said = []
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while piece := self._tls.read(PIECE):
+                said.append(piece)
+        return b"".join(said)
+
+    def _flush(self) -> None:
+        self.socket.sendall(self._out.read())
+
+    def _fill(self) -> None:
+        data = self.socket.recv(PIECE)
+        if not data:
+            raise ConnectionResetError("it hung up")
+        self._in.write(data)
+
+    def close(self) -> None:
+        """Hang up."""
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
+
+def connect(to: str, context: ssl.SSLContext, purpose: Purpose) -> Line:
     """Return a connection to the target's launcher; blocks.
 
     Raises:
@@ -45,24 +121,19 @@ def connect(to: str, context: ssl.SSLContext, purpose: Literal["words", "libvirt
         Error: it refuses, by name.
 
     """
-    plain = socket.create_connection((to, PEER_PORT), TRY_S)
+    line = Line(socket.create_connection((to, PEER_PORT), TRY_S), context, to=TARGET)
     try:
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        line = context.wrap_socket(plain, server_hostname=TARGET)
-    except BaseException:
-        plain.close()
-        raise
-    try:
-        _greet(line, purpose, f"the launcher at {to}")
+        line.shake()
+        line.send(msgspec.json.encode(Hello(words.VERSION, purpose)) + b"\n")
+        _welcome(line, f"the launcher at {to}")
     except BaseException:
         line.close()
         raise
     return line
 
 
-def _greet(line: ssl.SSLSocket, purpose: Literal["words", "libvirt"], who: str) -> None:
-    line.sendall(msgspec.json.encode(Hello(words.VERSION, purpose)) + b"\n")
-    welcome = versioned.decode(_line(line), Welcome, version=words.VERSION, what=who)
+def _welcome(line: Line, who: str) -> None:
+    welcome: Welcome = versioned.decode(line.line(), Welcome, version=words.VERSION, what=who)
     if welcome.refusal:
         raise Error(f"{who} refuses: {welcome.refusal}", kind=ErrorKind.FAILED)
 
@@ -73,7 +144,7 @@ def reach(to: str, context: ssl.SSLContext, secret: bytes) -> Words:
     return Words(connect(to, context, "words"))
 
 
-def accepted(plain: socket.socket, context: ssl.SSLContext) -> tuple[str, ssl.SSLSocket]:
+def accepted(plain: socket.socket, context: ssl.SSLContext) -> tuple[Purpose, Line]:
     """Return what a connection is for, and it; blocks.
 
     Raises:
@@ -81,9 +152,9 @@ def accepted(plain: socket.socket, context: ssl.SSLContext) -> tuple[str, ssl.SS
         Error: it is of another version, and was told so.
 
     """
-    plain.settimeout(TRY_S)
-    line = context.wrap_socket(plain, server_side=True)
+    line = Line(plain, context)
     try:
+        line.shake()
         purpose = _welcomed(line)
     except BaseException:
         line.close()
@@ -91,102 +162,96 @@ def accepted(plain: socket.socket, context: ssl.SSLContext) -> tuple[str, ssl.SS
     return purpose, line
 
 
-def _welcomed(line: ssl.SSLSocket) -> str:
+def _welcomed(line: Line) -> Purpose:
     """Return what the source wants; one that is not understood is told why."""
     refusal = ""
+    said = line.line()
     try:
-        hello: Hello = versioned.decode(
-            _line(line), Hello, version=words.VERSION, what="the source's launcher"
-        )
+        hello: Hello = versioned.decode(said, Hello, version=words.VERSION, what="the source's launcher")
     except Error as error:
         refusal = error.message
         raise
     finally:
-        line.sendall(msgspec.json.encode(Welcome(words.VERSION, refusal)) + b"\n")
+        line.send(msgspec.json.encode(Welcome(words.VERSION, refusal)) + b"\n")
     return hello.purpose
-
-
-def _line(line: ssl.SSLSocket) -> bytes:
-    """Return what is said up to the end of a line, and not a byte more."""
-    said = b""
-    while not said.endswith(b"\n") and len(said) < words.LARGEST:
-        piece = line.recv(1)
-        if not piece:
-            raise ConnectionResetError("it hung up")
-        said += piece
-    return said
 
 
 class Words:
     """A connection over which words pass, in the launcher's loop: it never waits."""
 
-    def __init__(self, line: ssl.SSLSocket) -> None:
-        line.setblocking(False)
+    def __init__(self, line: Line) -> None:
+        line.socket.setblocking(False)
         self.line = line
         self._rest = b""
 
+    @property
+    def socket(self) -> socket.socket:
+        """What can be read when a word has come."""
+        return self.line.socket
+
     def say(self, word: Word) -> bool:
         """Say a word; False when nobody hears it any more, or will not take it."""
-        data = msgspec.json.encode(word) + b"\n"
+        data = self.line.sealed(msgspec.json.encode(word) + b"\n")
         try:
-            return self.line.send(data) == len(data)
-        except OSError:  # ssl's own are OSErrors
+            return self.socket.send(data) == len(data)
+        except OSError:
             return False
 
     def hear(self) -> list[Word] | None:
         """Return the words that have come, without what is odd; None when the other side has hung up."""
-        while True:
-            try:
-                data = self.line.recv(PIECE)
-            except ssl.SSLWantReadError:
-                break
-            except OSError:
-                return None
-            self._rest += data
-            if not data or len(self._rest) > words.LARGEST:
-                return None
+        try:
+            data = self.socket.recv(PIECE)
+            self._rest += self.line.opened(data)
+        except BlockingIOError:
+            data = b"\0"  # nothing yet
+            self._rest += self.line.opened()
+        except OSError:
+            return None
+        if not data or len(self._rest) > words.LARGEST:
+            return None
         *lines, self._rest = self._rest.split(b"\n")
         return [word for word in map(words.decoded, lines) if word is not None]
 
     def close(self) -> None:
         """Hang up."""
-        with contextlib.suppress(OSError):
-            self.line.close()
+        self.line.close()
 
 
-def pump(line: ssl.SSLSocket, plain: socket.socket) -> None:
+def pump(line: Line, plain: socket.socket) -> None:
     """Pass on what each side says to the other, until one hangs up or takes no more; blocks."""
-    with line, plain:
-        line.setblocking(False)
-        plain.setblocking(False)
-        with contextlib.suppress(OSError):
-            while True:
-                if not line.pending():
-                    select.select([line, plain], [], [])
-                if not _passed(line, plain) or not _passed(plain, line):
+    with line.socket, plain, contextlib.suppress(OSError):
+        for side in (line.socket, plain):
+            side.setblocking(False)
+        _pass_on(plain, line.opened())  # what came with the hello
+        while True:
+            readable = select.select([line.socket, plain], [], [])[0]
+            if line.socket in readable:
+                data = line.socket.recv(PIECE)
+                _pass_on(plain, line.opened(data))
+                if not data:
+                    return
+            if plain in readable:
+                data = plain.recv(PIECE)
+                _pass_on(line.socket, line.sealed(data))
+                if not data:
                     return
 
 
-def _passed(source: socket.socket, sink: socket.socket) -> bool:
-    """Pass on what there is; False when there will be no more."""
-    try:
-        data = source.recv(PIECE)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return True
+def _pass_on(sink: socket.socket, data: bytes) -> None:
+    """Write all of it; raises OSError when nobody takes it."""
     rest = memoryview(data)
     while rest:
         try:
             rest = rest[sink.send(rest) :]
-        except (BlockingIOError, ssl.SSLWantWriteError):
+        except BlockingIOError:
             if not select.select([], [sink], [], STALL_S)[1]:
                 raise TimeoutError from None
-    return bool(data)
 
 
 class Forwarder:
-    """A Unix socket for this side's libvirt daemon, each connection to which leads to the target's."""
+    """A Unix socket of the source's, each connection to which leads to its fellow at the target."""
 
-    def __init__(self, path: Path, loop: Watching, reach: Callable[[], ssl.SSLSocket]) -> None:
+    def __init__(self, path: Path, loop: Watching, reach: Callable[[], Line]) -> None:
         path.unlink(missing_ok=True)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self.listener.bind(str(path))
@@ -224,7 +289,7 @@ class Door:
         address: str,
         context: ssl.SSLContext,
         loop: Watching,
-        came: Callable[[str, ssl.SSLSocket], None],
+        came: Callable[[Purpose, Line], None],
         refused: Callable[[str], None],
     ) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -245,7 +310,6 @@ class Door:
             plain.close()
             return
         self._busy += 1
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop.aside(lambda: accepted(plain, self._context), self._shook)
 
     def _shook(self, result: Any) -> None:

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 VERSION = 1
 SOURCE, TARGET = "source.migration.bridgehead", "target.migration.bridgehead"
 """The names in the two certificates."""
-CA_FILE = "ca-cert.pem"
-FILES = {TARGET: ("server-cert.pem", "server-key.pem"), SOURCE: ("client-cert.pem", "client-key.pem")}
-"""What QEMU calls them (docs/system/tls, x509 credentials)."""
+CA_FILE, CERTIFICATE_FILE, KEY_FILE = "ca-cert.pem", "cert.pem", "key.pem"
 EARLIER, LATER = dt.timedelta(days=1), dt.timedelta(days=30)
 """How far the nodes' clocks may be apart, and how long a target may wait."""
 
@@ -49,9 +47,9 @@ class Half(Struct, frozen=True):
     secret: str
 
     def write(self, folder: Path) -> None:
-        """Put it down where QEMU and `context` look for it; only its owner can read it."""
-        certificate, key = FILES[self.name]
-        for name, text in ((CA_FILE, self.ca), (certificate, self.certificate), (key, self.key)):
+        """Put it down where `context` looks for it; only its owner can read it."""
+        texts = {CA_FILE: self.ca, CERTIFICATE_FILE: self.certificate, KEY_FILE: self.key}
+        for name, text in texts.items():
             _write(folder / name, text)
 
     def save(self, path: Path) -> None:
@@ -96,8 +94,7 @@ def context(folder: Path, name: str) -> ssl.SSLContext:
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.verify_mode = ssl.CERT_REQUIRED
     made.load_verify_locations(cafile=str(folder / CA_FILE))
-    certificate, key = FILES[name]
-    made.load_cert_chain(folder / certificate, folder / key)
+    made.load_cert_chain(folder / CERTIFICATE_FILE, folder / KEY_FILE)
     if name == TARGET:
         made.num_tickets = 0  # no session is taken up again
     return made
@@ -132,16 +129,14 @@ def _certificate(
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
     usage = dict.fromkeys(
-        ("content_commitment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False
+        (
+            *("content_commitment", "crl_sign", "data_encipherment", "decipher_only", "encipher_only"),
+            *("key_agreement", "key_encipherment"),
+        ),
+        False,
     )
     leaf = ca is not None
-    # gnutls wants keyEncipherment of a server whatever the key is (QEMU, crypto/tlscredsx509.c).
-    signs = {
-        "key_cert_sign": not leaf,
-        "crl_sign": False,
-        "digital_signature": leaf,
-        "key_encipherment": leaf,
-    }
+    signs = {"key_cert_sign": not leaf, "digital_signature": leaf}
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

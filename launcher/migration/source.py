@@ -7,13 +7,11 @@ ask ─ready─▶ libvirt migrates ─moved─▶ where ─arrived─▶ answer
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from launcher import daemon
 from launcher.loop import Watching
 from launcher.migration.channel import Words
-from launcher.migration.credentials import TARGET
 from launcher.migration.facts import Arrival, Facts, Timing, downtime, refusals
 from launcher.migration.states import Event, Phase
 from launcher.migration.words import Arrived, Ask, Coming, Ready, Where
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from launcher.migration.words import Word
     from launcher.node import Node
 
-FORWARDED = Path("/run/bridgehead/pod/peer.sock")
-"""Where this side's libvirt daemon speaks to the target's."""
 ASK_EVERY = 0.2
 RESUMED_EVERY = 0.05
 READY_PATIENCE = 3.0
@@ -66,7 +62,7 @@ class Source(Watching, Protocol):
 class Departure:
     """A migration that somebody waits for on `line`.
 
-    `reach` makes a connection to the target's launcher; `forward` has libvirt's daemon reach the target's.
+    `reach` makes a connection to the target's launcher; `forward` lets libvirt and QEMU reach theirs.
     """
 
     def __init__(
@@ -78,7 +74,7 @@ class Departure:
         timeout: float | None,
         line: socket.socket,
         reach: Callable[[], Words],
-        forward: Callable[[], Forwarder],
+        forward: Callable[[], list[Forwarder]],
     ) -> None:
         self.launcher = launcher
         self.to = to
@@ -89,7 +85,7 @@ class Departure:
         self.total = 0.0
         self._reach = reach
         self._forward = forward
-        self._forwarder: Forwarder | None = None
+        self._forwarders: list[Forwarder] = []
         self._words: Words | None = None
         self._is_reaching = False
         self._why = "nobody answered"
@@ -138,7 +134,7 @@ class Departure:
             return
         self._hang_up()
         self._words = result
-        self.launcher.watch(result.line, self._hear)
+        self.launcher.watch(result.socket, self._hear)
         if self._waiting_for is not None and self._question is not None:
             result.say(self._question)
 
@@ -154,7 +150,7 @@ class Departure:
 
     def _hang_up(self) -> None:
         if self._words is not None:
-            self.launcher.unwatch(self._words.line)
+            self.launcher.unwatch(self._words.socket)
             self._words.close()
             self._words = None
 
@@ -223,7 +219,7 @@ class Departure:
             return
         self.began = time.time()
         self.launcher.happened(Event.LEAVE, to=self.to, limit_ms=self.limit_ms)
-        self._forwarder = self._forward()
+        self._forwarders = self._forward()
         self._watch()
         self.launcher.aside(self._migrate, self._ended)
 
@@ -232,8 +228,8 @@ class Departure:
             return  # libvirt has ended after all
         self._is_answered = True
         self._hang_up()
-        if self._forwarder is not None:
-            self._forwarder.close()
+        for forwarder in self._forwarders:
+            forwarder.close()
         self.launcher.node.order(orders.Settle())
         self.launcher.departed(self.line, answer)
 
@@ -250,10 +246,9 @@ class Departure:
         domain.migrateSetMaxDowntime(self.limit_ms, 0)
         # UNSAFE: libvirt calls tmpfs and overlay local. That the disk is shared was proved by its lock.
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_UNSAFE
-        flags |= libvirt.VIR_MIGRATE_TLS
-        # QEMU's own stream goes to the Pod's address; whose it is, is told by the name in the certificate.
-        there = {libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION: TARGET}
-        domain.migrateToURI3(daemon.uri(FORWARDED), there, flags)
+        # At the target QEMU listens there, and at the source its launcher does.
+        there = {libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{daemon.MEMORY}"}
+        domain.migrateToURI3(daemon.uri(daemon.PEER), there, flags)
 
     def _watch(self) -> None:
         """Give the migration the seconds that somebody asked for, or as long as it gets on."""

@@ -20,14 +20,14 @@ from nncp.pace import Limit, cpu_seconds
 from vmnet.node import orders
 
 if TYPE_CHECKING:
-    import ssl
     import subprocess
     from pathlib import Path
 
     from libvirt import virConnect
 
+    from launcher.migration.channel import Line
     from launcher.migration.credentials import Half
-    from launcher.migration.words import Word
+    from launcher.migration.words import Purpose, Word
     from launcher.node import Node
 
 EXPIRES = 600.0  # seconds of a quiet machine that a target is kept ready for a source that never comes
@@ -134,27 +134,18 @@ class Reception:
 
     # ── who comes ──
 
-    def _came(self, purpose: str, line: ssl.SSLSocket) -> None:
+    def _came(self, purpose: Purpose, line: Line) -> None:
         if self._door is None:
             line.close()
         elif purpose == "words":
             self._hang_up()
             self._words = Words(line)
-            self.launcher.watch(line, self._hear)
+            self.launcher.watch(line.socket, self._hear)
             self.launcher.note("source came")
             self._hear()  # what came with the hello is read already
         else:
-            self.launcher.aside(lambda: self._pass_on(line), lambda _: None)
-
-    def _pass_on(self, line: ssl.SSLSocket) -> None:
-        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            plain.connect(str(self._libvirt))
-        except OSError:
-            plain.close()
-            line.close()
-            return
-        pump(line, plain)
+            fellow = self._libvirt if purpose == "libvirt" else daemon.MEMORY
+            self.launcher.aside(lambda: _pass_on(line, fellow), lambda _: None)
 
     def _refused(self, why: str) -> None:
         self.launcher.note("refused", error=why)
@@ -176,7 +167,7 @@ class Reception:
 
     def _hang_up(self) -> None:
         if self._words is not None:
-            self.launcher.unwatch(self._words.line)
+            self.launcher.unwatch(self._words.socket)
             self._words.close()
             self._words = None
 
@@ -266,3 +257,15 @@ class Reception:
 
         later = LIFT_AFTER if self.launcher.phase is Phase.RUNNING else 0.0
         self.launcher.later(later, lambda: self.launcher.node.order(orders.Settle(), then=lifted))
+
+
+def _pass_on(line: Line, fellow: Path) -> None:
+    """Lead a connection to whom it is for; blocks until it is over."""
+    plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        plain.connect(str(fellow))
+    except OSError:
+        plain.close()
+        line.close()
+        return
+    pump(line, plain)

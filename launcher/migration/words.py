@@ -18,11 +18,15 @@ VERSION = 1
 LARGEST = 1 << 16
 
 
+Purpose: TypeAlias = Literal["words", "libvirt", "memory"]
+"""What a connection is for: words, or what libvirt's daemons or the two QEMUs say, which is passed on."""
+
+
 class Hello(Struct, frozen=True):
-    """What a connection is for: words, or libvirt's own protocol, which is passed on."""
+    """The first line of a connection."""
 
     version: int
-    purpose: Literal["words", "libvirt"]
+    purpose: Purpose
 
 
 class Welcome(Struct, frozen=True):

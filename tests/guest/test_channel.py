@@ -14,7 +14,7 @@ import pytest
 
 from launcher.loop import Loop
 from launcher.migration import channel, credentials, words
-from launcher.migration.channel import Door, Forwarder, Words
+from launcher.migration.channel import Door, Forwarder, Line, Words
 from launcher.migration.credentials import SOURCE, TARGET, Half
 from launcher.migration.facts import Facts
 from launcher.migration.states import Phase
@@ -34,7 +34,7 @@ class Side:
     def __init__(self, folder: Path, address: str) -> None:
         self.address = address
         self.loop = Loop()
-        self.came: list[tuple[str, ssl.SSLSocket]] = []
+        self.came: list[tuple[str, Line]] = []
         self.refused: list[str] = []
         context = credentials.context(folder, TARGET)
         self.door = Door(address, context, self.loop, lambda *it: self.came.append(it), self.refused.append)
@@ -55,8 +55,9 @@ class Side:
 @pytest.fixture
 def halves(tmp_path: Path) -> tuple[Half, Half]:
     target, source = credentials.issue(to="127.0.0.1")
-    target.write(tmp_path)
-    source.write(tmp_path)
+    for name, half in (("target", target), ("source", source)):
+        (tmp_path / name).mkdir()
+        half.write(tmp_path / name)
     return target, source
 
 
@@ -64,7 +65,7 @@ def halves(tmp_path: Path) -> tuple[Half, Half]:
 def side(tmp_path: Path, halves: tuple[Half, Half]) -> Iterator[Side]:
     assert halves
     address = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.1"
-    made = Side(tmp_path, address)
+    made = Side(tmp_path / "target", address)
     yield made
     made.close()
 
@@ -76,7 +77,7 @@ def heard(line: Words) -> list[Any]:
 
 
 def test_words_pass_both_ways_and_what_is_odd_is_dropped(side: Side, tmp_path: Path) -> None:
-    ours = Words(channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words"))
+    ours = Words(channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words"))
     theirs = side.words()
     assert ours.say(Ask())
     assert heard(theirs) == [Ask()]
@@ -91,8 +92,7 @@ def test_words_pass_both_ways_and_what_is_odd_is_dropped(side: Side, tmp_path: P
         b"\xff",
         b"[" * 9999,
     ):
-        theirs.line.setblocking(True)
-        theirs.line.sendall(odd + b"\n")
+        theirs.socket.sendall(theirs.line.sealed(odd + b"\n"))
     theirs.say(Stopped())
     assert heard(ours) == [Stopped()]
     theirs.close()
@@ -101,13 +101,13 @@ def test_words_pass_both_ways_and_what_is_odd_is_dropped(side: Side, tmp_path: P
 
 
 def test_a_line_without_an_end_is_hung_up_on(side: Side, tmp_path: Path) -> None:
-    line = channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+    line = channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words")
     theirs = side.words()
 
     def flood() -> None:
         with contextlib.suppress(OSError):
             while True:
-                line.sendall(b"x" * 65536)
+                line.send(b"x" * 65536)
 
     thread = threading.Thread(target=flood, daemon=True)
     thread.start()
@@ -117,7 +117,7 @@ def test_a_line_without_an_end_is_hung_up_on(side: Side, tmp_path: Path) -> None
 
 
 def test_whoever_does_not_read_holds_nobody_up(side: Side, tmp_path: Path) -> None:
-    channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+    channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words")
     theirs = side.words()
     for _ in range(1_000_000):
         if not theirs.say(Back()):
@@ -157,7 +157,7 @@ def test_nobody_else_is_taken_for_the_target(tmp_path: Path, halves: tuple[Half,
     target.write(tmp_path / "other")
     side = Side(tmp_path / "other", f"127.1.{random.randrange(256)}.1")
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-        channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+        channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words")
     side.close()
 
 
@@ -170,7 +170,7 @@ def test_the_source_is_not_taken_for_a_target_though_the_same_ca_signed_it(
     Half(1, source.to, TARGET, source.ca, source.certificate, source.key, source.secret).write(impostor)
     side = Side(impostor, f"127.2.{random.randrange(256)}.1")
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-        channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+        channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words")
     side.close()
 
 
@@ -181,7 +181,7 @@ def test_silent_callers_are_hung_up_on_and_keep_nobody_out(
     silent = [socket.create_connection((side.address, PEER_PORT)) for _ in range(3 * Door.MOST)]
     until(lambda: len(side.refused) >= Door.MOST, what="they are refused")
     monkeypatch.setattr(channel, "TRY_S", 5.0)
-    ours = channel.connect(side.address, credentials.context(tmp_path, SOURCE), "words")
+    ours = channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words")
     side.words().close()
     for one in (*silent, ours):
         one.close()
@@ -199,7 +199,7 @@ def test_silent_callers_are_hung_up_on_and_keep_nobody_out(
 def test_another_version_is_refused_by_name_on_both_sides(
     side: Side, tmp_path: Path, hello: bytes, said: str
 ) -> None:
-    context = credentials.context(tmp_path, SOURCE)
+    context = credentials.context(tmp_path / "source", SOURCE)
     plain = socket.create_connection((side.address, PEER_PORT))
     with context.wrap_socket(plain, server_hostname=TARGET) as line:
         line.sendall(hello + b"\n")
@@ -213,7 +213,7 @@ def test_what_libvirt_says_reaches_the_other_sides_socket_byte_by_byte(
     side: Side, tmp_path: Path, socket_folder: Path
 ) -> None:
     loop = side.loop
-    context = credentials.context(tmp_path, SOURCE)
+    context = credentials.context(tmp_path / "source", SOURCE)
     forwarder = Forwarder(
         socket_folder / "peer.sock", loop, lambda: channel.connect(side.address, context, "libvirt")
     )
@@ -255,7 +255,7 @@ def test_what_libvirt_says_reaches_the_other_sides_socket_byte_by_byte(
 def test_a_daemon_whose_peer_cannot_be_reached_is_hung_up_on(socket_folder: Path) -> None:
     loop = Loop()
 
-    def reach() -> ssl.SSLSocket:
+    def reach() -> Line:
         raise ConnectionRefusedError
 
     forwarder = Forwarder(socket_folder / "peer.sock", loop, reach)
@@ -276,8 +276,8 @@ def test_the_sources_half_is_one_file_that_only_its_owner_reads(
     assert not (tmp_path / "elsewhere").exists()
     assert credentials.load(path) == halves[1]
     assert "PRIVATE KEY" not in halves[1].ca + halves[1].certificate
-    for name in ("server-key.pem", "client-key.pem"):
-        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    for name in ("ca-cert.pem", "cert.pem", "key.pem"):
+        assert (tmp_path / "source" / name).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1}', "{" * 9999])

@@ -91,7 +91,8 @@ def folder(socket_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(lifecycle.rootfs, "POD", socket_folder)
     monkeypatch.setattr(lifecycle, "MONITOR", str(socket_folder / "monitor.sock"))
     monkeypatch.setattr(lifecycle.daemon, "TLS", socket_folder)
-    monkeypatch.setattr(lifecycle, "FORWARDED", socket_folder / "peer.sock")
+    monkeypatch.setattr(lifecycle.daemon, "PEER", socket_folder / "peer.sock")
+    monkeypatch.setattr(lifecycle.daemon, "MEMORY", socket_folder / "memory.sock")
     return socket_folder
 
 

@@ -47,7 +47,7 @@ class Source:
         self.node: Any = SimpleNamespace(order=self.order)
         monkeypatch.setattr(Words, "say", lambda _, word: not self.said.append(type(word).__name__.lower()))
         monkeypatch.setattr(Words, "close", lambda _: None)
-        self.words.line = socket.socket(socket.AF_UNIX)
+        self.words.line = SimpleNamespace(socket=socket.socket(socket.AF_UNIX))
         self.said: list[str] = []
         self.ordered: list[orders.Act] = []
         self.answer: dict[str, Any] | Error | None = None
@@ -122,7 +122,7 @@ def depart(launcher: Source, *, timeout: float | None = None) -> Departure:
         timeout=timeout,
         line=socket.socket(socket.AF_UNIX),
         reach=launcher.reach,
-        forward=lambda: SimpleNamespace(close=lambda: None),
+        forward=lambda: [SimpleNamespace(close=lambda: None)],
     )
     departure.start()
     return departure
