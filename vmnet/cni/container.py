@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nncp.host import Row
     from vmnet.cni.given import Given
-    from vmnet.cni.ports import BridgePort
+    from vmnet.cni.ports import PodPort
 
 NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 OWN = Path("/proc/thread-self/ns/net")
@@ -62,7 +62,7 @@ def _is_network(path: str) -> bool:
         os.close(descriptor)
 
 
-def settle(given: Given, port: BridgePort, *, enabledad: bool, stays_down: bool, undo: Path) -> None:
+def settle(given: Given, port: PodPort, *, enabledad: bool, stays_down: bool, undo: Path) -> None:
     """Give the container's interface its addresses and routes, all of them usable when this returns.
 
     Raises:
@@ -92,7 +92,7 @@ def _await_usable(interface: str) -> None:
             until_usable(channel, address)
 
 
-def check(given: Given, port: BridgePort, *, enabledad: bool, stays_down: bool) -> None:
+def check(given: Given, port: PodPort, *, enabledad: bool, stays_down: bool) -> None:
     """Refuse what is not as a result has it: the interface, its MAC, addresses, routes, and that it is up."""
     name = port.interface
     macs = {link.mac for link in given.interfaces or () if link.sandbox and link.name == name and link.mac}

@@ -25,7 +25,7 @@ from vmnet import nft
 from vmnet.cni import container, runtime
 from vmnet.cni.conf import host_faults, port_mtu, port_rows
 from vmnet.cni.given import Given, gateway_rows, ips_told, masqueraded, read_given, with_gateways
-from vmnet.cni.ports import BridgePort
+from vmnet.cni.ports import PodPort
 from vmnet.cni.refusal import (
     BAD_CONFIG,
     BAD_CONTENT,
@@ -72,7 +72,7 @@ def add(request: Request) -> dict[str, Any]:
     return port.result
 
 
-def _again(request: Request, known: BridgePort) -> dict[str, Any]:
+def _again(request: Request, known: PodPort) -> dict[str, Any]:
     """Answer a second ADD, which the specification forbids a runtime: as before, and nothing changes."""
     what = f"{request.interface} of container {request.container} is attached already"
     if known.netns != request.netns or (request.mac and request.mac != known.mac):
@@ -107,8 +107,8 @@ def _refuse_node(request: Request, host: Host) -> None:
         )
 
 
-def _port(request: Request, host: Host) -> BridgePort:
-    return BridgePort(
+def _port(request: Request, host: Host) -> PodPort:
+    return PodPort(
         network=request.network,
         container=request.container,
         interface=request.interface,
@@ -120,7 +120,7 @@ def _port(request: Request, host: Host) -> BridgePort:
     )
 
 
-def _added(request: Request, host: Host, slot: Slot) -> BridgePort:
+def _added(request: Request, host: Host, slot: Slot) -> PodPort:
     """Make the port that is remembered; its guard first, so that no frame passes before it."""
     port = slot.read()
     assert port is not None
@@ -152,7 +152,7 @@ def _added(request: Request, host: Host, slot: Slot) -> BridgePort:
     return port
 
 
-def _addresses(request: Request, slot: Slot, port: BridgePort) -> Given:
+def _addresses(request: Request, slot: Slot, port: PodPort) -> Given:
     """Return what the IPAM plugin gives, if there is one."""
     kind = request.conf.ipam.type
     if not kind:
@@ -187,7 +187,7 @@ def _tables(request: Request, veth: str) -> list[str]:
     return spoof + ([nft.masquerade_table(veth)] if request.conf.ip_masq else [])
 
 
-def _result(request: Request, host: Host, given: Given, port: BridgePort) -> dict[str, Any]:
+def _result(request: Request, host: Host, given: Given, port: PodPort) -> dict[str, Any]:
     """The result in the caller's version: 1.1.0 brought the MTU. The MACs are those after the join."""
     bridge = {"name": request.conf.bridge, "mac": host.attr("link", request.conf.bridge, name="mac")}
     node = {"name": port.veth, "mac": host.attr("link", port.veth, name="mac")}
@@ -210,7 +210,7 @@ def delete(request: Request) -> None:
         _remove(request, slot, slot.read())
 
 
-def _remove(request: Request, slot: Slot, port: BridgePort | None) -> None:
+def _remove(request: Request, slot: Slot, port: PodPort | None) -> None:
     """Take a port away, its tables, its lease, and when all of that has gone its record."""
     veth = port.veth if port else request.veth
     # Its other end is in the container: nobody here could make the pair again, nor wants to.
@@ -220,7 +220,7 @@ def _remove(request: Request, slot: Slot, port: BridgePort | None) -> None:
     slot.drop()
 
 
-def _remove_tables(veth: str, port: BridgePort | None) -> None:
+def _remove_tables(veth: str, port: PodPort | None) -> None:
     tables = [nft.spoof_table(veth)] if port is None or port.conf.get("macspoofchk") else []
     tables += [nft.masquerade_table(veth)] if port is None or port.conf.get("ipMasq") else []
     for table in tables:
@@ -228,7 +228,7 @@ def _remove_tables(veth: str, port: BridgePort | None) -> None:
             nft.run(nft.absent(table))
 
 
-def _give_back(request: Request, port: BridgePort | None) -> None:
+def _give_back(request: Request, port: PodPort | None) -> None:
     """Let the IPAM plugin have its lease back, by the configuration that it was taken with."""
     raw = port.conf if port else request.raw
     ipam = raw.get("ipam")
@@ -264,7 +264,7 @@ def check(request: Request) -> None:
         runtime.delegate("CHECK", request.raw, request.conf.ipam.type, request.call())
 
 
-def _check_port(request: Request, known: BridgePort, given: Given) -> None:
+def _check_port(request: Request, known: PodPort, given: Given) -> None:
     host = nncp.snapshot()
     _refuse_node(request, host)
     if host.get("link", known.veth) is None:
@@ -279,7 +279,7 @@ def _check_port(request: Request, known: BridgePort, given: Given) -> None:
     container.check(given, known, enabledad=request.conf.enabledad, stays_down=request.stays_down)
 
 
-def _check_macs(known: BridgePort, given: Given, host: Host) -> None:
+def _check_macs(known: PodPort, given: Given, host: Host) -> None:
     """Compare the node's end. A bridge's own MAC moves with its ports, and is the policy's."""
     mac = host.attr("link", known.veth, name="mac")
     for link in given.interfaces or ():

@@ -35,7 +35,7 @@ PATIENCE = 60.0
 LOOK_EVERY = 0.02
 
 
-class BridgePort(Struct, frozen=True, rename="kebab"):
+class PodPort(Struct, frozen=True, rename="kebab"):
     """A bridge port and the container's interface it belongs to.
 
     Args:
@@ -86,11 +86,11 @@ class Slot:
                 journals.write(STAMP, b"swept\n")
         return path
 
-    def read(self) -> BridgePort | None:
+    def read(self) -> PodPort | None:
         """Return the port; None when there is none, or none that this version can read."""
         return _decoded(self.folder.read(FILE))
 
-    def write(self, port: BridgePort) -> None:
+    def write(self, port: PodPort) -> None:
         """Remember a port, on the disk when this returns; done before it is made."""
         self.folder.write(FILE, msgspec.json.encode(port))
 
@@ -104,7 +104,7 @@ class Slot:
         self.settle()
 
 
-class BridgePorts:
+class PodPorts:
     """The ports of one node: a folder each."""
 
     def __init__(self, folder: Path) -> None:
@@ -139,9 +139,9 @@ class BridgePorts:
                 raise Refusal(TRY_LATER, message, "wait until it is done; if it hangs, end it and call DEL")
             time.sleep(LOOK_EVERY)
 
-    def all(self) -> list[BridgePort]:
+    def all(self) -> list[PodPort]:
         """Return the ports that are remembered, of every network."""
-        found: list[BridgePort] = []
+        found: list[PodPort] = []
         for path in sorted(self.folder.glob(f"veth*/{FILE}")):
             with contextlib.suppress(FileNotFoundError):
                 port = _decoded(path.read_bytes())
@@ -158,10 +158,10 @@ def _lock(folder: StateFolder) -> bool:
         return False
 
 
-def _decoded(data: bytes | None) -> BridgePort | None:
+def _decoded(data: bytes | None) -> PodPort | None:
     try:
         if data is None or msgspec.json.decode(data, type=_Versioned).version != VERSION:
             return None
-        return msgspec.json.decode(data, type=BridgePort)
+        return msgspec.json.decode(data, type=PodPort)
     except msgspec.MsgspecError:
         return None

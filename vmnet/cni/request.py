@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from vmnet.cni import runtime
 from vmnet.cni.conf import BridgeConf, mac_fault, read_conf
-from vmnet.cni.ports import BridgePorts
+from vmnet.cni.ports import PodPorts
 from vmnet.cni.refusal import BAD_CONFIG, BAD_CONTENT, BAD_ENVIRONMENT, BAD_VERSION, Refusal, of_faults
 from vmnet.cniversion import version
 from vmnet.names import host_veth, is_launcher_interface, plain_mac
@@ -47,7 +47,7 @@ class Request(Struct, frozen=True):
     interface: str
     args: dict[str, str]
     paths: tuple[str, ...]
-    ports: BridgePorts
+    ports: PodPorts
 
     @property
     def network(self) -> str:
@@ -105,7 +105,7 @@ def read_request(verb: str, text: str, environment: Mapping[str, str]) -> Reques
         interface=environment.get("CNI_IFNAME", ""),
         args={key: value for key, equals, value in pairs if equals},
         paths=tuple(p for p in environment.get("CNI_PATH", "").split(":") if p.startswith("/")),
-        ports=BridgePorts(Path(environment.get("BRIDGEHEAD_RUN", "/run/bridgehead")) / "cni"),
+        ports=PodPorts(Path(environment.get("BRIDGEHEAD_RUN", "/run/bridgehead")) / "cni"),
     )
 
 

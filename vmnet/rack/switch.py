@@ -43,7 +43,7 @@ def set_vlan(tor: Node, port: str, vlan: int, *, carried: bool) -> None:
     tor.run("bridge", "vlan", verb, "dev", port, "vid", str(vlan))
 
 
-class Port(Struct, frozen=True):
+class LacpPort(Struct, frozen=True):
     """A bond's port: its own LACP state and its partner's."""
 
     name: str
@@ -63,7 +63,7 @@ class Bond(Struct, frozen=True):
 
     mode: str
     partner_mac: str
-    ports: tuple[Port, ...]
+    ports: tuple[LacpPort, ...]
 
     @property
     def passes(self) -> bool:
@@ -80,10 +80,10 @@ def read_bond(text: str) -> Bond:
     return Bond(words, partner[1] if partner else "", tuple(map(_port, ports)))
 
 
-def _port(text: str) -> Port:
+def _port(text: str) -> LacpPort:
     states = [int(state) for state in re.findall(r"port state: (\d+)", text)] or [0, 0]
     name, _, rest = text.partition("\n")
-    return Port(name.strip(), "MII Status: up" in rest, states[0], states[-1])
+    return LacpPort(name.strip(), "MII Status: up" in rest, states[0], states[-1])
 
 
 def wait_for_lacp(bonds: Iterable[tuple[Node, str]], *, patience: float = LACP_S) -> float:
