@@ -16,6 +16,7 @@ from launcher.guest import Guest, read_guest
 from launcher.migration import credentials
 from launcher.seed import Seed, read_seed
 from nncp.errors import Error, ErrorKind, raise_all
+from vmnet import namespace
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
 from vmnet.manifest import INTERFACES
@@ -23,6 +24,7 @@ from vmnet.model import VirtualMachine
 from vmnet.names import pod_name
 from vmnet.node import handler as handler_
 from vmnet.node import readiness
+from vmnet.plumbing import Binding
 from vmnet.record import PODS, Record, Store, read_record
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Start(Struct, frozen=True):
     credentials: Path = Path()
     lasting: bool = True
     pods: Path = PODS
+    bindings: tuple[Binding, ...] = BINDINGS
 
     @property
     def folder(self) -> Path:
@@ -63,9 +66,14 @@ class Checked(Struct, frozen=True):
 
 def check(asked: Start) -> Checked:
     """Read the manifest and the record, or raise all that is wrong with them at once."""
-    vm = read_texts([asked.manifest], bindings=BINDINGS).vm()
+    vm = read_texts([asked.manifest], bindings=asked.bindings).vm()
     record = read_record(asked.folder / "pod.json")
     found: list[Error] = [*mismatches(vm, record), *(immovable(vm, record) if asked.source else ())]
+    if not namespace.is_there(Path(record.netns), record.netns_key):
+        message = f"{record.netns} is not the network namespace that vmnet made for Pod {record.name}"
+        found.append(
+            Error(message, kind=ErrorKind.FAILED, hint=f"vmnet detach {record.name}, then attach it")
+        )
     macs = {f"eth{i}": nic.mac for i, nic in enumerate(record.interfaces)}
     guest = _kept(found, lambda: read_guest(vm))
     seed = _kept(found, lambda: read_seed(vm.node, text=asked.manifest[1], macs=macs))
@@ -110,6 +118,8 @@ def mismatches(vm: VirtualMachine, record: Record) -> Iterator[Error]:
 
 def immovable(vm: VirtualMachine, record: Record) -> Iterator[Error]:
     """Yield why a guest so bound cannot be taken in, at each interface."""
+    if not record.address:
+        yield Error(f"Pod {record.name} has no address of its own to migrate to", kind=ErrorKind.FAILED)
     for bound in vm.nics:
         nic = next((one for one in record.interfaces if one.name == bound.interface.name), None)
         if nic is not None and nic.migration.refusal:
@@ -155,16 +165,17 @@ def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str
     job = _job(asked, checked, has_kvm=has_kvm, half=half)
     log = asked.folder / "launcher.err"
     say(f"starting libvirt and the guest ({'KVM' if has_kvm else 'TCG'})")
-    init = sandbox.enter(
+    entered = sandbox.enter(
         _sandbox(asked, checked, has_kvm=has_kvm),
         lambda handler: serving.serve(job, listener, handler, writer),
         lambda launcher: handler_.serve(checked.record, launcher),
+        keep=(listener.fileno(), writer),
         log=log,
         lasting=asked.lasting,
     )
     os.close(writer)
     listener.close()
-    with _or_end(init):
+    with _or_end(entered.init):
         status = _answer(reader, log)
         if asked.source:
             status["credentials"] = str(asked.credentials)
@@ -172,7 +183,7 @@ def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str
             _wait_for_ports(checked, say)  # a guest takes longer to boot than STP to listen
     ready(status)
     if not asked.lasting:
-        os.wait()  # for the mover, which ends with the Pod
+        os.waitpid(entered.mover, 0)  # which ends with the Pod
 
 
 def _own_folder(asked: Start, user: int) -> None:

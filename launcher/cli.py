@@ -244,7 +244,7 @@ def _show(answer: Mapping[str, Any], output: str) -> None:
     if output == "json":
         say(json.dumps(answer))
         return
-    width = max(len(key) for key in answer)
+    width = max((len(key) for key in answer), default=0)
     for key, value in answer.items():
         shown = ", ".join(_words(one) for one in value) if isinstance(value, list) else _words(value)
         say(printable(f"{key:{width}}  {shown}"))  # a guest may have taken its launcher over

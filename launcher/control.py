@@ -11,7 +11,6 @@ import contextlib
 import os
 import socket
 import time
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
@@ -21,13 +20,14 @@ from launcher.migration.credentials import Half
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
 from vmnet import versioned
+from vmnet.record import SOCKET
+from vmnet.valid import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 VERSION = 1
-SOCKET = "launcher.sock"
 WORKING = b'{"working": true}\n'
 WORKING_EVERY = 2.0
 PATIENCE = 10.0
@@ -95,7 +95,8 @@ class Leave(Struct, frozen=True, tag_field="do", tag="migrate"):
 
     def __post_init__(self) -> None:
         """Refuse what is no address: it becomes a rule's text."""
-        ip_address(self.credentials.to)
+        if not is_address(self.credentials.to):
+            raise ValueError(f"{self.credentials.to!r} is not an IP address")
 
 
 class Stop(Struct, frozen=True, tag_field="do", tag="stop"):

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from launcher import control, daemon, priority, rootfs
 from launcher.domain import EMULATOR, MONITOR
+from launcher.log import Log, shorten
 from launcher.loop import Loop
 from launcher.migration import channel, credentials, facts
 from launcher.migration.source import Departure
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 LINGER = 1.0  # seconds that an empty Pod stays: taking it down would slow a guest that resumes next door
 GIVE_WAY = 1.0  # seconds in which a guest that has just begun to run here goes before its management
+SHORTEN_EVERY = 1.0  # seconds; a serial line brings some megabytes in that time
 PRESS_EVERY = 5.0  # seconds between two presses of a guest's power button
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -81,7 +83,7 @@ class Launcher(Loop):
         self.job = job
         self.phase = Phase.WAITING if job.source else Phase.RUNNING
         self.boot_id = BOOT_ID.read_text(encoding="ascii").strip()
-        self.log = (rootfs.POD / "launcher.log").open("a", buffering=1, encoding="utf-8")
+        self.log = Log(rootfs.POD / "launcher.log")
         self.monitor = Monitor(Path(MONITOR))
         self.node = Node(handler)
         self.departure: Departure | None = None
@@ -98,7 +100,7 @@ class Launcher(Loop):
     def note(self, event: str, **more: Any) -> None:
         """Log an event with its fields, stamped by the wall clock as QEMU stamps its own."""
         self.log.write(
-            json.dumps({"t": round(time.time(), 6), "phase": self.phase.value, "event": event, **more}) + "\n"
+            json.dumps({"t": round(time.time(), 6), "phase": self.phase.value, "event": event, **more})
         )
 
     @property
@@ -171,9 +173,16 @@ class Launcher(Loop):
 
     def run(self) -> int:
         """Serve until there is nothing left to do; return the Pod's exit code."""
+        self._shorten()
         code = super().run()
         self.note("ended", code=code)
         return code
+
+    def _shorten(self) -> None:
+        """Keep what grows with what the guest says within bounds."""
+        for name in ("console.log", "libvirt.log"):
+            shorten(rootfs.POD / name)
+        self.later(SHORTEN_EVERY, self._shorten)
 
     # ── events in, actions out ──
 
@@ -385,6 +394,9 @@ class Launcher(Loop):
         self.connection.lookupByName(self.job.domain).shutdown()
 
     def _stopped(self) -> None:
+        if self._listener.fileno() >= 0:  # whoever asked finds nobody here any more: vmnet detach comes next
+            self.unwatch(self._listener)
+            self._listener.close()
         for line in self._stopping:
             control.reply(line, {"pod": self.job.record.name, "stopped": True})
         self._stopping.clear()

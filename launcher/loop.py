@@ -43,7 +43,9 @@ class Loop:
         """Serve until `end`; return its code."""
         while self.ending is None:
             for key, _ in self._selector.select(self._wait()):
-                key.data()
+                # What was called before may have unwatched it, or watched another file of that number.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
             while self._due and self._due[0][0] <= time.monotonic():
                 heapq.heappop(self._due)[2]()
         return self.ending

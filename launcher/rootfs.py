@@ -57,19 +57,21 @@ LINKER = (
 )
 """What of the node's /etc programs cannot do without."""
 MNT_DETACH = 2
+OWN_FOLDERS = ("dev", "etc", "proc", "run", "sys")
 
 
 class Sandbox(Struct, frozen=True):
     """Where a Pod lives: what it is entered by, whose it is, and what of the node it sees.
 
-    `folder` is the Pod's on the node; `shown` are further folders, each with the place where the Pod sees it.
+    `folder` is the Pod's on the node; `shown` are further folders, each after the place where the Pod sees it
+    and before whether it may write there.
     """
 
     netns: str
     hostname: str
     folder: Path
     user: int
-    shown: tuple[tuple[Path, Path], ...] = ()
+    shown: tuple[tuple[Path, Path, bool], ...] = ()
     qemu: Path | None = None
     kvm: bool = False
 
@@ -85,8 +87,8 @@ def arrange(sandbox: Sandbox) -> None:
     for folder in python_folders():
         show(folder, root, folder, flags=MS_RDONLY)
     show(sandbox.folder / OWN, root, POD)
-    for place, path in sandbox.shown:
-        show(path, root, place)
+    for place, path, is_writable in sandbox.shown:
+        show(path, root, place, flags=0 if is_writable else MS_RDONLY, devices=is_writable)
     for place, path in _parts(sandbox.qemu):
         show(path, root, place, flags=MS_RDONLY)
     _own_folder(root, HOME, sandbox.user)
@@ -114,8 +116,11 @@ def _system(root: Path) -> None:
             show(path.resolve(), root, path, flags=MS_RDONLY)
 
 
-def show(path: Path, root: Path, place: Path, *, flags: int = 0) -> None:
-    """Show a file or folder of the node at a place below `root`; what shows it already is enough."""
+def show(path: Path, root: Path, place: Path, *, flags: int = 0, devices: bool = False) -> None:
+    """Show a file or folder of the node at a place below `root`; what shows it already is enough.
+
+    With `devices` it may hold some: a claim may be a block device.
+    """
     goal = root / place.relative_to("/")
     if goal.exists() and goal.samefile(path):
         return
@@ -125,7 +130,8 @@ def show(path: Path, root: Path, place: Path, *, flags: int = 0) -> None:
         goal.parent.mkdir(parents=True, exist_ok=True)
         goal.touch()
     mount_at(str(path), str(goal), flags=MS_BIND | MS_REC)
-    mount_at("", str(goal), flags=MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | flags)
+    flags |= MS_REMOUNT | MS_BIND | MS_NOSUID | (0 if devices else MS_NODEV)
+    mount_at("", str(goal), flags=flags)
 
 
 def _own_folder(root: Path, place: Path, user: int) -> None:
@@ -177,11 +183,21 @@ def _kernel(root: Path) -> None:
 
 
 def python_folders() -> Iterator[Path]:
-    """Yield where this program and what it imports lie."""
+    """Yield where this program and what it imports lie.
+
+    Where somebody happened to be when he started it does not count, though Python looks there too: it may be
+    the root itself.
+    """
     found = [sys.prefix, sys.exec_prefix, sys.base_prefix, *sys.path, str(Path(__file__).parents[1])]
+    own = Path(__file__).resolve().parents[1]
     for folder in dict.fromkeys(Path(name).resolve() for name in found if name):
-        if folder.is_dir():
+        if folder.is_dir() and (folder == own or folder != Path.cwd()) and not _is_the_pods(folder):
             yield folder
+
+
+def _is_the_pods(folder: Path) -> bool:
+    """Whether a folder is one that the Pod has of its own, lies in one, or holds them all."""
+    return folder in {Path("/"), Path("/tmp")} or folder.parts[1:2] in [(name,) for name in OWN_FOLDERS]  # noqa: S108
 
 
 def _parts(qemu: Path | None) -> Iterable[tuple[Path, Path]]:

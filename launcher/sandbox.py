@@ -12,12 +12,14 @@ libvirt kills a QEMU that it probed and waits until it is gone, half a minute fo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from launcher.rootfs import Sandbox, arrange, libc
 from nncp.errors import Error, ErrorKind
@@ -25,15 +27,22 @@ from vmnet.node import rights
 from vmnet.node.handler import hurry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 PR_SET_PDEATHSIG = 1
 
+STANDARD = (0, 1, 2)
 RLIMIT_NICE, NICE_OF_ALL = 13, 20
 """asm-generic/resource.h; 20 allows a nice value of 0 and no less, which SCHED_OTHER comes back with."""
+
+
+class Entered(NamedTuple):
+    """Processes as this namespace numbers them: a Pod's init, and our child that waits for it."""
+
+    init: int
+    mover: int
 
 
 def enter(
@@ -41,15 +50,17 @@ def enter(
     main: Callable[[socket.socket], int],
     handler: Callable[[socket.socket], int],
     *,
+    keep: Sequence[int],
     log: Path,
     lasting: bool,
-) -> int:
-    """Start a Pod's processes and return init's pid, as this namespace numbers it.
+) -> Entered:
+    """Start a Pod's processes and return those that somebody may wait for.
 
     Args:
         sandbox: where.
         main: what runs in the Pod, given its end of the line to the handler; the Pod ends when it returns.
         handler: what runs beside it with rights, given the other end.
+        keep: the descriptors that `main` is left with; of the caller's others nobody there has any.
         log: the file for what goes wrong before and beside them.
         lasting: whether the Pod outlives this process; otherwise it dies with it.
 
@@ -57,8 +68,7 @@ def enter(
     reader, writer = os.pipe()
     mover = os.fork()
     if mover == 0:
-        os.close(reader)
-        _guarded(lambda: _mover(sandbox, main, handler, writer, log=log, lasting=lasting))
+        _guarded(lambda: _mover(sandbox, main, handler, writer, keep=keep, log=log, lasting=lasting))
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read()
@@ -66,7 +76,7 @@ def enter(
         os.waitpid(mover, 0)
     if not said:
         raise Error("the Pod's namespaces could not be made", kind=ErrorKind.FAILED, hint=f"see {log}")
-    return int(said)
+    return Entered(int(said), mover)
 
 
 def _mover(
@@ -75,10 +85,12 @@ def _mover(
     handler: Callable[[socket.socket], int],
     writer: int,
     *,
+    keep: Sequence[int],
     log: Path,
     lasting: bool,
 ) -> int:
     _redirect(log)
+    _close_all_but(*STANDARD, writer, *keep)
     os.setsid()
     if not lasting:
         _die_with_parent()
@@ -87,17 +99,13 @@ def _mover(
     os.close(target)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
-        os.close(writer)
-        ours.close()
         _guarded(lambda: _beside(handler, theirs))
     theirs.close()
     libc("unshare", CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID)
     init = os.fork()
     if init == 0:
         os.close(writer)
-        if not lasting:
-            _die_with_parent()
-        _guarded(lambda: _init(sandbox, main, ours))
+        _guarded(lambda: _init(sandbox, main, ours, lasting=lasting))
     ours.close()
     os.write(writer, str(init).encode())
     os.close(writer)
@@ -106,17 +114,22 @@ def _mover(
 
 def _beside(handler: Callable[[socket.socket], int], line: socket.socket) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _close_all_but(*STANDARD, line.fileno())
     return handler(line)
 
 
-def _init(sandbox: Sandbox, main: Callable[[socket.socket], int], line: socket.socket) -> int:
+def _init(
+    sandbox: Sandbox, main: Callable[[socket.socket], int], line: socket.socket, *, lasting: bool
+) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     arrange(sandbox)
     child = os.fork()
     if child == 0:
         _guarded(lambda: _launch(sandbox, main, line))
-    line.close()
+    _close_all_but(*STANDARD)
     rights.become(sandbox.user)
+    if not lasting:
+        _die_with_parent()  # which becoming somebody else takes back (prctl(2), PR_SET_PDEATHSIG)
     while True:
         pid, status = os.wait()
         if pid == child:
@@ -151,6 +164,13 @@ def _guarded(work: Callable[[], int]) -> None:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _close_all_but(*kept: int) -> None:
+    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        if number not in kept:
+            with contextlib.suppress(OSError):  # what listed them was one of them
+                os.close(number)
 
 
 def _redirect(log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -42,7 +43,16 @@ class Served:
         self._began = 0.0
 
     def start(self) -> None:
-        """Start it."""
+        """Start it; what the system refuses just now is tried again."""
+        try:
+            self._start()
+        except OSError as error:
+            if self.process is not None and self.process.poll() is None:
+                self.process.kill()  # it was started, and could not be watched or told what to do
+                self.process.wait()
+            self._again(error=str(error))
+
+    def _start(self) -> None:
         numbers = [file.fileno() for file in self._sockets]
         argv = [sys.executable, "-P", "-m", self.service.module, *map(str, numbers)]
         self._began = time.monotonic()
@@ -60,9 +70,12 @@ class Served:
         assert self.process.stdin is not None
         self._loop.unwatch(descriptor)
         os.close(descriptor)
-        self.process.stdin.close()
-        code = self.process.wait()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        self._again(code=self.process.wait())
+
+    def _again(self, **why: Any) -> None:
         was_well = time.monotonic() - self._began >= WELL_AFTER
         self._wait = AGAIN_AFTER if was_well else min(2 * self._wait, AGAIN_AT_MOST)
-        self._loop.note("service ended", service=self.service.name, code=code, again_after=self._wait)
+        self._loop.note("service ended", service=self.service.name, again_after=self._wait, **why)
         self._loop.later(self._wait, self.start)

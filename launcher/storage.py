@@ -85,7 +85,7 @@ def unshared(guest: Guest, node: Node, *, claims: Path, images: Path) -> Iterato
 def unwritable(guest: Guest, node: Node, *, claims: Path, user: int) -> Iterator[Error]:
     """Yield an error for each disk that the Pod's user may not write to: none is given to it unasked."""
     for disk in _claimed(guest):
-        path = on_node(disk.file, claims=claims, images=claims)
+        path = claims / disk.file.removeprefix(f"{CLAIMS}/")
         if not _opens_for(path, user):
             found = path.stat()
             message = (
@@ -116,15 +116,15 @@ def _opens_for(path: Path, user: int) -> bool:
         os.close(folder)
 
 
-def shown(guest: Guest, *, claims: Path, images: Path) -> Iterator[tuple[Path, Path]]:
+def shown(guest: Guest, *, claims: Path, images: Path) -> Iterator[tuple[Path, Path, bool]]:
     """Yield the folders of the node that the guest needs, each after the place where its Pod sees it.
 
-    Its own claims and its own image, and nobody else's.
+    Its own claims and its own image, and nobody else's; and whether it writes there.
     """
     for claim in dict.fromkeys(disk.claim for disk in _claimed(guest)):
-        yield Path(CLAIMS, claim), (claims / claim).resolve()
+        yield Path(CLAIMS, claim), (claims / claim).resolve(), True
     if guest.kernel is not None:
-        yield Path(IMAGES, guest.kernel.image), (images / guest.kernel.image).resolve()
+        yield Path(IMAGES, guest.kernel.image), (images / guest.kernel.image).resolve(), False
 
 
 def caches(guest: Guest, *, claims: Path, images: Path) -> dict[str, str]:

@@ -94,17 +94,18 @@ def masquerade_guard(bridge: str, nats: Sequence[Nat]) -> str:
     return replace(f"inet {guard(bridge)}", chains) + replace(f"arp {guard(bridge)}", arp)
 
 
-def bridge_guard(site: Site, *, guest: str) -> str:
+def bridge_guard(site: Site, *, guest: str, server: str) -> str:
     """Return the rules that keep a bridged segment out of the Pod's own stack, all but the guest's DHCP.
 
     What the bridge hands up is looked at, and of what it forwards only from how many MACs the guest sends:
     its own and some of what it bridges in turn. Without it the Pod would answer for its other networks there,
     and forward into them, and ever new MACs would fill the node's memory: the kernel sets no limit to what a
     bridge learns (net/bridge/br_fdb.c). `guest` is the one address whose ARP is answered; empty when there is
-    none, and no DHCP.
+    none, and no DHCP. DHCP is for `server`: the Pod would forward what is for anybody else.
     """
     names = site.devices
-    own = [f"ether type arp arp saddr ip {{ 0.0.0.0, {guest} }} accept", "ether type ip udp dport 67 accept"]
+    asked = f"iifname {names.tap} ether saddr {site.mac} ip daddr {{ 255.255.255.255, {server} }}"
+    own = [f"ether type arp arp saddr ip {{ 0.0.0.0, {guest} }} accept", f"{asked} udp dport 67 accept"]
     into = [
         "type filter hook input priority 0; policy accept;",
         f"iifname != {{ {names.nic}, {names.tap} }} accept",
@@ -130,7 +131,8 @@ def guard(bridge: str) -> str:
 def _own_sources(nat: Nat) -> list[str]:
     if nat.family == "ip":
         # A client without an address says 0.0.0.0. Untracked: no source port of DHCP takes room in conntrack.
-        dhcp = f"ip saddr {{ 0.0.0.0, {nat.guest} }} udp dport 67 notrack accept"
+        to_server = f"ip daddr {{ 255.255.255.255, {nat.gateway} }} udp dport 67"
+        dhcp = f"ip saddr {{ 0.0.0.0, {nat.guest} }} {to_server} notrack accept"
         return [dhcp, f"ip saddr {nat.guest} accept"]
     # Neighbour discovery is said from a link-local address, or from none (RFC 4861, 4.3; RFC 4862, 5.4.2).
     return [f"ip6 saddr {{ ::, fe80::/10, {nat.guest} }} accept"]
@@ -139,7 +141,7 @@ def _own_sources(nat: Nat) -> list[str]:
 def _for_the_pod(nat: Nat) -> list[str]:
     if nat.family == "ip":
         return [
-            "meta nfproto ipv4 udp dport 67 accept",
+            f"ip daddr {{ 255.255.255.255, {nat.gateway} }} udp dport 67 accept",
             f"ip daddr {nat.gateway} icmp type echo-request accept",
         ]
     return [

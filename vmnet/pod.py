@@ -331,7 +331,6 @@ def _call(
     record: Record, attachment: Attachment, work: Work, *, netns_path: str | None = None
 ) -> runtime.Call:
     own = (sys.executable, "-P", "-m", "vmnet.cni")
-    secondary = attachment.interface != PRIMARY
     return runtime.Call(
         container=record.uid,
         netns=record.netns if netns_path is None else netns_path,
@@ -345,7 +344,8 @@ def _call(
         mac=attachment.mac,
         paths=work.environment.paths,
         holds=(work.folder.lock,),
-        own=dict.fromkeys(OURS, own) if secondary else {},
+        own=dict.fromkeys(OURS, own),
+        environment={"BRIDGEHEAD_RUN": str(work.environment.store.folder.parent.absolute())},
     )
 
 

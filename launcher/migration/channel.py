@@ -207,9 +207,10 @@ class Words:
             self._rest += self.line.opened()
         except OSError:
             return None
-        if not data or len(self._rest) > words.LARGEST:
-            return None
         *lines, self._rest = self._rest.split(b"\n")
+        # Its last words before it hung up count; that it did is told the next time.
+        if (not data and not lines) or len(self._rest) > words.LARGEST:
+            return None
         return [word for word in map(words.decoded, lines) if word is not None]
 
     def close(self) -> None:

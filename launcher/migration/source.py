@@ -230,7 +230,7 @@ class Departure:
         self._hang_up()
         for forwarder in self._forwarders:
             forwarder.close()
-        self.launcher.node.order(orders.Settle())
+        self.launcher.node.order(orders.Settle("sending"))
         self.launcher.departed(self.line, answer)
 
     def _refuse(self, message: str, *, hint: str = "") -> None:

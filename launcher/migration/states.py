@@ -99,7 +99,9 @@ STEPS: Mapping[tuple[Phase, Event], Step] = {
     (Phase.WAITING, Event.HEARD_BACK): Step(Phase.ABANDONED, _GIVEN_UP),
     (Phase.WAITING, Event.LOST): Step(Phase.ABANDONED, _GIVEN_UP),
     (Phase.WAITING, Event.EXPIRED): Step(Phase.ABANDONED, _GIVEN_UP),
-    (Phase.ARRIVING, Event.RESUME): Step(Phase.RUNNING, _ARRIVED),
+    (Phase.ARRIVING, Event.RESUME): Step(
+        Phase.RUNNING, (Action.OPEN, *_ARRIVED)
+    ),  # the first may have failed
     (Phase.ARRIVING, Event.HEARD_BACK): Step(Phase.ABANDONED, _GIVEN_UP),
     (Phase.ARRIVING, Event.LOST): Step(Phase.ABANDONED, _GIVEN_UP),
     (Phase.ABANDONED, Event.RESUME): Step(Phase.RUNNING, (Action.OPEN, Action.ANNOUNCE)),

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from launcher import daemon
 from launcher.loop import Watching
-from launcher.migration.channel import Door, Words, pump
+from launcher.migration.channel import TRY_S, Door, Words, pump
 from launcher.migration.credentials import TARGET, context
 from launcher.migration.facts import Arrival, Facts
 from launcher.migration.knock import Listener
@@ -36,6 +36,8 @@ STATS_AFTER = 0.5
 STATS_PATIENCE, STATS_IN_ALL = 6.0, 60.0
 LIFT_AFTER = 1.0
 """Seconds after the guest runs here: loading nft's rules forks, and the guest has to catch up first."""
+COME_IN_S = 2 * TRY_S
+"""For whoever has knocked to come in."""
 CLOSE_AFTER = 60.0
 """Seconds after that for the source to hear where its guest is, should its connection have broken."""
 
@@ -112,6 +114,17 @@ class Reception:
             return
         address, tls = self.launcher.job.record.address, context(self._tls, TARGET)
         self._door = Door(address, tls, self.launcher, self._came, self._refused)
+        self.launcher.later(COME_IN_S, self._unless_somebody_came)
+
+    def _unless_somebody_came(self) -> None:
+        """Shut the door again when who knocked has gone: its guest, with its address, may reach it by now."""
+        if self._words is None and self.launcher.phase is Phase.WAITING and not self.launcher.has_qemu:
+            self._shut_again()
+
+    def _shut_again(self) -> None:
+        if self._door is not None:
+            self._close_door()
+            self.launcher.node.order(self._receive(has_knocked=False))
 
     def _close_door(self) -> None:
         if self._door is not None:
@@ -159,8 +172,7 @@ class Reception:
             if self._is_measured:
                 self.close()  # it has heard where its guest is
             elif self.launcher.phase is Phase.WAITING and not self.launcher.has_qemu:
-                self._close_door()  # it has thought better of it, and may knock again
-                self.launcher.node.order(self._receive(has_knocked=False))
+                self._shut_again()  # it has thought better of it, and may knock again
             return
         for word in said:
             self._heard(word)
@@ -256,7 +268,7 @@ class Reception:
             self.launcher.note("lifted", error=error)
 
         later = LIFT_AFTER if self.launcher.phase is Phase.RUNNING else 0.0
-        self.launcher.later(later, lambda: self.launcher.node.order(orders.Settle(), then=lifted))
+        self.launcher.later(later, lambda: self.launcher.node.order(orders.Settle("receiving"), then=lifted))
 
 
 def _pass_on(line: Line, fellow: Path) -> None:

@@ -182,7 +182,7 @@ def test_nothing_is_asked_of_the_target_before_the_guest_is_kept_from_its_ports(
 def test_whatever_becomes_of_it_the_rules_go_with_it(launcher: Source) -> None:
     left(launcher)
     launcher.ended("connection reset")
-    assert launcher.ordered == [orders.Send("10.0.0.2"), orders.Settle()]
+    assert launcher.ordered == [orders.Send("10.0.0.2"), orders.Settle("sending")]
 
 
 def test_a_connection_that_breaks_is_made_anew_and_the_question_asked_again(launcher: Source) -> None:

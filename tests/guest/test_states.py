@@ -33,7 +33,7 @@ def test_the_target_opens_at_the_sources_stop_and_announces_again_when_the_guest
         Phase.RUNNING,
         [
             *(Action.DECOY, Action.OPEN, Action.ANNOUNCE),
-            *(Action.ANNOUNCE, Action.GIVE_WAY, Action.SAY_ARRIVED, Action.LIFT),
+            *(Action.OPEN, Action.ANNOUNCE, Action.GIVE_WAY, Action.SAY_ARRIVED, Action.LIFT),
         ],
     )
 

@@ -134,7 +134,7 @@ def test_a_migrations_rules_come_with_an_order_and_go_with_another_or_with_the_l
     served.node.greeted()
     served.node.ask(orders.Receive("10.244.2.2"))
     assert "10.244.2.2" in served.netns.run("nft", "list", "ruleset")
-    served.node.ask(orders.Settle())
+    served.node.ask(orders.Settle("receiving"))
     assert served.netns.run("nft", "list", "ruleset") == ""
     served.node.ask(orders.Send("10.244.2.2"))
     assert "10.244.2.2" in served.netns.run("nft", "list", "ruleset")
@@ -203,6 +203,30 @@ def test_no_json_is_an_order_by_accident(value: Any) -> None:
         made._do(json.dumps(value).encode())
         done = msgspec.json.decode(other.recv(orders.LARGEST), type=orders.Done)
     assert done.error or done.number == value["number"]
+
+
+@pytest.mark.parametrize(
+    "after", ["[3000000000000]", "[-1]", "[" + "9" * 3000 + "]", "[" + "0," * 99 + "0]", '["x"]']
+)
+def test_no_time_of_an_announcement_ends_it(served: Served, after: str) -> None:
+    served.node.greeted()
+    acts = '[{"act": "announce", "after_ms": ' + after + "}]"
+    served.node.line.send(b'{"version": 1, "number": 1, "acts": ' + acts.encode() + b"}")
+    assert served.said().error
+    served.node.ask(orders.Mute())
+
+
+def test_what_a_handler_that_was_killed_has_left_goes_with_the_next(served: Served) -> None:
+    served.node.greeted()
+    served.node.ask(orders.Receive("10.244.2.2"))
+    os.kill(served.process.pid or 0, 9)
+    served.process.join()
+    assert "10.244.2.2" in served.netns.run("nft", "list", "ruleset")
+    again = Served(served.netns)
+    again.node.greeted()
+    assert served.netns.run("nft", "list", "ruleset") == ""
+    again.node.line.close()
+    again.process.join()
 
 
 def test_a_launcher_is_told_when_its_handler_has_gone(served: Served) -> None:

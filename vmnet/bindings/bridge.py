@@ -44,7 +44,7 @@ def plumb(site: Site) -> Plumbing:
         rows=(*_bridge(site), *_nic(site), *tap(site), *_dummy(site)),
         devices=names,
         domain=ethernet(site),
-        nft=nft.bridge_guard(site, guest=site.link.address(4).partition("/")[0]),
+        nft=nft.bridge_guard(site, guest=site.link.address(4).partition("/")[0], server=_server(site)),
         services=() if offered is None else (service(offered),),
         gate=Gate(nic=names.nic, tap=names.tap, mac=site.mac),
         migration=Migration(refusal=POD_NETWORK if site.network.is_primary else ""),

@@ -31,7 +31,8 @@ class Call(Struct, frozen=True):
     """For whom a network is attached: one interface of one Pod.
 
     `own` maps plugin types to the command line of a plugin of ours, which goes before the search path.
-    `holds` are descriptors that each plugin inherits: a lock that is theirs is held until the last has ended.
+    `environment` is what they are told beside CNI's own words. `holds` are descriptors that each inherits: a
+    lock that is theirs is held until the last has ended.
     """
 
     container: str
@@ -41,6 +42,7 @@ class Call(Struct, frozen=True):
     mac: str = ""
     paths: tuple[str, ...] = PATHS
     own: Mapping[str, tuple[str, ...]] = {}
+    environment: Mapping[str, str] = {}
     holds: tuple[int, ...] = ()
 
 
@@ -212,6 +214,7 @@ def _environment(verb: str, call: Call) -> dict[str, str]:
     args = {"IgnoreUnknown": "1", **call.args, **({"MAC": call.mac} if call.mac else {})}
     return {
         **os.environ,
+        **call.environment,
         "CNI_COMMAND": verb,
         "CNI_CONTAINERID": call.container,
         "CNI_NETNS": call.netns,

@@ -21,6 +21,7 @@ from nncp.errors import Error
 from vmnet import nft, versioned
 from vmnet.node import announce, migration_rules, orders, rights, sockets
 from vmnet.node.gate import Gate
+from vmnet.node.migration_rules import RECEIVING, SENDING
 
 if TYPE_CHECKING:
     from vmnet.record import Record
@@ -71,8 +72,6 @@ class Handler:
                         break
                     self._do(data)
                 self.announcer.speak(time.monotonic())
-        with contextlib.suppress(Error):
-            nft.run(migration_rules.settled())
 
     def _heard(self) -> bytes:
         try:
@@ -89,7 +88,8 @@ class Handler:
                 self._act(act)
         except (Error, OSError, ValueError) as caught:
             error = str(caught)
-            print(f"order {number}: {error}", file=sys.stderr)  # noqa: T201 -- its log
+            with contextlib.suppress(OSError):  # no room for its log
+                print(f"order {number}: {error}", file=sys.stderr)  # noqa: T201
         done = orders.Done(orders.VERSION, number, error)
         with contextlib.suppress(OSError):
             self.launcher.send(msgspec.json.encode(done), socket.MSG_DONTWAIT)
@@ -113,7 +113,8 @@ class Handler:
             case orders.Send():
                 nft.run(migration_rules.sending(target=act.target))
             case orders.Settle():
-                nft.run(migration_rules.settled())
+                receiving = act.what == "receiving"
+                nft.run(migration_rules.settled(RECEIVING if receiving else SENDING))
 
     def _receiving(self, act: orders.Receive) -> str:
         exempt = any(nic.migration.exempt for nic in self.record.interfaces)
@@ -126,7 +127,17 @@ def serve(record: Record, launcher: socket.socket) -> int:
     """Serve a Pod's launcher from its network namespace until it has gone; return the exit code."""
     hurry()
     handler = Handler(record, launcher)
+    settle()  # what a handler that was killed has left
     handler.greet()
     rights.keep((rights.NET_ADMIN, rights.NET_RAW))
-    handler.serve()
+    try:
+        handler.serve()
+    finally:
+        settle()
     return 0
+
+
+def settle() -> None:
+    """Take back whatever a migration needed of nft here."""
+    with contextlib.suppress(Error):
+        nft.run(migration_rules.settled(RECEIVING, SENDING))

@@ -11,13 +11,17 @@ from __future__ import annotations
 import ipaddress
 
 from vmnet import nft
+from vmnet.valid import is_address
 
 PEER_PORT = 49215
 """The one port of a migration, at the target: UDP for a knock, TCP once somebody has knocked. It is the
 last of those on which QEMUs take one in by libvirt's defaults (qemu.conf, migration_port_max)."""
 
-TABLE = "bridgehead_migration"
+RECEIVING, SENDING = "bridgehead_receiving", "bridgehead_sending"
+"""A table for each side: a guest that has just arrived may leave before its arrival is settled."""
 WORDS, KNOCKS = f"tcp dport {PEER_PORT}", f"udp dport {PEER_PORT}"
+FEW_KNOCKS = f"{KNOCKS} limit rate 20/second burst 20 packets"
+"""Each costs a hash, in a process that goes first on the CPU."""
 BEFORE_DNAT = -110
 """A chain of that priority runs before masquerade's own DNAT (-100), and a connection that already has a
 destination mapping, here onto itself, is not mapped again (nf_nat_inet_fn)."""
@@ -31,7 +35,7 @@ def receiving(*, source: str, pod: str, exempt: bool, has_knocked: bool, uplink:
     """
     family = _family(pod)
     match = f"iifname {uplink} {family} saddr {_plain(source)} {family} daddr {_plain(pod)}"
-    accepted = [KNOCKS, WORDS] if has_knocked else [KNOCKS]
+    accepted = [FEW_KNOCKS, WORDS] if has_knocked else [FEW_KNOCKS]
     chains = {
         "input": [
             "type filter hook input priority 0; policy accept;",
@@ -45,7 +49,7 @@ def receiving(*, source: str, pod: str, exempt: bool, has_knocked: bool, uplink:
             f"type nat hook prerouting priority {BEFORE_DNAT}; policy accept;",
             *(f"{match} {port} counter dnat to {_plain(pod)}" for port in (KNOCKS, WORDS)),
         ]
-    return nft.replace(f"{family} {TABLE}", chains)
+    return nft.replace(f"{family} {RECEIVING}", chains)
 
 
 def sending(*, target: str) -> str:
@@ -55,18 +59,23 @@ def sending(*, target: str) -> str:
         "type filter hook forward priority 0; policy accept;",
         *(f"{family} daddr {_plain(target)} {port} counter drop" for port in (KNOCKS, WORDS)),
     ]
-    return nft.replace(f"{family} {TABLE}", {"forward": rules})
+    return nft.replace(f"{family} {SENDING}", {"forward": rules})
 
 
-def settled() -> str:
-    """Return the transaction that takes both back; connections that stand go on."""
-    return nft.absent(f"ip {TABLE}") + nft.absent(f"ip6 {TABLE}")
+def settled(*tables: str) -> str:
+    """Return the transaction that takes one side's rules back, or both's; connections that stand go on."""
+    return "".join(nft.absent(f"{family} {table}") for table in tables for family in ("ip", "ip6"))
 
 
 def _family(address: str) -> str:
-    return "ip6" if ipaddress.ip_address(address).version == 6 else "ip"
+    return "ip6" if ":" in _plain(address) else "ip"
 
 
 def _plain(address: str) -> str:
-    """An address as the kernel writes it; ValueError for all else, which is a rule's text otherwise."""
+    """An address as the kernel writes it; ValueError for all else, which is a rule's text otherwise.
+
+    Python takes any text for the scope of an IPv6 address.
+    """
+    if not is_address(address):
+        raise ValueError(f"{address!r} is not an IP address")
     return str(ipaddress.ip_address(address))

@@ -6,9 +6,9 @@ record: a launcher names no device and no MAC, so one that a guest has taken ove
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 VERSION = 1
 LARGEST = 4096
@@ -29,7 +29,7 @@ class Decoy(Struct, frozen=True, tag_field="act", tag="decoy"):
 class Announce(Struct, frozen=True, tag_field="act", tag="announce"):
     """Announce the guest, as many milliseconds from now as these; the first at once."""
 
-    after_ms: tuple[int, ...] = (0,)
+    after_ms: Annotated[tuple[Annotated[int, Meta(ge=0, le=60_000)], ...], Meta(max_length=16)] = (0,)
 
 
 class Mute(Struct, frozen=True, tag_field="act", tag="mute"):
@@ -52,6 +52,8 @@ class Send(Struct, frozen=True, tag_field="act", tag="send"):
 class Settle(Struct, frozen=True, tag_field="act", tag="settle"):
     """Take back what `Receive` or `Send` did."""
 
+    what: Literal["receiving", "sending"]
+
 
 Act: TypeAlias = Open | Close | Decoy | Announce | Mute | Receive | Send | Settle
 
@@ -61,7 +63,7 @@ class Order(Struct, frozen=True):
 
     version: int
     number: int
-    acts: tuple[Act, ...]
+    acts: Annotated[tuple[Act, ...], Meta(max_length=16)]
 
 
 class Done(Struct, frozen=True):

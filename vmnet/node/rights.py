@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SETUID, SETGID, SETPCAP = 10, 12, 13, 7, 6, 8
+NET_ADMIN, NET_RAW = 12, 13
 """linux/capability.h, CAP_*."""
 LAST = 63
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38  # linux/prctl.h
