@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ import pytest
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conftest import Node
 
 scapy = pytest.importorskip("scapy.all", reason="scapy writes the frames that our code did not")
@@ -145,7 +149,18 @@ def test_a_guest_has_no_address_but_its_own(masqueraded: Node) -> None:
     send(node, IN_GUEST, "g0", [*frames, udp("10.0.2.2", "10.244.1.1", word="own")])
     node.until("grep -q own /run/heard")
     assert heard(node) == [f"{pod_addresses(node)[0]} own"]
-    assert dropped(node, "inet guard_k6t-eth0") - before == len(frames)
+    # At least: the kernel that stands for the guest says something of its own now and then.
+    assert dropped(node, "inet guard_k6t-eth0") - before >= len(frames)
+
+
+def test_dhcps_port_is_no_way_out_for_a_masqueraded_guest(masqueraded: Node) -> None:
+    """What is for the server may pass untranslated; with another destination it would leave as 10.0.2.2."""
+    node = masqueraded
+    before = dropped(node, "inet guard_k6t-eth0")
+    frames = [udp("10.0.2.2", to, 67) for to in ("10.244.1.1", "192.0.2.1")]
+    frames += [udp("0.0.0.0", to, 67) for to in ("10.244.1.1", pod_addresses(node)[0])]
+    send(node, IN_GUEST, "g0", frames)
+    until(lambda: dropped(node, "inet guard_k6t-eth0") - before >= len(frames), what="them to be dropped")
 
 
 def test_a_guests_false_arp_takes_no_place_in_the_nodes_neighbour_table(masqueraded: Node) -> None:
@@ -246,6 +261,9 @@ def test_a_bridged_segment_reaches_nothing_in_the_pod(bridged: Node) -> None:
             / scapy.ARP(psrc="10.244.1.9", pdst="169.254.75.10")
         ),
         bytes(scapy.Ether(src=GUEST, dst=mac) / scapy.IPv6(dst="ff02::1") / scapy.ICMPv6EchoRequest()),
+        # DHCP is the guest's own, from its tap; and what is for somebody else would be forwarded.
+        udp("0.0.0.0", "255.255.255.255", 67, mac=mac),
+        udp("203.0.113.5", "10.244.1.1", 67, mac=mac),
     ]
     send(node, "", "pods", frames)
     until(lambda: dropped(node, "bridge guard_k6t-eth0") - before >= len(frames), what=lambda: heard(node))
@@ -258,14 +276,24 @@ import fcntl, os, struct, sys, time
 tap = os.open("/dev/net/tun", os.O_RDWR)
 fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", b"tap0", 0x1002))  # TUNSETIFF: IFF_TAP, IFF_NO_PI
 while open("/sys/class/net/tap0/brport/state").read() != "3\\n": time.sleep(0.01)  # BR_STATE_FORWARDING
-for line in sys.stdin: os.write(tap, bytes.fromhex(line))
+for line in iter(sys.stdin.readline, "\\n"): os.write(tap, bytes.fromhex(line))
+print("sent", flush=True)
+sys.stdin.read()
 """
 
 
-def from_tap(node: Node, frames: list[bytes]) -> None:
-    """Send as QEMU does: by the guest's own tap."""
-    text = "".join(f"{frame.hex()}\n" for frame in frames)
-    node.run(*IN_POD.split(), sys.executable, "-c", TAP, stdin=text)
+@contextlib.contextmanager
+def from_tap(node: Node, frames: list[bytes]) -> Iterator[None]:
+    """Send as QEMU does, by the guest's own tap, and hold it: what was learnt on a port goes with its carrier."""
+    argv = [*IN_POD.split(), sys.executable, "-c", TAP]
+    with node.spawn(*argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("".join(f"{frame.hex()}\n" for frame in frames) + "\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "sent\n"
+        yield
+        process.stdin.close()
 
 
 def random_macs(count: int) -> list[bytes]:
@@ -282,16 +310,18 @@ def learnt(node: Node) -> int:
 
 def test_the_pod_learns_no_mac_of_a_masqueraded_guest(masqueraded: Node) -> None:
     before = dropped(masqueraded, "inet guard_k6t-eth0")
-    from_tap(masqueraded, random_macs(500))
-    until(lambda: dropped(masqueraded, "inet guard_k6t-eth0") - before >= 500, what="them to have come")
-    assert learnt(masqueraded) == 0
+    with from_tap(masqueraded, random_macs(500)):
+        until(lambda: dropped(masqueraded, "inet guard_k6t-eth0") - before >= 500, what="them to have come")
+        assert learnt(masqueraded) == 0
 
 
 @pytest.mark.kernel
 def test_a_bridged_guest_may_have_further_macs_but_not_any_number(bridged: Node) -> None:
-    from_tap(bridged, random_macs(500))
-    until(lambda: dropped(bridged, "bridge guard_k6t-eth0") >= 500 - 64, what="the count of those too many")
-    assert learnt(bridged) == 64
+    with from_tap(bridged, random_macs(500)):
+        until(
+            lambda: dropped(bridged, "bridge guard_k6t-eth0") >= 500 - 64, what="the count of those too many"
+        )
+        assert learnt(bridged) == 64
 
 
 @pytest.mark.kernel
