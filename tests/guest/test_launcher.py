@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,6 @@ from tests.guest.conftest import GUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.guest.conftest import Node, Pod
 
@@ -127,6 +128,40 @@ def test_a_guest_whose_target_dies_after_stop_is_back_and_the_target_closes(
 def test_a_pod_of_which_one_process_is_killed_leaves_nothing(running: Pod, victim: str) -> None:
     kill(running, victim)
     assert running.ended(), running.processes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_pod_in_the_foreground_ends_with_who_started_it(
+    node: Node, make_pod: Callable[[str], Pod], number: signal.Signals
+) -> None:
+    pod = make_pod("pod-1")
+    argv = ("start", "--foreground", "--pod", "pod-1", *node.storage, "-o", "json")
+    process = node.spawn("launcher", *argv)
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["phase"] == "running"
+    # nsenter waits for its child in another pid namespace.
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(children.stdout.split()[0]), number)
+    process.communicate()
+    assert pod.ended(), pod.processes()
+
+
+def test_what_is_in_a_pod_has_no_descriptor_of_who_started_it(
+    node: Node, make_pod: Callable[[str], Pod], tmp_path: Path
+) -> None:
+    pod = make_pod("pod-1")
+    (tmp_path / "of-the-caller").touch()
+    with (tmp_path / "of-the-caller").open() as secret:
+        os.set_inheritable(secret.fileno(), True)  # as a shell's 9> does
+        command = [*node.command, sys.executable, "-m", "launcher", "start", "--pod", "pod-1", *node.storage]
+        subprocess.run(command, check=True, capture_output=True, pass_fds=(secret.fileno(),))
+    held = {
+        str(link.readlink())
+        for pid in pod.processes()
+        for link in Path(f"/proc/{pid}/fd").iterdir()
+        if link.is_symlink()
+    }
+    assert not [path for path in held if "of-the-caller" in path]
 
 
 def test_a_target_without_the_bridge_is_refused_at_the_interfaces_place(
