@@ -16,6 +16,7 @@ from launcher.guest import Guest, read_guest
 from launcher.migration import credentials
 from launcher.seed import Seed, read_seed
 from nncp.errors import Error, ErrorKind, raise_all
+from nncp.state_folder import StateFolder
 from vmnet import namespace
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
@@ -68,7 +69,10 @@ def check(asked: Start) -> Checked:
     """Read the manifest and the record, or raise all that is wrong with them at once."""
     vm = read_texts([asked.manifest], bindings=asked.bindings).vm()
     record = read_record(asked.folder / "pod.json")
-    found: list[Error] = [*mismatches(vm, record), *(immovable(vm, record) if asked.source else ())]
+    found: list[Error] = [
+        *mismatches(vm, record),
+        *(immovable(vm, record, asked.source) if asked.source else ()),
+    ]
     if not namespace.is_there(Path(record.netns), record.netns_key):
         message = f"{record.netns} is not the network namespace that vmnet made for Pod {record.name}"
         found.append(
@@ -116,8 +120,13 @@ def mismatches(vm: VirtualMachine, record: Record) -> Iterator[Error]:
         )
 
 
-def immovable(vm: VirtualMachine, record: Record) -> Iterator[Error]:
+def immovable(vm: VirtualMachine, record: Record, source: str) -> Iterator[Error]:
     """Yield why a guest so bound cannot be taken in, at each interface."""
+    if record.address and (":" in record.address) != (":" in source):
+        message = (
+            f"Pod {record.name} has the address {record.address}, and its guest is to come from {source}"
+        )
+        yield Error(message, kind=ErrorKind.USAGE, hint="both are of one family")
     if not record.address:
         yield Error(f"Pod {record.name} has no address of its own to migrate to", kind=ErrorKind.FAILED)
     for bound in vm.nics:
@@ -175,7 +184,7 @@ def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str
     )
     os.close(writer)
     listener.close()
-    with _or_end(entered.init):
+    with _or_end(entered.init, asked):
         status = _answer(reader, log)
         if asked.source:
             status["credentials"] = str(asked.credentials)
@@ -187,9 +196,14 @@ def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str
 
 
 def _own_folder(asked: Start, user: int) -> None:
-    """Make the folder that is the launcher's own, seen in its Pod; the Pod's folder itself is root's."""
+    """Make the folder that is the launcher's own, seen in its Pod; the Pod's folder itself is root's.
+
+    Afresh: what another that a guest had taken over left there may be anything.
+    """
     folder = asked.folder / rootfs.OWN
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with StateFolder.make(asked.folder, option="--run-dir") as files:
+        files.remove(rootfs.OWN)
+    folder.mkdir(mode=0o700)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fchown(descriptor, user, user)
@@ -211,13 +225,15 @@ def _wait_for_ports(checked: Checked, say: Callable[[str], None]) -> None:
 
 
 @contextlib.contextmanager
-def _or_end(init: int) -> Iterator[None]:
-    """Take the Pod away again when what follows fails or is interrupted."""
+def _or_end(init: int, asked: Start) -> Iterator[None]:
+    """Take the Pod away again when what follows fails or is interrupted, and the secret that was for it."""
     try:
         yield
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.kill(init, signal.SIGKILL)
+        if asked.source:
+            asked.credentials.unlink(missing_ok=True)
         raise
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from launcher.begin import Start
 
 QEMU = "usr/bin/qemu-system-x86_64"
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False, readable=False)
 POD = click.option("--pod", required=True, metavar="NAME", help="The Pod, as vmnet attach named it.")
 RUN_DIR = click.option(
     "--run-dir",
@@ -122,7 +122,8 @@ def _asked(words: Mapping[str, Any], *, foreground: bool) -> Start:
         images=words["images"].absolute(),
         qemu=None if words["qemu"] is None else words["qemu"].absolute(),
         source=words.get("source", ""),
-        credentials=words.get("credentials") or _folder(words["run_dir"], words["pod"]) / "credentials.json",
+        credentials=_writable(words.get("credentials"))
+        or _folder(words["run_dir"], words["pod"]) / "credentials.json",
         lasting=not foreground,
         pods=words["run_dir"] / "pods",
     )
@@ -215,6 +216,10 @@ def probe(address: str, seconds: float | None, events: Path | None, output: str)
     With -o json there is a line when it begins, and the report in another.
     """
     from launcher.prober import measure  # noqa: PLC0415 -- the same
+    from vmnet.valid import is_address  # noqa: PLC0415
+
+    if not is_address(address, version=4):
+        raise click.BadParameter(f"{address!r} is not an IPv4 address.", param_hint="ADDRESS")
 
     def began() -> None:
         if output == "json":
@@ -222,6 +227,13 @@ def probe(address: str, seconds: float | None, events: Path | None, output: str)
             sys.stdout.flush()
 
     _show(measure(address, began=began, seconds=seconds, events=events), output)
+
+
+def _writable(path: Path | None) -> Path | None:
+    """Return where a file can be written, made absolute."""
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {path.parent}", param_hint="--credentials")
+    return None if path is None else path.absolute()
 
 
 def _address(text: str) -> str:

@@ -74,6 +74,8 @@ def is_alive(folder: Path) -> bool:
         try:
             with _short(folder) as path:
                 probe.connect(path)
+        except PermissionError:
+            raise _shut(folder) from None
         except BlockingIOError:  # it does not come round to those who wait already (unix(7), EAGAIN)
             return True
         except OSError:
@@ -197,6 +199,8 @@ def ask(folder: Path, request: Asked, *, patience: float = PATIENCE) -> dict[str
         except TimeoutError:
             message = f"the launcher of Pod {folder.name} did not answer {limit.story}"
             raise Error(message, kind=ErrorKind.FAILED) from None
+        except PermissionError:
+            raise _shut(folder) from None
         except OSError:
             raise absent(folder) from None
     if not said:
@@ -259,12 +263,16 @@ def _heard(line: socket.socket, limit: Limit) -> bytes:
 
 
 def absent(folder: Path) -> Error:
-    """Return the error that says that a Pod has no launcher."""
-    return Error(
-        f"Pod {folder.name} has no launcher",
-        kind=ErrorKind.FAILED,
-        hint=f"launcher start --pod {folder.name} VM.yaml",
-    )
+    """Return the error that says that a Pod has no launcher, or that there is no Pod."""
+    name = folder.name
+    if not folder.exists():
+        return Error(f"there is no Pod {name}", kind=ErrorKind.FAILED, hint=f"vmnet attach {name} makes one")
+    hint = f"its guest has ended or moved, if it had one: vmnet detach {name}"
+    return Error(f"Pod {name} has no launcher", kind=ErrorKind.FAILED, hint=hint)
+
+
+def _shut(folder: Path) -> Error:
+    return Error(f"Pod {folder.name} is root's", kind=ErrorKind.PRIVILEGE, hint="run it as root")
 
 
 def packed(answer: dict[str, Any] | Error) -> bytes:

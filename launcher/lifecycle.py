@@ -119,7 +119,11 @@ class Launcher(Loop):
             write_seed(job.seed, rootfs.POD / "seed.iso")
         version = daemon.qemu_version(EMULATOR)
         if job.source and job.accelerator == "tcg" and (said := facts.unsafe(version)):
-            raise Error(said, kind=ErrorKind.UNSUPPORTED, hint="give --qemu a tree of a newer QEMU")
+            raise Error(
+                said,
+                kind=ErrorKind.UNSUPPORTED,
+                hint="give --qemu the tree of a newer one; `vmnet rack images qemu` makes DIR/tree",
+            )
         log = rootfs.POD / "libvirt.log"
         self.daemons = daemon.start(host_uuid=job.record.uid, log=log)
         self.connection = daemon.connect(self.daemons, log=log)
@@ -329,7 +333,9 @@ class Launcher(Loop):
             "accelerator": self.facts.accelerator,
             "qemu": ".".join(str(part) for part in self.facts.qemu),
             "address": record.address,
+            "from": self.job.source,
             "gate": "open" if is_open else "closed",
+            "handler": "ended" if self.node.is_gone else "running",
             "interfaces": [{"name": n.name, "mac": n.mac, "tap": n.devices.tap} for n in record.interfaces],
         }
 

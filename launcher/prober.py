@@ -227,6 +227,9 @@ class Prober:
             self.log.broken = "closed by the guest"
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
+            if not line.isdigit():
+                self.log.broken = "what answers is no echo server"
+                return
             self.log.echoed[int(line)] = time.time()
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
 
 STANDARD = (0, 1, 2)
 RLIMIT_NICE, NICE_OF_ALL = 13, 20
@@ -114,6 +114,7 @@ def _mover(
 
 def _beside(handler: Callable[[socket.socket], int], line: socket.socket) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _be_called("node-handler")
     _close_all_but(*STANDARD, line.fileno())
     return handler(line)
 
@@ -122,6 +123,7 @@ def _init(
     sandbox: Sandbox, main: Callable[[socket.socket], int], line: socket.socket, *, lasting: bool
 ) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _be_called("pod-init")
     arrange(sandbox)
     child = os.fork()
     if child == 0:
@@ -138,6 +140,7 @@ def _init(
 
 def _launch(sandbox: Sandbox, main: Callable[[socket.socket], int], line: socket.socket) -> int:
     """Give up all rights but these: to be first on the CPU, to lock memory, to take SCHED_IDLE back."""
+    _be_called("launcher")
     hurry()
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     resource.setrlimit(RLIMIT_NICE, (NICE_OF_ALL, NICE_OF_ALL))
@@ -164,6 +167,11 @@ def _guarded(work: Callable[[], int]) -> None:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _be_called(name: str) -> None:
+    """Let ps and top tell the Pod's processes apart."""
+    libc("prctl", PR_SET_NAME, name.encode())
 
 
 def _close_all_but(*kept: int) -> None:

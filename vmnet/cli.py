@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vmnet.preflight.verdict import Ask, Verdict
     from vmnet.record import Record
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False, readable=False)
 POD = click.argument("pod", callback=lambda _context, _argument, name: pod_name(name))
 
 

@@ -83,7 +83,8 @@ def detach(name: str, *, environment: Environment, force: bool = False) -> str:
     Args:
         name: the Pod's.
         environment: the node.
-        force: from under a running guest too, and with the links that others have put there.
+        force: from under a running guest too, with the links that others have put there, and without asking
+            again what a CNI plugin could not let go.
 
     Raises:
         Error: it was refused, and nothing was touched; or a CNI plugin could not let go: everything else was
@@ -98,7 +99,14 @@ def detach(name: str, *, environment: Environment, force: bool = False) -> str:
         if not force:
             nncp.raise_all(_holding(record, folder))
         elsewhere = namespace.is_taken(path) and not namespace.is_there(path, record.netns_key)
-        _take_away(folder.write(structs.replace(record, state="detaching")), Work(folder, environment))
+        try:
+            _take_away(folder.write(structs.replace(record, state="detaching")), Work(folder, environment))
+        except Error as error:
+            if force:
+                folder.drop()
+            else:
+                error.hint = error.hint or f"vmnet detach {name} asks again; with --force it is given up"
+            raise
         folder.drop()
     return f"network namespace {name} was made by somebody else since, and stays" if elsewhere else ""
 

@@ -7,9 +7,11 @@ the source's node: never over the network that the migration takes.
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import secrets
 import ssl
+import stat
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +19,7 @@ from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from vmnet import versioned
+from vmnet.valid import is_address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 VERSION = 1
+LARGEST = 1 << 16
 SOURCE, TARGET = "source.migration.bridgehead", "target.migration.bridgehead"
 """The names in the two certificates."""
 CA_FILE, CERTIFICATE_FILE, KEY_FILE = "ca-cert.pem", "cert.pem", "key.pem"
@@ -53,20 +57,36 @@ class Half(Struct, frozen=True):
             _write(folder / name, text)
 
     def save(self, path: Path) -> None:
-        """Put it down as the one file that is carried to the other side."""
+        """Put it down as the one file that is carried to the other side; raises `Error` when it cannot be."""
+        if path.exists() and not path.is_file():
+            raise Error(f"{path} is there, and not a plain file", kind=ErrorKind.USAGE)
         _write(path, msgspec.json.encode(self).decode() + "\n")
 
 
 def load(path: Path) -> Half:
     """Return the half in a file; raises `Error` when it is none, or of another version."""
     try:
-        data = path.read_bytes()
+        data = _read(path)
     except OSError as error:
         message = f"the credentials {path} cannot be read: {error.strerror}"
         hint = "launcher prepare writes them, on the target's node"
         raise Error(message, kind=ErrorKind.USAGE, hint=hint) from None
-    half: Half = versioned.decode(data, Half, version=VERSION, what=f"the file {path}")
+    try:
+        half: Half = versioned.decode(data, Half, version=VERSION, what=str(path))
+    except Error as error:
+        message = f"{path} holds no credentials: {error.message}"
+        raise Error(message, kind=ErrorKind.USAGE, hint="launcher prepare writes them") from None
+    if not is_address(half.to):
+        raise Error(f"the file {path} names no address of a target: {half.to!r}", kind=ErrorKind.USAGE)
     return half
+
+
+def _read(path: Path) -> bytes:
+    """Return what a plain file holds; no other is waited for, and none is read without an end."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file")
+        return file.read(LARGEST)
 
 
 def taken(half: Half, folder: Path) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -261,6 +262,7 @@ class Reception:
         self.launcher.unwatch(self._knocks.socket)
         self._knocks.close()
         self._knocks = None
+        shutil.rmtree(self._tls, ignore_errors=True)  # nobody comes in by these any more
         self._close_door()
         self._hang_up()
 

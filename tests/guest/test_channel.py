@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 import ssl
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,7 +27,6 @@ from vmnet.node.migration_rules import PEER_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Side:
@@ -296,6 +297,22 @@ def test_the_sources_half_is_one_file_that_only_its_owner_reads(
     assert "PRIVATE KEY" not in halves[1].ca + halves[1].certificate
     for name in ("ca-cert.pem", "cert.pem", "key.pem"):
         assert (tmp_path / "source" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_device_is_not_replaced_by_a_secret_and_nothing_without_an_end_is_read(
+    tmp_path: Path, halves: tuple[Half, Half]
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(Error, match="not a plain file"):
+        halves[1].save(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(Error, match="not a plain file"):
+            credentials.load(path)
+    halves[1].save(tmp_path / "half.json")
+    text = (tmp_path / "half.json").read_text()
+    (tmp_path / "half.json").write_text(text.replace('"to":"127.0.0.1"', '"to":"nonsense"'))
+    with pytest.raises(Error, match="names no address of a target: 'nonsense'"):
+        credentials.load(tmp_path / "half.json")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1}', "{" * 9999])

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -267,6 +268,18 @@ def target(folder: Path) -> Iterator[Waiting]:
     launcher.reception._words = line  # type: ignore[assignment]  # what a source's connection is to it
     yield Waiting(launcher, launcher.reception, line, handler)
     handler.close()
+
+
+def test_a_target_shuts_its_gate_before_anything_else_and_opens_no_port(
+    target: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher, reception, _, handler = target
+    defined = SimpleNamespace(undefine=lambda: None)
+    launcher.connection = SimpleNamespace(defineXML=lambda _xml: defined)
+    monkeypatch.setattr("launcher.migration.target.Listener", lambda *_: SimpleNamespace(socket=handler.line))
+    reception.open()
+    assert handler.ordered == [orders.Close(), orders.Receive("127.0.0.2")]
+    assert reception._door is None
 
 
 def test_a_target_does_what_its_source_says(target: Waiting) -> None:

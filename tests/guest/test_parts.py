@@ -185,8 +185,12 @@ def test_errors_of_a_pod_come_home_whole() -> None:
 def test_a_pod_that_was_never_attached_is_named_with_what_to_do(tmp_path: Path) -> None:
     done = launcher("status", "--pod", "nobody", "--run-dir", str(tmp_path))
     assert done.returncode == ErrorKind.FAILED.exit_code
-    assert "error: Pod nobody has no launcher" in done.stderr
-    assert "hint: launcher start --pod nobody" in done.stderr
+    assert "error: there is no Pod nobody" in done.stderr
+    assert "hint: vmnet attach nobody" in done.stderr
+    (tmp_path / "pods" / "left").mkdir(parents=True)
+    done = launcher("status", "--pod", "left", "--run-dir", str(tmp_path))
+    assert "error: Pod left has no launcher" in done.stderr
+    assert "hint: its guest has ended or moved, if it had one: vmnet detach left" in done.stderr
 
 
 def test_stopping_what_has_ended_succeeds(tmp_path: Path) -> None:

@@ -171,6 +171,13 @@ def test_a_target_that_says_nothing_is_asked_again_and_given_up(launcher: Source
     assert len(launcher.said) > 2
 
 
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.WAITING])
+def test_a_target_that_does_not_wait_is_refused(launcher: Source, phase: Phase) -> None:
+    depart(launcher).heard(Ready(phase, THERE))
+    assert refusal(launcher) == f"the target Pod at 10.0.0.2 is {phase.value}"
+    assert launcher.phase is Phase.RUNNING
+
+
 def test_nothing_is_asked_of_the_target_before_the_guest_is_kept_from_its_ports(launcher: Source) -> None:
     launcher.fenced = "nft is not installed"
     depart(launcher)

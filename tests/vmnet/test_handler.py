@@ -199,7 +199,7 @@ def test_no_json_is_an_order_by_accident(value: Any) -> None:
     line, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with line, other:
         made = handler.Handler.__new__(handler.Handler)
-        made.launcher = line
+        made.launcher, made._odd = line, 0
         made._do(json.dumps(value).encode())
         done = msgspec.json.decode(other.recv(orders.LARGEST), type=orders.Done)
     assert done.error or done.number == value["number"]
@@ -214,6 +214,16 @@ def test_no_time_of_an_announcement_ends_it(served: Served, after: str) -> None:
     served.node.line.send(b'{"version": 1, "number": 1, "acts": ' + acts.encode() + b"}")
     assert served.said().error
     served.node.ask(orders.Mute())
+
+
+def test_whoever_says_nothing_but_nonsense_is_not_listened_to(served: Served) -> None:
+    served.node.greeted()
+    for _ in range(handler.MOST_ODD + 1):
+        served.node.line.send(b"x")
+        served.said()
+    served.node.line.send(b"x")
+    served.process.join()
+    assert served.process.exitcode == 0
 
 
 def test_what_a_handler_that_was_killed_has_left_goes_with_the_next(served: Served) -> None:

@@ -404,3 +404,30 @@ def test_different_pods_do_not_wait_for_each_other(bridged: Node) -> None:
     for name in names:
         bridged.vmnet("detach", name)
     assert (namespaces(bridged), kept(bridged)) == ([], [])
+
+
+STUBBORN = """#!/bin/sh
+[ "$CNI_COMMAND" != DEL ] || { echo '{"cniVersion": "1.0.0", "code": 11, "msg": "not now"}'; exit 1; }
+python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)["prevResult"]))'
+"""
+
+
+def test_a_plugin_that_never_lets_go_is_given_up_by_force(bridged: Node) -> None:
+    node = bridged
+    text = node.sh("cat /run/net.d/10-pods.conflist").rstrip()
+    assert text.endswith("]}")
+    node.run("tee", "/run/net.d/10-pods.conflist", stdin=text[:-2] + ', {"type": "stubborn"}]}')
+    node.sh("mkdir -p /run/plugins")
+    node.run("tee", "/run/plugins/stubborn", stdin=STUBBORN)
+    node.sh("chmod +x /run/plugins/stubborn")
+    path = ("--cni-path", "/run/plugins:/usr/lib/cni")
+    node.vmnet("attach", "pod-1", *FILES, *CONF, *path)
+    done = node.vmnet("detach", "pod-1", *path, check=False)
+    assert done.returncode == 75
+    assert "not now" in done.stderr
+    assert "hint: vmnet detach pod-1 asks again; with --force it is given up" in done.stderr
+    assert kept(node)
+    done = node.vmnet("detach", "pod-1", "--force", *path, check=False)
+    assert (done.returncode, "not now" in done.stderr) == (75, True)
+    assert kept(node) == []
+    assert "there is no Pod pod-1" in node.vmnet("detach", "pod-1", *path).stdout

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ETH_P_RARP = 0x8035
 BROADCAST = b"\xff" * 6
 NOBODY = b"\x02" + bytes(5)  # a MAC of local administration that no interface bears
+MOST_DUE = 64
 MINIMUM_FRAME = 60  # without the checksum (IEEE 802.3, 4.4.2)
 
 
@@ -48,7 +49,8 @@ class Announcer:
     def plan(self, times: Iterable[float]) -> None:
         """Announce at these times, beside those that are planned already."""
         for time in times:
-            heapq.heappush(self._due, time)
+            if len(self._due) < MOST_DUE:  # whoever asks may have been taken over
+                heapq.heappush(self._due, time)
 
     def mute(self) -> None:
         """Forget what is still to come."""

@@ -26,6 +26,8 @@ from vmnet.node.migration_rules import RECEIVING, SENDING
 if TYPE_CHECKING:
     from vmnet.record import Record
 
+MOST_ODD = 100
+"""Orders that make no sense, after which nobody is listened to any more."""
 PRIORITY = 10
 """The real-time priority of handler and launcher; a prober's is higher. They sleep until they are wanted."""
 
@@ -51,6 +53,7 @@ class Handler:
         self.gate = Gate([gate.nic for gate in gates])
         self.announcer = announce.Announcer([(gate.nic, gate.mac) for gate in gates])
         self.decoy = announce.Decoy([gate.tap for gate in gates])
+        self._odd = 0
 
     def greet(self) -> None:
         """Hand the launcher the sockets that it could not open."""
@@ -68,7 +71,7 @@ class Handler:
                 due = self.announcer.next
                 if selector.select(None if due is None else max(0.0, due - time.monotonic())):
                     data = self._heard()
-                    if not data:
+                    if not data or self._odd > MOST_ODD:
                         break
                     self._do(data)
                 self.announcer.speak(time.monotonic())
@@ -88,6 +91,7 @@ class Handler:
                 self._act(act)
         except (Error, OSError, ValueError) as caught:
             error = str(caught)
+            self._odd += number < 0
             with contextlib.suppress(OSError):  # no room for its log
                 print(f"order {number}: {error}", file=sys.stderr)  # noqa: T201
         done = orders.Done(orders.VERSION, number, error)
