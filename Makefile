@@ -45,7 +45,7 @@ demo: setup
 	@$(RUN) $(FOLLOW) vmnet rack demo $(DEMO)
 
 test: setup
-	@$(RUN) $(FOLLOW) python -m pytest --places $(TEST)
+	@$(RUN) $(FOLLOW) python -m pytest --places $(or $(TEST),--ignore=tests/peers)
 
 check: venv
 	@$(RUN) bash -ec '

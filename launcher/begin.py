@@ -185,6 +185,7 @@ def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str
     os.close(writer)
     listener.close()
     with _or_end(entered.init, asked):
+        control.remember_init(asked.folder, entered.init)
         status = _answer(reader, log)
         if asked.source:
             status["credentials"] = str(asked.credentials)

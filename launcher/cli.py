@@ -187,7 +187,12 @@ def stop(pod: str, grace: float, run_dir: Path, output: str) -> None:
     if not control.is_alive(folder):
         _show({"pod": pod, "stopped": False}, output)
         return
-    _show(control.ask(folder, control.Stop(grace)), output)
+
+    def silent() -> dict[str, Any]:
+        """End what does not answer, with all that is in its Pod: that is what was asked for."""
+        return {"pod": pod, "stopped": control.kill(folder)}
+
+    _show(control.ask(folder, control.Stop(grace), silent=silent), output)
 
 
 @app.command()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
@@ -24,10 +26,10 @@ from vmnet.record import SOCKET
 from vmnet.valid import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 VERSION = 1
+INIT, PROC = "init.json", Path("/proc")
 WORKING = b'{"working": true}\n'
 WORKING_EVERY = 2.0
 PATIENCE = 10.0
@@ -182,8 +184,48 @@ def say_working(line: socket.socket) -> bool:
         return False
 
 
-def ask(folder: Path, request: Asked, *, patience: float = PATIENCE) -> dict[str, Any]:
-    """Send a request and return the answer.
+class Init(Struct, frozen=True):
+    """A Pod's first process, with which all others end: its id, and when it began, in ticks."""
+
+    pid: int
+    began: int
+
+
+def remember_init(folder: Path, pid: int) -> None:
+    """Write down which process it is, in the Pod's folder, which is root's."""
+    (folder / INIT).write_bytes(msgspec.json.encode(Init(pid, _began(pid))))
+
+
+def kill(folder: Path) -> bool:
+    """End a Pod whose launcher does not answer; False when there is none to end."""
+    try:
+        init = msgspec.json.decode((folder / INIT).read_bytes(), type=Init)
+        descriptor = os.pidfd_open(init.pid)
+        try:
+            if _began(init.pid) != init.began:
+                return False  # it has ended, and its number is somebody else's
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _began(pid: int) -> int:
+    """Return when a process began (proc(5), /proc/pid/stat, starttime; its name may have blanks)."""
+    said = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    return int(said.rpartition(")")[2].split()[19])
+
+
+def ask(
+    folder: Path,
+    request: Asked,
+    *,
+    patience: float = PATIENCE,
+    silent: Callable[[], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Send a request and return the answer; without any that of `silent`.
 
     Raises:
         Error: there is no launcher, it refuses, hangs, or it ended before it answered.
@@ -197,8 +239,11 @@ def ask(folder: Path, request: Asked, *, patience: float = PATIENCE) -> dict[str
             _send(line, msgspec.json.encode(request) + b"\n", limit)
             said = _heard(line, limit)
         except TimeoutError:
+            if silent is not None:
+                return silent()
             message = f"the launcher of Pod {folder.name} did not answer {limit.story}"
-            raise Error(message, kind=ErrorKind.FAILED) from None
+            hint = f"launcher stop --pod {folder.name} ends it all the same"
+            raise Error(message, kind=ErrorKind.FAILED, hint=hint) from None
         except PermissionError:
             raise _shut(folder) from None
         except OSError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
+import subprocess
 import threading
 import time
 from types import SimpleNamespace
@@ -201,3 +203,31 @@ def test_whoever_asks_and_does_not_read_holds_nobody_up() -> None:
                 ours.send(b"x" * 65536)
         control.reply(ours, {"done": True})  # returns, though nothing more goes in
     assert ours.fileno() == -1
+
+
+def test_a_pod_whose_launcher_does_not_answer_is_ended_by_its_first_process(socket_folder: Path) -> None:
+    asked = threading.Event()
+    launcher(socket_folder, lambda _: asked.wait() and None)
+    with subprocess.Popen(["sleep", "inf"]) as init:
+        control.remember_init(socket_folder, init.pid)
+
+        def silent() -> dict[str, Any]:
+            return {"stopped": control.kill(socket_folder)}
+
+        said = control.ask(socket_folder, control.Stop(), patience=0.2, silent=silent)
+        assert said == {"stopped": True}
+        assert init.wait() == -signal.SIGKILL
+    asked.set()
+    assert not control.kill(socket_folder), "it has ended"
+
+
+def test_a_number_that_is_somebody_elses_by_now_is_not_killed(socket_folder: Path) -> None:
+    with subprocess.Popen(["sleep", "inf"]) as other:
+        control.remember_init(socket_folder, other.pid)
+        init = json.loads((socket_folder / control.INIT).read_text())
+        (socket_folder / control.INIT).write_text(json.dumps({**init, "began": init["began"] - 1}))
+        assert not control.kill(socket_folder)
+        assert other.poll() is None
+        other.kill()
+    (socket_folder / control.INIT).write_text("nonsense")
+    assert not control.kill(socket_folder)

@@ -273,7 +273,7 @@ def test_masquerade_in_a_pod_of_ipv6_alone_has_ipv6_alone() -> None:
 
 
 def test_the_guard_of_a_network_without_addresses_lets_nothing_up() -> None:
-    dhcp = "ether type ip udp dport 67 accept"
+    dhcp = "udp dport 67 accept"
     assert dhcp not in BRIDGE.plumb(secondary()).nft
     assert "arp" not in BRIDGE.plumb(secondary()).nft
     assert dhcp in BRIDGE.plumb(secondary(addresses=("10.10.0.7/24",))).nft

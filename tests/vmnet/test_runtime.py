@@ -38,7 +38,7 @@ BRIDGE = {"cniVersion": "1.0.0", "type": "bridge"}
         (b'{"name": "n", "plugins": [{"type": 3}]}', "3 is not the name of a plugin"),
         (b'{"plugins": [{"type": "bridge"}]}', "it has no name"),
         (b'{"name": 3, "type": "bridge"}', "it has no name"),
-        (b'{"name": "../..", "type": "bridge"}', "'../..' is no name of a network"),
+        (b'{"name": "../..", "type": "bridge"}', "'../..' is not the name of a network"),
         (b'{"name": "n", "type": "bridge"}', "it has no cniVersion, which CNI takes as 0.1.0"),
         (b'{"name": "n", "cniVersion": "0.2.0", "type": "bridge"}', "cniVersion 0.2.0 is too old"),
         (b'{"name": "n", "cniVersion": 1, "type": "bridge"}', "cniVersion is not text"),
