@@ -22,7 +22,7 @@ from launcher.migration.credentials import Half
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
 from vmnet import versioned
-from vmnet.record import SOCKET
+from vmnet.record import SOCKET, reach
 from vmnet.valid import is_address
 
 if TYPE_CHECKING:
@@ -71,18 +71,14 @@ def _short(folder: Path) -> Iterator[str]:
 
 def is_alive(folder: Path) -> bool:
     """Whether a launcher listens in this Pod."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            with _short(folder) as path:
-                probe.connect(path)
-        except PermissionError:
-            raise _shut(folder) from None
-        except BlockingIOError:  # it does not come round to those who wait already (unix(7), EAGAIN)
-            return True
-        except OSError:
-            return False
-        return True
+    try:
+        with _short(folder) as path:
+            reach(path)
+    except PermissionError:
+        raise _shut(folder) from None
+    except OSError:
+        return False
+    return True
 
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]

@@ -13,7 +13,6 @@ and the folders of Python and of this program, wherever they are: also behind on
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import stat
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from launcher.daemon import HOME
+from nncp import libc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +44,6 @@ DEVICES = {"null": 0o666, "zero": 0o666, "full": 0o666, "random": 0o666, "urando
 GIVEN = ("net/tun", "vhost-net", "kvm")
 """Devices that are the Pod's user's by group: a tap that is there already, and what makes it fast."""
 
-
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 LINKER = (
     "alternatives",
@@ -56,7 +55,6 @@ LINKER = (
     "ssl/openssl.cnf",
 )
 """What of the node's /etc programs cannot do without."""
-MNT_DETACH = 2
 OWN_FOLDERS = ("dev", "etc", "proc", "run", "sys")
 
 
@@ -97,8 +95,8 @@ def arrange(sandbox: Sandbox) -> None:
     _devices(root / "dev", sandbox)
     _kernel(root)
     os.chdir(root)
-    libc("pivot_root", b".", b".")  # pivot_root(2), NOTES: the old root lies on top of the new one then
-    libc("umount2", b".", MNT_DETACH)
+    libc.call("pivot_root", b".", b".")  # pivot_root(2), NOTES: the old root lies on top of the new one then
+    libc.call("umount2", b".", libc.MNT_DETACH)
     os.chdir("/")
 
 
@@ -210,12 +208,4 @@ def _parts(qemu: Path | None) -> Iterable[tuple[Path, Path]]:
 
 def mount_at(source: str, target: str, *, kind: str = "", flags: int = 0, data: str = "") -> None:
     """Mount something, or change how it is mounted."""
-    libc("mount", source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None)
-
-
-def libc(name: str, *args: object) -> None:
-    """Call a function of the C library that answers 0 when it is done; raises OSError."""
-    library = ctypes.CDLL(None, use_errno=True)  # unshare and setns came to os with Python 3.12, mount never
-    if getattr(library, name)(*args) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{name}: {os.strerror(code)}")
+    libc.call("mount", source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None)

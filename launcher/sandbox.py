@@ -21,8 +21,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from launcher.rootfs import Sandbox, arrange, libc
+from launcher.rootfs import Sandbox, arrange
+from nncp import libc
 from nncp.errors import Error, ErrorKind
+from nncp.netns import CLONE_NEWNET
 from vmnet.node import rights
 from vmnet.node.handler import hurry
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
-CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
+CLONE_NEWPID = 0x20000000
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
 
 STANDARD = (0, 1, 2)
@@ -95,13 +97,13 @@ def _mover(
     if not lasting:
         _die_with_parent()
     target = os.open(sandbox.netns, os.O_RDONLY | os.O_CLOEXEC)
-    libc("setns", target, CLONE_NEWNET)
+    libc.call("setns", target, CLONE_NEWNET)
     os.close(target)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         _guarded(lambda: _beside(handler, theirs))
     theirs.close()
-    libc("unshare", CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID)
+    libc.call("unshare", CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID)
     init = os.fork()
     if init == 0:
         os.close(writer)
@@ -171,7 +173,7 @@ def _guarded(work: Callable[[], int]) -> None:
 
 def _be_called(name: str) -> None:
     """Let ps and top tell the Pod's processes apart."""
-    libc("prctl", PR_SET_NAME, name.encode())
+    libc.call("prctl", PR_SET_NAME, name.encode())
 
 
 def _close_all_but(*kept: int) -> None:
@@ -190,4 +192,4 @@ def _redirect(log: Path) -> None:
 
 
 def _die_with_parent() -> None:
-    libc("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)

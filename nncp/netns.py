@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from typing import TYPE_CHECKING
 
+from nncp import libc
 from nncp.errors import Error, ErrorKind
 
 if TYPE_CHECKING:
@@ -47,11 +47,8 @@ def entered(path: str | Path) -> Iterator[None]:
 
 
 def _enter(descriptor: int, what: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)  # os.setns came with Python 3.12
-    if libc.setns(descriptor, CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        raise Error(
-            f"network namespace {what} cannot be entered: {os.strerror(code)}",
-            kind=ErrorKind.PRIVILEGE,
-            hint="run it as root",
-        )
+    try:
+        libc.call("setns", descriptor, CLONE_NEWNET)
+    except OSError as error:
+        message = f"network namespace {what} cannot be entered: {os.strerror(error.errno or 0)}"
+        raise Error(message, kind=ErrorKind.PRIVILEGE, hint="run it as root") from error

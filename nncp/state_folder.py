@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -87,6 +88,21 @@ class StateFolder:
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
+
+    def lock(self) -> bool:
+        """Lock it until it is closed; False when somebody else has, or has removed it meanwhile."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return self.is_there()
+
+    def is_there(self) -> bool:
+        """Whether it still has its name."""
+        try:
+            return os.path.samestat(self.path.lstat(), os.fstat(self.descriptor))
+        except FileNotFoundError:
+            return False
 
     def open(self, name: str, flags: int) -> int:
         """Return a descriptor of a file in it."""

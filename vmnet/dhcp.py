@@ -17,7 +17,6 @@ what it cannot read, or send, is counted and forgotten.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import ipaddress
 import os
 import select
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from vmnet.hearing import ALL, EQUAL, LOAD_HALF, LOAD_WORD, NOTHING, hear_only
 from vmnet.names import mac_bytes
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ _LEAST = 300  # RFC 1542, 2.1: relays and old clients drop what is shorter
 _LONGEST = 1500  # octets of a datagram that are read: what a client says fits into one frame
 
 _RXQ_OVFL = 40  # SO_RXQ_OVFL, which Python does not name (include/uapi/asm-generic/socket.h)
-_ATTACH_FILTER = 26  # SO_ATTACH_FILTER
 _PAUSE = 0.1  # seconds between two readings of a socket that has only an error to tell
 
 
@@ -296,23 +295,16 @@ def _name(error: OSError) -> str:
 
 
 def _hear_only(requests: socket.socket, mac: bytes) -> None:
-    """Have the kernel drop what is not of this client before it is queued: no stranger fills the queue.
-
-    A classic filter on chaddr, which stands 28 octets into the message (RFC 2131) and 36 after UDP's header.
-    Attaching one takes no rights (socket(7); Documentation/networking/filter.rst).
-    """
-    load_word, load_half, equal, give = 0x20, 0x28, 0x15, 0x06
-    steps = (
-        (load_word, 0, 0, 36),
-        (equal, 0, 3, int.from_bytes(mac[:4], "big")),
-        (load_half, 0, 0, 40),
-        (equal, 0, 1, int.from_bytes(mac[4:], "big")),
-        (give, 0, 0, 0xFFFFFFFF),
-        (give, 0, 0, 0),
+    """Hear this client alone: chaddr stands 28 octets into the message (RFC 2131), 36 after UDP's header."""
+    hear_only(
+        requests,
+        (LOAD_WORD, 0, 0, 36),
+        (EQUAL, 0, 3, int.from_bytes(mac[:4], "big")),
+        (LOAD_HALF, 0, 0, 40),
+        (EQUAL, 0, 1, int.from_bytes(mac[4:], "big")),
+        ALL,
+        NOTHING,
     )
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-    which = struct.pack("@HP", len(steps), ctypes.addressof(program))
-    requests.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, which)
 
 
 def main() -> int:

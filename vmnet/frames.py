@@ -8,7 +8,6 @@ frame (PACKET_AUXDATA).
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import socket
 import struct
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from vmnet.hearing import ALL, EQUAL, LOAD_HALF, NOTHING, hear_only
 from vmnet.names import mac_bytes
 
 if TYPE_CHECKING:
@@ -29,15 +29,8 @@ _BODY = struct.Struct("!20sQH")
 
 ETH_P_ALL, ETH_P_8021Q = 0x0003, 0x8100
 SOL_PACKET, PACKET_AUXDATA, PACKET_OUTGOING = 263, 8, 4
-SO_ATTACH_FILTER = 26
 _AUXDATA = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata: status len snaplen mac net vlan_tci vlan_tpid
 TP_STATUS_VLAN_VALID = 1 << 4
-
-# Load the EtherType, take the frame when it is ours (linux/filter.h). The tag is out already: offset 12.
-_FILTER = b"".join(
-    struct.pack("=HBBI", *step)
-    for step in ((0x28, 0, 0, 12), (0x15, 0, 1, ETHERTYPE), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0))
-)
 
 
 class Caught(Struct, frozen=True):
@@ -54,9 +47,8 @@ class Wire:
     def __init__(self, interface: str) -> None:
         # Nothing is received before the filter is on: protocol 0 until the bind.
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        program = ctypes.create_string_buffer(_FILTER, len(_FILTER))
-        head = struct.pack("HL", len(_FILTER) // 8, ctypes.addressof(program))
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, head)
+        # The tag is out already: the EtherType stands at offset 12.
+        hear_only(self.socket, (LOAD_HALF, 0, 0, 12), (EQUAL, 0, 1, ETHERTYPE), ALL, NOTHING)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self.socket.bind((interface, ETH_P_ALL))
         self.socket.setblocking(False)

@@ -8,7 +8,6 @@ killed in between has left either nothing or what is known to be ours.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import stat
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nncp
-from nncp import netns
+from nncp import libc, netns
 from nncp.errors import Error, ErrorKind
 from nncp.journal import namespace_key
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 NAMES = Path("/run/netns")
 """Where ip-netns(8) keeps the names."""
-MNT_DETACH = 2  # sys/mount.h
 FALLBACK = frozenset(
     {"erspan0", "gre0", "gretap0", "ip6_vti0", "ip6gre0", "ip6tnl0", "ip_vti0", "sit0", "tunl0"}
 )
@@ -169,7 +167,8 @@ def remove(path: Path, key: str) -> None:
 
 
 def _unmount(held: str, path: Path) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.umount2(held.encode(), MNT_DETACH) != 0:
-        why = os.strerror(ctypes.get_errno())
-        raise Error(f"network namespace {path.name} could not be removed: {why}", kind=ErrorKind.FAILED)
+    try:
+        libc.call("umount2", held.encode(), libc.MNT_DETACH)
+    except OSError as error:
+        message = f"network namespace {path.name} could not be removed: {os.strerror(error.errno or 0)}"
+        raise Error(message, kind=ErrorKind.FAILED) from error

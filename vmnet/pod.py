@@ -24,6 +24,7 @@ from nncp.journal import Journal
 from vmnet import namespace
 from vmnet.cni import runtime
 from vmnet.cni.conf import OURS
+from vmnet.cni.given import read_given
 from vmnet.names import OWNER, PRIMARY, Devices, beside, devices
 from vmnet.networks import plan_networks
 from vmnet.node import plumb
@@ -324,12 +325,13 @@ def _link(attachment: Attachment, result: Mapping[str, Any], host: Host) -> PodL
         raise Error(message, kind=ErrorKind.FAILED)
     node = [i["name"] for i in result.get("interfaces") or () if not i.get("sandbox")]
     bridge = str(attachment.conf["plugins"][0].get("bridge", ""))
+    given, _ = read_given(result)
     return PodLink(
         name=attachment.interface,
         mac=row.attrs["mac"],
         mtu=row.attrs["mtu"],
-        addresses=tuple(runtime.addresses(result)),
-        routes=tuple(Route(destination, gateway) for destination, gateway in runtime.routes(result)),
+        addresses=tuple(ip.address for ip in given.ips or ()),
+        routes=tuple(Route(path.dst, path.gw or "") for path in given.paths),
         node_bridge=bridge,
         node_port=next((name for name in node if name != bridge), ""),
     )

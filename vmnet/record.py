@@ -8,7 +8,6 @@ is the Pod's own, of mode 0700, with all that is kept of it, and goes with it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import time
@@ -158,6 +157,14 @@ def _decoded(data: bytes, path: Path) -> Record:
     raise Error(message, kind=ErrorKind.FAILED, hint="detach the Pod with the vmnet that attached it")
 
 
+def reach(path: str) -> None:
+    """Connect to a launcher's socket and hang up; raises OSError when no launcher listens there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        with contextlib.suppress(BlockingIOError):  # others wait for it already (unix(7), EAGAIN)
+            probe.connect(path)
+
+
 class PodFolder:
     """A Pod's folder, open, and held for one attach or detach."""
 
@@ -191,16 +198,12 @@ class PodFolder:
 
     def has_launcher(self) -> bool:
         """Whether a launcher lives in the Pod."""
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.setblocking(False)
-            try:
-                # By descriptor: the whole path may be longer than a socket's may be (unix(7), sun_path).
-                probe.connect(f"/proc/self/fd/{self._files.descriptor}/{SOCKET}")
-            except BlockingIOError:  # it does not come round to those who wait already (unix(7), EAGAIN)
-                return True
-            except OSError:
-                return False
-            return True
+        try:
+            # By descriptor: the whole path may be longer than a socket's may be (unix(7), sun_path).
+            reach(f"/proc/self/fd/{self._files.descriptor}/{SOCKET}")
+        except OSError:
+            return False
+        return True
 
     def drop(self) -> None:
         """Forget the Pod, and what a launcher that has ended left there; one that lives keeps its files."""
@@ -235,7 +238,7 @@ class Store:
             try:
                 yield folder
             finally:
-                if _is_same(files) and not files.has(RECORD) and not folder.has_launcher():
+                if files.is_there() and not files.has(RECORD) and not folder.has_launcher():
                     folder.drop()
 
     @contextlib.contextmanager
@@ -244,7 +247,7 @@ class Store:
         while True:
             parts = (self.folder.parent, self.folder.name, name)
             with StateFolder.make(*parts, option="--run-dir") as files:
-                if _is_locked(files) and _is_same(files):
+                if files.lock():
                     yield files
                     return
                 limit.sees(_last_write(files))
@@ -253,25 +256,6 @@ class Store:
                 hint = f"wait for it, or end it: fuser {self.folder / name}"
                 raise Error(message, kind=ErrorKind.FAILED, subject=name, hint=hint)
             time.sleep(LOOK_EVERY)
-
-
-def _is_locked(files: StateFolder) -> bool:
-    """Lock a folder that nobody has locked; closing it lets go."""
-    try:
-        fcntl.flock(files.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_same(files: StateFolder) -> bool:
-    """Whether a folder still has its name: who held it before may have removed it."""
-    try:
-        found = files.path.lstat()
-    except FileNotFoundError:
-        return False
-    mine = os.fstat(files.descriptor)
-    return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
 
 
 def _last_write(files: StateFolder) -> int:

@@ -84,14 +84,12 @@ XML no control characters."""
 
 # CNI
 
-NETWORK = Rule(
-    re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), 253, "letters, digits, _ . and -, the first no sign"
-)
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+NETWORK = Rule(_WORD, 253, "letters, digits, _ . and -, the first no sign")
 """The name of a network configuration, which IPAM plugins make a folder of (CNI specification, section 1)."""
 
-CONTAINER = Rule(
-    re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), 253, "letters, digits, _ . and -, the first no sign"
-)
+CONTAINER = Rule(_WORD, 253, "letters, digits, _ . and -, the first no sign")
 """CNI_CONTAINERID (CNI specification, section 2)."""
 
 LINK = Rule(
@@ -102,7 +100,7 @@ LINK = Rule(
 """CNI_IFNAME, or another link's name (CNI, section 2; dev_valid_name). The kernel reads % in a new one as the
 place of a number (net/core/dev.c, dev_alloc_name). It may hold quotes, and so is part of no command."""
 
-PLUGIN = Rule(re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), 255, "the name of a program, without its folder")
+PLUGIN = Rule(_WORD, 255, "the name of a program, without its folder")
 """The type of a plugin, which is looked for in folders and run (CNI specification, section 1)."""
 
 # paths

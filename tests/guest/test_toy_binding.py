@@ -11,6 +11,7 @@ import pytest
 from launcher import begin, rootfs
 from launcher.begin import Start
 from nncp.errors import Error
+from tests.toys.binding import VM
 from vmnet.bindings import BINDINGS
 from vmnet.names import OWNER, Devices
 from vmnet.plumbing import Binding, Gate, Migration, Plumbing, PodLink, Service, Socket
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
 
     from vmnet.plumbing import Site
 
-VM = """
-apiVersion: kubevirt.io/v1
-kind: VirtualMachine
-metadata: {name: vm}
-spec:
-  template:
-    spec:
-      domain: {devices: {interfaces: [{name: default, toy: {}}]}}
-      networks: [{name: default, pod: {}}]
-"""
 DEVICES = Devices(pod="eth0", bridge="", nic="toy-nic", tap="toy0", alias="ua-default")
 GATE = Gate(nic="toy-nic", tap="toy0", mac="02:00:00:00:00:05")
 SERVICE = Service("toy", "toys.serve", (Socket("udp", "toy0", 69),), {"a": 1})

@@ -131,6 +131,17 @@ def pod_network(node: Node) -> Node:
     return node
 
 
+@pytest.fixture
+def bridged(pod_network: Node) -> Node:
+    """A node with br1: filtering, and VLAN 33 on its uplink."""
+    pod_network.sh("""
+        ip link add ens1f0 type dummy; ip link set ens1f0 up
+        ip link add br1 type bridge vlan_filtering 1 mcast_snooping 0; ip link set br1 up
+        ip link set ens1f0 master br1; bridge vlan add dev ens1f0 vid 2-4094
+    """)
+    return pod_network
+
+
 @pytest.fixture(scope="session")
 def make_node() -> type[Node]:
     """Make a node that lives as long as its user wants."""

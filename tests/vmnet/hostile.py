@@ -19,6 +19,8 @@ from vmnet.manifest import read_vm
 from vmnet.nad import read_nad
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nncp.errors import Error
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +92,14 @@ HOSTILE = [
     "*",
 ]  # fmt: skip -- a table of texts
 TEXTS = st.sampled_from(HOSTILE) | st.text(max_size=12) | st.text(st.sampled_from("./-_a0,\n\0"), max_size=8)
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield every place of a document, the whole first."""
+    yield at
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from paths(inner, (*at, key))
 
 
 def place(document: Any, path: tuple[Any, ...], value: Any) -> Any:

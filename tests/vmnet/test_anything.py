@@ -16,13 +16,12 @@ from launcher.guest import read_guest
 from launcher.seed import read_seed
 from nncp.document.source import load
 from nncp.errors import Error
-from tests.vmnet.hostile import CONFIG, NAD, SPEC, TEXTS, VM, document, nad, place, read_all, told
+from tests.vmnet.hostile import CONFIG, NAD, SPEC, TEXTS, VM, document, nad, paths, place, read_all, told
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
 from vmnet.manifest import read_vm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 # Anything anywhere
@@ -32,13 +31,6 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 )
-
-
-def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield at
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from paths(inner, (*at, key))
 
 
 def everything() -> Any:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.vmnet.dial import CLIENT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -69,18 +71,8 @@ def addresses(node: Node, namespace: str) -> dict[str, Any]:
     return {link["ifname"]: link for link in found}
 
 
-CLIENT = """
-import socket, sys
-try:
-    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60, source_address=(sys.argv[3], 0))
-    print(s.recv(99).decode(), end="")
-except OSError:
-    pass
-"""
-
-
 def asked(node: Node, where: str, address: str, port: int, *, source: str = "0.0.0.0") -> str:
-    return node.sh(f"{where} python3 -c '{CLIENT}' {address} {port} {source}")
+    return node.sh(f"{where} python3 -c '{CLIENT}' {address} {port} {source} 60")
 
 
 def test_a_real_client_gets_the_slides_lease(pod: Node) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.vmnet.dial import CLIENT
 from tests.waiting import until
 from vmnet import nft
 from vmnet.bindings import masquerade
@@ -26,14 +27,6 @@ while True:
     c, _ = s.accept()
     c.sendall(sys.argv[2].encode())
     c.close()
-"""
-CLIENT = """
-import socket, sys
-try:
-    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 2, source_address=(sys.argv[3], 0))
-    print(s.recv(99).decode(), end="")
-except OSError:
-    pass
 """
 BOTH = (migration_rules.RECEIVING, migration_rules.SENDING)
 POD, SOURCE, OTHER = "10.244.1.2", "10.244.1.77", "10.244.1.78"
@@ -73,7 +66,7 @@ class Pods:
         until(lambda: netns.run("ss", "-Hltn", f"sport = :{port}"), what=f"{word} listens")
 
     def asked(self, address: str, port: int, *, by: Netns, source: str = "0.0.0.0") -> str:
-        return by.run("python3", "-c", CLIENT, address, str(port), source)
+        return by.run("python3", "-c", CLIENT, address, str(port), source, "2")
 
 
 @pytest.fixture

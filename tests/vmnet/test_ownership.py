@@ -29,17 +29,6 @@ X = "b6e7df19490"
 pytestmark = pytest.mark.kernel
 
 
-@pytest.fixture
-def bridged(pod_network: Node) -> Node:
-    """A node with br1: filtering, and VLAN 33 on its uplink."""
-    pod_network.sh("""
-        ip link add ens1f0 type dummy; ip link set ens1f0 up
-        ip link add br1 type bridge vlan_filtering 1 mcast_snooping 0; ip link set br1 up
-        ip link set ens1f0 master br1; bridge vlan add dev ens1f0 vid 2-4094
-    """)
-    return pod_network
-
-
 def attach(node: Node, name: str = "pod-1") -> Any:
     return json.loads(node.vmnet("attach", name, *FILES, *CONF, "-o", "json").stdout)
 

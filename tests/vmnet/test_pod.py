@@ -24,17 +24,6 @@ X = "b6e7df19490"  # sha256("nic-add1"), the slides' own
 pytestmark = pytest.mark.kernel
 
 
-@pytest.fixture
-def bridged(pod_network: Node) -> Node:
-    """A node with br1: filtering, and VLAN 33 on its uplink."""
-    pod_network.sh("""
-        ip link add ens1f0 type dummy; ip link set ens1f0 up
-        ip link add br1 type bridge vlan_filtering 1 mcast_snooping 0; ip link set br1 up
-        ip link set ens1f0 master br1; bridge vlan add dev ens1f0 vid 2-4094
-    """)
-    return pod_network
-
-
 def links(node: Node, namespace: str = "pod-1") -> dict[str, Any]:
     return {link["ifname"]: link for link in json.loads(node.sh(f"ip -n {namespace} -d -j addr"))}
 

@@ -12,6 +12,7 @@ import pytest
 
 from nncp.errors import Error
 from nncp.host import Row
+from tests.toys.binding import VM
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
 from vmnet.plumbing import Binding, Migration, Plumbing, Service, Socket
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
     from vmnet.plumbing import Site
 
 ROOT = Path(__file__).parents[2]
-VM = """
-apiVersion: kubevirt.io/v1
-kind: VirtualMachine
-metadata: {name: vm}
-spec:
-  template:
-    spec:
-      domain: {devices: {interfaces: [{name: default, toy: {}}]}}
-      networks: [{name: default, pod: {}}]
-"""
 REFUSAL = "toys stay at home"
 RULES = "table ip toy {\n  chain c {\n    counter\n  }\n}\n"
 

@@ -1,7 +1,7 @@
 """What our bridge plugin remembers of its ports: enough to clean up when nobody else knows them any more.
 
-    /run/bridgehead/cni/vethXXXXXXXX/port.json   the port, from before it is made until it is gone
-    /run/bridgehead/cni/vethXXXXXXXX/undo/       how a call that was killed is undone, while it goes on
+    /run/bridgehead/cni/vethHASH/port.json   the port, from before it is made until it is gone
+    /run/bridgehead/cni/vethHASH/undo/       how a call that was killed is undone, while it goes on
 
 The undo is the plugin's own: what `nncp rollback` goes back to is the last policy, whatever Pods came since.
 The folder is also the port's lock, so that nothing is left of a port that has gone.
@@ -10,8 +10,6 @@ The folder is also the port's lock, so that nothing is left of a port that has g
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,6 +21,7 @@ from nncp.gone import STAMP
 from nncp.pace import Limit
 from nncp.state_folder import StateFolder
 from vmnet.cni.refusal import TRY_LATER, Refusal
+from vmnet.versioned import Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,10 +60,6 @@ class PodPort(Struct, frozen=True, rename="kebab"):
     rules: dict[str, str] = {}
     result: dict[str, Any] | None = None
     version: int = VERSION
-
-
-class _Versioned(Struct, frozen=True):
-    version: int = 0
 
 
 class Slot:
@@ -131,7 +126,7 @@ class PodPorts:
         limit = Limit(PATIENCE)
         while True:
             with StateFolder.make(self.folder, veth) as folder:
-                if _lock(folder):
+                if folder.lock():
                     yield folder
                     return
             if limit.is_over():
@@ -149,18 +144,9 @@ class PodPorts:
         return found
 
 
-def _lock(folder: StateFolder) -> bool:
-    """Take the lock of an open folder; False when somebody has it, or has removed the folder meanwhile."""
-    try:
-        fcntl.flock(folder.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(folder.path.stat(), os.fstat(folder.descriptor))
-    except (BlockingIOError, FileNotFoundError):
-        return False
-
-
 def _decoded(data: bytes | None) -> PodPort | None:
     try:
-        if data is None or msgspec.json.decode(data, type=_Versioned).version != VERSION:
+        if data is None or msgspec.json.decode(data, type=Head).version != VERSION:
             return None
         return msgspec.json.decode(data, type=PodPort)
     except msgspec.MsgspecError:

@@ -20,7 +20,7 @@ from vmnet.cniversion import version, version_fault
 from vmnet.valid import NETWORK, PLUGIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 PATHS = ("/opt/cni/bin", "/usr/lib/cni")
 PATIENCE, IN_ALL = 60.0, 600.0
@@ -249,17 +249,3 @@ def _refusal(verb: str, kind: str, call: Call, out: str, err: str) -> Error:
     refusal = Said(text, kind=blame, subject=call.interface, hint=details)
     refusal.code = code
     return refusal
-
-
-def addresses(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the addresses of a result, with their prefix lengths."""
-    return (str(ip["address"]) for ip in result.get("ips") or ())
-
-
-def routes(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the routes of a result; one without a gateway takes its family's first (CNI, result types)."""
-    gateways = [str(ip["gateway"]) for ip in result.get("ips") or () if ip.get("gateway")]
-    for route in result.get("routes") or ():
-        destination = str(route["dst"])
-        same = (gateway for gateway in gateways if (":" in gateway) == (":" in destination))
-        yield destination, str(route.get("gw") or next(same, ""))

@@ -44,7 +44,7 @@ class Receive(Struct, frozen=True, tag_field="act", tag="receive"):
 
 
 class Send(Struct, frozen=True, tag_field="act", tag="send"):
-    """Keep the Pod's guest from the ports of a migration to the Pod at this address."""
+    """Keep the Pod's guest from the port of a migration to the Pod at this address."""
 
     target: str
 

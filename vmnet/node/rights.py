@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
 import struct
 from typing import TYPE_CHECKING
+
+from nncp import libc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,29 +22,28 @@ VERSION_3 = 0x20080522  # linux/capability.h, _LINUX_CAPABILITY_VERSION_3
 def keep(capabilities: Iterable[int]) -> None:
     """Keep these capabilities of the user root and no other; raises OSError."""
     kept = set(capabilities)
-    for number in set(range(LAST + 1)) - kept:
-        _prctl(PR_CAPBSET_DROP, number, is_needed=False)  # those that this kernel does not know fail
+    _give_up(set(range(LAST + 1)) - kept)
     mask = sum(1 << number for number in kept)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     head = struct.pack("=Ii", VERSION_3, 0)
-    if ctypes.CDLL(None, use_errno=True).capset(head, struct.pack("=6I", low, low, 0, high, high, 0)) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"capset: {os.strerror(code)}")
+    libc.call("capset", head, struct.pack("=6I", low, low, 0, high, high, 0))
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def become(user: int) -> None:
     """Become a user and the group of the same number, without any capability; raises OSError."""
-    for number in range(LAST + 1):
-        _prctl(PR_CAPBSET_DROP, number, is_needed=False)
+    _give_up(range(LAST + 1))
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
-def _prctl(option: int, value: int, *, is_needed: bool = True) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0 and is_needed:
-        code = ctypes.get_errno()
-        raise OSError(code, f"prctl: {os.strerror(code)}")
+def _give_up(capabilities: Iterable[int]) -> None:
+    for number in capabilities:
+        with contextlib.suppress(OSError):  # this kernel does not know it
+            _prctl(PR_CAPBSET_DROP, number)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc.call("prctl", option, value, 0, 0, 0)
