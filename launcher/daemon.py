@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 HOME = Path("/run/bridgehead/home")
 """The user's folder in the Pod: the daemon's settings, sockets and logs."""
-TLS = Path("/run/bridgehead/pod/tls")
-"""A migration's certificates."""
 PEER, MEMORY = Path("/run/bridgehead/pod/peer.sock"), Path("/run/bridgehead/pod/memory.sock")
 """Where the source's daemon and QEMU speak to the target's."""
 PATIENCE, IN_ALL = 60.0, 300.0
@@ -95,7 +93,7 @@ def start(*, host_uuid: str, log: Path) -> list[subprocess.Popen[bytes]]:
     """Write the settings and start the daemon, in a list; it ends with the Pod."""
     chosen = program()
     folder = HOME / "config" / "libvirt"
-    for made in (folder, HOME / "run", TLS):
+    for made in (folder, HOME / "run"):
         made.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "qemu.conf").write_text(qemu_conf(), encoding="utf-8")
     (folder / f"{chosen.name}.conf").write_text(daemon_conf(host_uuid=host_uuid), encoding="utf-8")

@@ -139,8 +139,7 @@ class Launcher(Loop):
             addresses={nic.name: nic.address for nic in job.record.interfaces},
         )
         if job.half is not None:
-            job.half.write(daemon.TLS)
-            self.reception = Reception(self, job.half, tls=daemon.TLS, libvirt=daemon.socket_path())
+            self.reception = Reception(self, job.half, libvirt=daemon.socket_path())
             self.reception.open()
         else:
             self._start_guest()
@@ -348,7 +347,7 @@ class Launcher(Loop):
             if nic.migration.refusal:
                 raise Error(nic.migration.refusal, kind=ErrorKind.UNSUPPORTED, subject=nic.name)
         half = leave.credentials
-        tls = credentials.taken(half, daemon.TLS)
+        tls = credentials.taken(half)
         self.departure = Departure(
             self,
             to=half.to,

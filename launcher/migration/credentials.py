@@ -31,7 +31,6 @@ VERSION = 1
 LARGEST = 1 << 16
 SOURCE, TARGET = "source.migration.bridgehead", "target.migration.bridgehead"
 """The names in the two certificates."""
-CA_FILE, CERTIFICATE_FILE, KEY_FILE = "ca-cert.pem", "cert.pem", "key.pem"
 EARLIER, LATER = dt.timedelta(days=1), dt.timedelta(days=30)
 """How far the nodes' clocks may be apart, and how long a target may wait."""
 
@@ -49,12 +48,6 @@ class Half(Struct, frozen=True):
     certificate: str
     key: str
     secret: str
-
-    def write(self, folder: Path) -> None:
-        """Put it down where `context` looks for it; only its owner can read it."""
-        texts = {CA_FILE: self.ca, CERTIFICATE_FILE: self.certificate, KEY_FILE: self.key}
-        for name, text in texts.items():
-            _write(folder / name, text)
 
     def save(self, path: Path) -> None:
         """Put it down as the one file that is carried to the other side; raises `Error` when it cannot be."""
@@ -89,14 +82,13 @@ def _read(path: Path) -> bytes:
         return file.read(LARGEST)
 
 
-def taken(half: Half, folder: Path) -> ssl.SSLContext:
-    """Put down the source's half, and return how it speaks; raises `Error` when it is none."""
+def taken(half: Half) -> ssl.SSLContext:
+    """Return how a source speaks by its half; raises `Error` when it is none."""
     if half.name != SOURCE:
         raise Error(f"these are not the credentials of a source, but of {half.name!r}", kind=ErrorKind.USAGE)
     try:
         bytes.fromhex(half.secret)
-        half.write(folder)
-        return context(folder, SOURCE)
+        return context(half)
     except (OSError, ValueError) as error:  # ssl's own are OSErrors
         message = f"the credentials cannot be used: {error}"
         raise Error(message, kind=ErrorKind.USAGE, hint="launcher prepare writes them anew") from None
@@ -108,14 +100,20 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
 
 
-def context(folder: Path, name: str) -> ssl.SSLContext:
-    """Return how the side of this name speaks: TLS 1.3, to nobody but the other."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if name == TARGET else ssl.PROTOCOL_TLS_CLIENT)
+def context(half: Half) -> ssl.SSLContext:
+    """Return how the side of this half speaks: TLS 1.3, to nobody but the other; raises as ssl does."""
+    is_target = half.name == TARGET
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_target else ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.verify_mode = ssl.CERT_REQUIRED
-    made.load_verify_locations(cafile=str(folder / CA_FILE))
-    made.load_cert_chain(folder / CERTIFICATE_FILE, folder / KEY_FILE)
-    if name == TARGET:
+    made.load_verify_locations(cadata=half.ca)
+    # OpenSSL's own reads a key from a file only: this one has no name, and is gone at once.
+    descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(half.certificate + half.key)
+        file.flush()
+        made.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    if is_target:
         made.num_tickets = 0  # no session is taken up again
     return made
 

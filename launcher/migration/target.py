@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +10,7 @@ from msgspec import structs
 from launcher import daemon
 from launcher.loop import Watching
 from launcher.migration.channel import TRY_S, Door, Words, pump
-from launcher.migration.credentials import TARGET, context
+from launcher.migration.credentials import context
 from launcher.migration.facts import Arrival, Facts
 from launcher.migration.knock import Listener
 from launcher.migration.states import Event, Phase
@@ -62,13 +61,13 @@ class Target(Watching, Protocol):
 class Reception:
     """What a target Pod holds ready for its source, and what it tells it."""
 
-    def __init__(self, launcher: Target, half: Half, *, tls: Path, libvirt: Path) -> None:
+    def __init__(self, launcher: Target, half: Half, *, libvirt: Path) -> None:
         self.launcher = launcher
-        self._half = half
+        self._secret = bytes.fromhex(half.secret)
+        self._tls = context(half)
         self._knocks: Listener | None = None
         self._is_opening = False
         self.arrival: Arrival | None = None
-        self._tls = tls
         self._libvirt = libvirt
         self._door: Door | None = None
         self._words: Words | None = None
@@ -93,7 +92,7 @@ class Reception:
             launcher.connection.defineXML(launcher.job.domain_xml).undefine()
         except libvirt.libvirtError as error:
             raise Error(f"libvirt does not take the guest's domain: {error}", kind=ErrorKind.FAILED) from None
-        self._knocks = Listener(record.address, bytes.fromhex(self._half.secret))
+        self._knocks = Listener(record.address, self._secret)
         launcher.watch(self._knocks.socket, self._heard_knock)
         self._expiry.progress()
         launcher.later(EXPIRES, self._expire)
@@ -113,8 +112,8 @@ class Reception:
         if error or self._knocks is None:
             self.launcher.note("not opened", error=error)
             return
-        address, tls = self.launcher.job.record.address, context(self._tls, TARGET)
-        self._door = Door(address, tls, self.launcher, self._came, self._refused)
+        address = self.launcher.job.record.address
+        self._door = Door(address, self._tls, self.launcher, self._came, self._refused)
         self.launcher.later(COME_IN_S, self._unless_somebody_came)
 
     def _unless_somebody_came(self) -> None:
@@ -262,7 +261,6 @@ class Reception:
         self.launcher.unwatch(self._knocks.socket)
         self._knocks.close()
         self._knocks = None
-        shutil.rmtree(self._tls, ignore_errors=True)  # nobody comes in by these any more
         self._close_door()
         self._hang_up()
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from launcher.loop import Loop
 from launcher.migration import channel, credentials, words
 from launcher.migration.channel import Door, Forwarder, Line, Words
-from launcher.migration.credentials import SOURCE, TARGET, Half
+from launcher.migration.credentials import TARGET, Half
 from launcher.migration.facts import Facts
 from launcher.migration.states import Phase
 from launcher.migration.words import Ask, Back, Ready, Stopped
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
 class Side:
     """A target's door in a loop of its own, and what came through it."""
 
-    def __init__(self, folder: Path, address: str) -> None:
+    def __init__(self, half: Half, address: str) -> None:
         self.address = address
         self.loop = Loop()
         self.came: list[tuple[str, Line]] = []
         self.refused: list[str] = []
-        context = credentials.context(folder, TARGET)
+        context = credentials.context(half)
         self.door = Door(address, context, self.loop, lambda *it: self.came.append(it), self.refused.append)
         self.thread = threading.Thread(target=self.loop.run, daemon=True)
         self.thread.start()
@@ -54,19 +55,19 @@ class Side:
 
 
 @pytest.fixture
-def halves(tmp_path: Path) -> tuple[Half, Half]:
-    target, source = credentials.issue(to="127.0.0.1")
-    for name, half in (("target", target), ("source", source)):
-        (tmp_path / name).mkdir()
-        half.write(tmp_path / name)
-    return target, source
+def halves() -> tuple[Half, Half]:
+    return credentials.issue(to="127.0.0.1")
 
 
 @pytest.fixture
-def side(tmp_path: Path, halves: tuple[Half, Half]) -> Iterator[Side]:
-    assert halves
+def source(halves: tuple[Half, Half]) -> ssl.SSLContext:
+    return credentials.context(halves[1])
+
+
+@pytest.fixture
+def side(halves: tuple[Half, Half]) -> Iterator[Side]:
     address = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.1"
-    made = Side(tmp_path / "target", address)
+    made = Side(halves[0], address)
     yield made
     made.close()
 
@@ -77,8 +78,8 @@ def heard(line: Words) -> list[Any]:
     return found
 
 
-def test_words_pass_both_ways_and_what_is_odd_is_dropped(side: Side, tmp_path: Path) -> None:
-    ours = Words(channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words"))
+def test_words_pass_both_ways_and_what_is_odd_is_dropped(side: Side, source: ssl.SSLContext) -> None:
+    ours = Words(channel.connect(side.address, source, "words"))
     theirs = side.words()
     assert ours.say(Ask())
     assert heard(theirs) == [Ask()]
@@ -101,8 +102,8 @@ def test_words_pass_both_ways_and_what_is_odd_is_dropped(side: Side, tmp_path: P
     ours.close()
 
 
-def test_the_last_words_before_it_hangs_up_are_heard(side: Side, tmp_path: Path) -> None:
-    ours = Words(channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words"))
+def test_the_last_words_before_it_hangs_up_are_heard(side: Side, source: ssl.SSLContext) -> None:
+    ours = Words(channel.connect(side.address, source, "words"))
     theirs = side.words()
     assert ours.say(Back())
     ours.close()
@@ -111,8 +112,8 @@ def test_the_last_words_before_it_hangs_up_are_heard(side: Side, tmp_path: Path)
     theirs.close()
 
 
-def test_a_line_without_an_end_is_hung_up_on(side: Side, tmp_path: Path) -> None:
-    line = channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words")
+def test_a_line_without_an_end_is_hung_up_on(side: Side, source: ssl.SSLContext) -> None:
+    line = channel.connect(side.address, source, "words")
     theirs = side.words()
 
     def flood() -> None:
@@ -127,8 +128,8 @@ def test_a_line_without_an_end_is_hung_up_on(side: Side, tmp_path: Path) -> None
     thread.join()
 
 
-def test_whoever_does_not_read_holds_nobody_up(side: Side, tmp_path: Path) -> None:
-    channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words")
+def test_whoever_does_not_read_holds_nobody_up(side: Side, source: ssl.SSLContext) -> None:
+    channel.connect(side.address, source, "words")
     theirs = side.words()
     for _ in range(1_000_000):
         if not theirs.say(Back()):
@@ -138,65 +139,55 @@ def test_whoever_does_not_read_holds_nobody_up(side: Side, tmp_path: Path) -> No
     theirs.close()
 
 
-def stranger(folder: Path) -> ssl.SSLContext:
+def stranger() -> ssl.SSLContext:
     """The credentials of another migration."""
-    folder.mkdir()
-    _, source = credentials.issue(to="127.0.0.1")
-    source.write(folder)
-    context = credentials.context(folder, SOURCE)
+    context = credentials.context(credentials.issue(to="127.0.0.1")[1])
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
-def nameless(_: Path) -> ssl.SSLContext:
+def nameless() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 @pytest.mark.parametrize("who", [stranger, nameless])
-def test_nobody_else_gets_in(side: Side, tmp_path: Path, who: Any) -> None:
+def test_nobody_else_gets_in(side: Side, who: Any) -> None:
     with pytest.raises((OSError, Error)):
-        channel.connect(side.address, who(tmp_path / "other"), "words")
+        channel.connect(side.address, who(), "words")
     until(lambda: side.refused, what="it is refused")
     assert not side.came
 
 
-def test_nobody_else_is_taken_for_the_target(tmp_path: Path, halves: tuple[Half, Half]) -> None:
-    (tmp_path / "other").mkdir()
+def test_nobody_else_is_taken_for_the_target(source: ssl.SSLContext) -> None:
     target, _ = credentials.issue(to="127.0.0.1")
-    target.write(tmp_path / "other")
-    side = Side(tmp_path / "other", f"127.1.{random.randrange(256)}.1")
+    side = Side(target, f"127.1.{random.randrange(256)}.1")
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-        channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words")
+        channel.connect(side.address, source, "words")
     side.close()
 
 
 def test_the_source_is_not_taken_for_a_target_though_the_same_ca_signed_it(
-    tmp_path: Path, halves: tuple[Half, Half]
+    halves: tuple[Half, Half], source: ssl.SSLContext
 ) -> None:
-    _, source = halves
-    impostor = tmp_path / "impostor"
-    impostor.mkdir()
-    Half(1, source.to, TARGET, source.ca, source.certificate, source.key, source.secret).write(impostor)
-    side = Side(impostor, f"127.2.{random.randrange(256)}.1")
+    side = Side(structs.replace(halves[1], name=TARGET), f"127.2.{random.randrange(256)}.1")
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-        channel.connect(side.address, credentials.context(tmp_path / "source", SOURCE), "words")
+        channel.connect(side.address, source, "words")
     side.close()
 
 
 def test_silent_callers_are_hung_up_on_and_keep_nobody_out(
-    side: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    side: Side, source: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel, "TRY_S", 0.5)
     silent = [socket.create_connection((side.address, PEER_PORT)) for _ in range(3 * Door.MOST)]
     until(lambda: len(side.refused) >= Door.MOST, what="they are refused")
     monkeypatch.setattr(channel, "TRY_S", 5.0)
-    context = credentials.context(tmp_path / "source", SOURCE)
 
     def gets_in() -> bool:
         with contextlib.suppress(OSError):  # others that were silent are still there
-            silent.append(channel.connect(side.address, context, "words").socket)
+            silent.append(channel.connect(side.address, source, "words").socket)
             return True
         return False
 
@@ -216,11 +207,10 @@ def test_silent_callers_are_hung_up_on_and_keep_nobody_out(
     ],
 )
 def test_another_version_is_refused_by_name_on_both_sides(
-    side: Side, tmp_path: Path, hello: bytes, said: str
+    side: Side, source: ssl.SSLContext, hello: bytes, said: str
 ) -> None:
-    context = credentials.context(tmp_path / "source", SOURCE)
     plain = socket.create_connection((side.address, PEER_PORT))
-    with context.wrap_socket(plain, server_hostname=TARGET) as line:
+    with source.wrap_socket(plain, server_hostname=TARGET) as line:
         line.sendall(hello + b"\n")
         welcome = msgspec.json.decode(line.recv(4096), type=words.Welcome)
     assert said in welcome.refusal
@@ -229,12 +219,11 @@ def test_another_version_is_refused_by_name_on_both_sides(
 
 
 def test_what_libvirt_says_reaches_the_other_sides_socket_byte_by_byte(
-    side: Side, tmp_path: Path, socket_folder: Path
+    side: Side, source: ssl.SSLContext, socket_folder: Path
 ) -> None:
     loop = side.loop
-    context = credentials.context(tmp_path / "source", SOURCE)
     forwarder = Forwarder(
-        socket_folder / "peer.sock", loop, lambda: channel.connect(side.address, context, "libvirt")
+        socket_folder / "peer.sock", loop, lambda: channel.connect(side.address, source, "libvirt")
     )
     loop._wake.send(b"x")  # it watches one more file now
     ours = socket.socket(socket.AF_UNIX)
@@ -295,8 +284,6 @@ def test_the_sources_half_is_one_file_that_only_its_owner_reads(
     assert not (tmp_path / "elsewhere").exists()
     assert credentials.load(path) == halves[1]
     assert "PRIVATE KEY" not in halves[1].ca + halves[1].certificate
-    for name in ("ca-cert.pem", "cert.pem", "key.pem"):
-        assert (tmp_path / "source" / name).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_device_is_not_replaced_by_a_secret_and_nothing_without_an_end_is_read(

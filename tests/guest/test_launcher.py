@@ -93,6 +93,11 @@ def test_a_guest_moves_to_a_new_pod_and_keeps_answering(
     assert target.status()["phase"] == "running"
     assert running.ended(), running.processes()
     assert target.wait("lifted")["error"] == ""
+    third = make_pod("pod-3")  # what has arrived moves on
+    third.prepare(target)
+    target.migrate(third)
+    node.wait_for_guest()
+    assert third.status()["phase"] == "running"
 
 
 def test_a_guest_whose_target_dies_after_stop_is_back_and_the_target_closes(
