@@ -1,10 +1,11 @@
 """The DHCPv4 server of a Pod: one client, one address that never changes, every option it may want.
 
-Our own, because nothing on PyPI fits: the servers there hand out pools and answer through a UDP socket.
-This one has no pool and no state, so it may be killed and started anywhere, on the other node after a
-migration too; and it must answer by raw frames, since a client without an address cannot be asked for its
-MAC (RFC 2131, 4.1) and the Pod's kernel may hold the guest's address itself. Requests come through a UDP
-socket: the kernel mends the checksums that a virtio guest leaves to the hardware.
+Our own, because nothing on PyPI fits: the servers there hand out pools. This one has no pool and no state,
+so it may be killed and started anywhere, on the other node after a migration too.
+
+One UDP socket, bound to the guest's bridge, hears and answers, as KubeVirt's does. A client without an
+address is answered by broadcast, which RFC 2131, 4.1 allows: raw frames would name its MAC, but whoever holds
+a packet socket sends on every link of the Pod. One that renews is answered at its address.
 
 Served in full whatever the client's parameter list says, as KubeVirt does. A request for another address
 gets a NAK (RFC 2131, 4.3.2), which KubeVirt never sends: a guest that remembers a former network asks anew
@@ -41,8 +42,7 @@ SERVER, CLIENT = 67, 68
 MAGIC = b"\x63\x82\x53\x63"
 
 DISCOVER, OFFER, REQUEST, ACK, NAK = 1, 2, 3, 5, 6
-BROADCAST_FLAG = 0x8000
-BROADCAST_MAC = b"\xff" * 6
+BROADCAST = "255.255.255.255"
 
 _HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s")
 """RFC 2131, figure 1: op htype hlen hops xid secs flags ciaddr yiaddr siaddr giaddr chaddr sname file."""
@@ -52,6 +52,7 @@ _LEAST = 300  # RFC 1542, 2.1: relays and old clients drop what is shorter
 _LONGEST = 1500  # octets of a datagram that are read: what a client says fits into one frame
 
 _RXQ_OVFL = 40  # SO_RXQ_OVFL, which Python does not name (include/uapi/asm-generic/socket.h)
+_PKTINFO, _MTU_DISCOVER, _PMTUDISC_DO = 8, 10, 2  # nor these (include/uapi/linux/in.h, IP_...)
 _PAUSE = 0.1  # seconds between two readings of a socket that has only an error to tell
 
 
@@ -91,11 +92,10 @@ class Message(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """A reply: the BOOTP message, and the MAC and address it goes to."""
+    """A reply: the BOOTP message, and the address it goes to."""
 
     kind: int
     payload: bytes
-    mac: bytes
     address: str
 
 
@@ -162,9 +162,8 @@ def _grant(kind: int, message: Message, terms: Terms) -> Answer:
     options = b"".join(_fitting(terms.options, message.room))
     ciaddr = message.ciaddr if kind == ACK else _NOWHERE  # RFC 2131, table 3
     payload = _payload(kind, message, options, ciaddr=ciaddr, yiaddr=_address(terms.address))
-    if message.flags & BROADCAST_FLAG and message.ciaddr == _NOWHERE:
-        return Answer(kind=kind, payload=payload, mac=BROADCAST_MAC, address="255.255.255.255")
-    return Answer(kind=kind, payload=payload, mac=message.client, address=terms.address)
+    has_it = message.ciaddr == _address(terms.address)
+    return Answer(kind=kind, payload=payload, address=terms.address if has_it else BROADCAST)
 
 
 def _fitting(options: Iterable[bytes], left: int) -> Iterator[bytes]:
@@ -177,7 +176,7 @@ def _fitting(options: Iterable[bytes], left: int) -> Iterator[bytes]:
 
 def _refuse(message: Message, terms: Terms) -> Answer:
     payload = _payload(NAK, message, bytes([54, 4]) + _address(terms.server))
-    return Answer(kind=NAK, payload=payload, mac=BROADCAST_MAC, address="255.255.255.255")
+    return Answer(kind=NAK, payload=payload, address=BROADCAST)
 
 
 def _payload(
@@ -192,43 +191,26 @@ def _address(text: str) -> bytes:
     return ipaddress.IPv4Address(text).packed
 
 
-def frame(reply: Answer, *, source_mac: bytes, source: str) -> bytes:
-    """Return the reply as an Ethernet frame, UDP checksum and all (RFC 768, 791, 894)."""
-    addresses = _address(source) + _address(reply.address)
-    length = 8 + len(reply.payload)
-    udp = struct.pack("!HHHH", SERVER, CLIENT, length, 0) + reply.payload
-    check = _checksum(addresses + struct.pack("!BBH", 0, socket.IPPROTO_UDP, length) + udp)
-    udp = udp[:6] + struct.pack("!H", check or 0xFFFF) + udp[8:]
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, socket.IPPROTO_UDP, 0) + addresses
-    head = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
-    return reply.mac + source_mac + b"\x08\x00" + head + udp
-
-
-def _checksum(data: bytes) -> int:
-    """The internet checksum (RFC 1071)."""
-    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
-    total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF
-
-
 class Server:
-    """One lease's terms, and two sockets: one for requests, one for the frames that answer them.
+    """One lease's terms, and the socket by which they are asked for and told.
 
     `lost` counts what was not answered that might have been, by reason: `unread` by us, `unheard` that the
     kernel dropped (its queue was full, or it was another client's), and each error of a socket by its name.
     """
 
-    def __init__(self, terms: Terms, requests: socket.socket, frames: socket.socket) -> None:
+    def __init__(self, terms: Terms, line: socket.socket) -> None:
         self.terms = terms
-        self.requests = requests
-        self.frames = frames
+        self.line = line
         self.lost: Counter[str] = Counter()
-        with contextlib.suppress(
-            OSError
-        ):  # a kernel without them: `answer` looks itself, and less is counted
-            requests.setsockopt(socket.SOL_SOCKET, _RXQ_OVFL, 1)
+        # in_pktinfo, ip(7): the Pod's link may have no other address, and the node's would be chosen then.
+        self._from = (socket.IPPROTO_IP, _PKTINFO, struct.pack("=i4s4s", 0, _address(terms.server), _NOWHERE))
+        # No fragments: a client without an address does not put them together.
+        line.setsockopt(socket.IPPROTO_IP, _MTU_DISCOVER, _PMTUDISC_DO)
+        # On a kernel without them `answer` looks itself, and less is counted.
+        with contextlib.suppress(OSError):
+            line.setsockopt(socket.SOL_SOCKET, _RXQ_OVFL, 1)
             if terms.mac:
-                _hear_only(requests, mac_bytes(terms.mac))
+                _hear_only(line, mac_bytes(terms.mac))
 
     def once(self) -> Answer | None:
         """Take one datagram, if there is one, and answer it; return what was said."""
@@ -242,7 +224,7 @@ class Server:
     def _heard(self) -> bytes | None:
         # Never blocking: a datagram that poll told of is gone again when its checksum turns out to be wrong.
         try:
-            data, told, _, _ = self.requests.recvmsg(_LONGEST, 64, socket.MSG_DONTWAIT)
+            data, told, _, _ = self.line.recvmsg(_LONGEST, 64, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -256,9 +238,7 @@ class Server:
 
     def _said(self, reply: Answer) -> bool:
         try:
-            mac = bytes(self.frames.getsockname()[4])
-            sent = frame(reply, source_mac=mac, source=self.terms.server)
-            self.frames.send(sent, socket.MSG_DONTWAIT)
+            self.line.sendmsg([reply.payload], [self._from], socket.MSG_DONTWAIT, (reply.address, CLIENT))
         except OSError as error:  # the link is down, its queue is full, or its MTU has shrunk
             self._lose(_name(error))
             return False
@@ -280,7 +260,7 @@ class Server:
     def serve(self, until: int) -> None:
         """Answer until the file `until` ends."""
         poll = select.poll()  # descriptors are inherited, and may be beyond what select can watch
-        poll.register(self.requests, select.POLLIN)
+        poll.register(self.line, select.POLLIN)
         poll.register(until, select.POLLIN)
         while True:
             for number, _ in poll.poll():
@@ -294,10 +274,10 @@ def _name(error: OSError) -> str:
     return os.strerror(error.errno or 0)
 
 
-def _hear_only(requests: socket.socket, mac: bytes) -> None:
+def _hear_only(line: socket.socket, mac: bytes) -> None:
     """Hear this client alone: chaddr stands 28 octets into the message (RFC 2131), 36 after UDP's header."""
     hear_only(
-        requests,
+        line,
         (LOAD_WORD, 0, 0, 36),
         (EQUAL, 0, 3, int.from_bytes(mac[:4], "big")),
         (LOAD_HALF, 0, 0, 40),
@@ -308,10 +288,9 @@ def _hear_only(requests: socket.socket, mac: bytes) -> None:
 
 
 def main() -> int:
-    """Serve as a `plumbing.Service` does: descriptors of its sockets as arguments, the terms by input."""
+    """Serve as a `plumbing.Service` does: its socket's descriptor as argument, the terms by input."""
     terms = msgspec.json.decode(sys.stdin.buffer.readline(), type=Terms)
-    requests, frames = (socket.socket(fileno=int(word)) for word in sys.argv[1:])
-    server = Server(terms, requests, frames)
+    server = Server(terms, socket.socket(fileno=int(sys.argv[1])))
     server.serve(sys.stdin.fileno())
     return 0
 

@@ -82,7 +82,7 @@ def service(lease: Lease) -> Service:
     encoded = tuple(options(lease))
     address = str(ipaddress.IPv4Interface(lease.address).ip)
     terms = dhcp.Terms(server=lease.server, address=address, mac=lease.mac, options=encoded)
-    sockets = (Socket("udp", lease.interface, dhcp.SERVER), Socket("packet", lease.interface))
+    sockets = (Socket(lease.interface, dhcp.SERVER),)
     return Service(f"dhcp-{lease.interface}", "vmnet.dhcp", sockets, msgspec.to_builtins(terms))
 
 

@@ -100,12 +100,14 @@ def bridge_guard(site: Site, *, guest: str, server: str) -> str:
     What the bridge hands up is looked at, and of what it forwards only from how many MACs the guest sends:
     its own and some of what it bridges in turn. Without it the Pod would answer for its other networks there,
     and forward into them, and ever new MACs would fill the node's memory: the kernel sets no limit to what a
-    bridge learns (net/bridge/br_fdb.c). `guest` is the one address whose ARP is answered; empty when there is
-    none, and no DHCP. DHCP is for `server`: the Pod would forward what is for anybody else.
+    bridge learns (net/bridge/br_fdb.c). `guest` is the one address whose ARP is answered, at its tap; empty
+    when there is none, and no DHCP. DHCP is for `server`: the Pod would forward what is for anybody else.
+    What the Pod says itself, the lease by broadcast, is for the guest and never for the segment.
     """
     names = site.devices
     asked = f"iifname {names.tap} ether saddr {site.mac} ip daddr {{ 255.255.255.255, {server} }}"
-    own = [f"ether type arp arp saddr ip {{ 0.0.0.0, {guest} }} accept", f"{asked} udp dport 67 accept"]
+    arp = f"iifname {names.tap} ether type arp arp saddr ip {{ 0.0.0.0, {guest} }} accept"
+    own = [arp, f"{asked} udp dport 67 accept"]
     into = [
         "type filter hook input priority 0; policy accept;",
         f"iifname != {{ {names.nic}, {names.tap} }} accept",
@@ -119,8 +121,11 @@ def bridge_guard(site: Site, *, guest: str, server: str) -> str:
         "update @macs { ether saddr } accept",
         "counter drop",
     ]
+    said = ["type filter hook output priority 0; policy accept;", f"oifname {names.nic} counter drop"]
     macs = f"  set macs {{ type ether_addr; size {FURTHER_MACS}; flags dynamic,timeout; timeout 5m; }}\n"
-    return replace(f"bridge {guard(names.bridge)}", {"input": into, "prerouting": out}, declared=macs)
+    return replace(
+        f"bridge {guard(names.bridge)}", {"input": into, "output": said, "prerouting": out}, declared=macs
+    )
 
 
 def guard(bridge: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
@@ -94,11 +94,10 @@ class Site(Struct, frozen=True):
 
 
 class Socket(Struct, frozen=True, rename="kebab"):
-    """A socket that takes rights to open: a UDP port on one interface, or raw frames that leave by it."""
+    """A socket that takes rights to open: a UDP port on one interface."""
 
-    kind: Literal["udp", "packet"]
     interface: str
-    port: int = 0
+    port: int
 
 
 class Service(Struct, frozen=True, rename="kebab"):

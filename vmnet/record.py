@@ -31,7 +31,7 @@ RECORD = "pod.json"
 SOCKET = "launcher.sock"
 """Where a Pod's launcher listens for as long as it lives."""
 
-VERSION = 1
+VERSION = 2
 """Of what a record says; another is not guessed at."""
 
 PATIENCE, IN_ALL, LOOK_EVERY = 60.0, 1200.0, 0.05

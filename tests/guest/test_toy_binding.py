@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEVICES = Devices(pod="eth0", bridge="", nic="toy-nic", tap="toy0", alias="ua-default")
 GATE = Gate(nic="toy-nic", tap="toy0", mac="02:00:00:00:00:05")
-SERVICE = Service("toy", "toys.serve", (Socket("udp", "toy0", 69),), {"a": 1})
+SERVICE = Service("toy", "toys.serve", (Socket("toy0", 69),), {"a": 1})
 ELEMENT = '<interface type="toy"><target dev="toy0" /></interface>'
 
 

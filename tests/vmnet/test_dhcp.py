@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from vmnet import dhcp, names
+from vmnet import dhcp
 from vmnet.lease import Lease, classless_routes, service
 from vmnet.plumbing import Route
 
@@ -40,22 +40,9 @@ def answered(data: bytes, lease: Lease = LEASE) -> dict[str, object] | None:
     reply = dhcp.answer(message, terms(lease)) if message else None
     if reply is None:
         return None
-    frame = scapy.Ether(
-        dhcp.frame(reply, source_mac=names.mac_bytes("02:00:00:00:00:00"), source=lease.server)
-    )
-    options = {option[0]: option[1:] for option in frame[scapy.DHCP].options if isinstance(option, tuple)}
-    again = scapy.Ether(bytes(frame))
-    for layer in (scapy.IP, scapy.UDP):  # computed anew by scapy, which must come to the same
-        given_sum = again[layer].chksum
-        del again[layer].chksum
-        assert scapy.Ether(bytes(again))[layer].chksum == given_sum
-    return {
-        "frame": frame,
-        "yiaddr": frame[scapy.BOOTP].yiaddr,
-        "dst": frame.dst,
-        "ip": frame[scapy.IP].dst,
-        **options,
-    }
+    packet = scapy.BOOTP(reply.payload)
+    options = {option[0]: option[1:] for option in packet[scapy.DHCP].options if isinstance(option, tuple)}
+    return {"packet": packet, "to": reply.address, "yiaddr": packet.yiaddr, **options}
 
 
 def kind(answer: dict[str, object] | None) -> object:
@@ -66,7 +53,7 @@ def test_a_discover_is_offered_everything_whatever_it_asks_for() -> None:
     offer = answered(said("discover", ("param_req_list", [1])))
     assert offer is not None
     assert kind(offer) == dhcp.OFFER
-    assert (offer["yiaddr"], offer["dst"], offer["ip"]) == ("10.0.2.2", MAC, "10.0.2.2")
+    assert (offer["yiaddr"], offer["to"]) == ("10.0.2.2", "255.255.255.255")
     assert offer["subnet_mask"] == ("255.255.255.0",)
     assert offer["router"] == ("10.0.2.1",)
     assert offer["name_server"] == ("10.96.0.10",)
@@ -77,10 +64,18 @@ def test_a_discover_is_offered_everything_whatever_it_asks_for() -> None:
     assert offer["server_id"] == ("10.0.2.1",)
 
 
-def test_a_client_that_wants_broadcasts_gets_them() -> None:
-    offer = answered(said("discover", flags=0x8000))
-    assert offer is not None
-    assert (offer["dst"], offer["ip"]) == ("ff:ff:ff:ff:ff:ff", "255.255.255.255")
+@pytest.mark.parametrize("flags", [0, 0x8000])
+@pytest.mark.parametrize("asks", ["discover", "request"])
+def test_only_a_client_that_has_its_address_is_answered_there(asks: str, flags: int) -> None:
+    """RFC 2131, 4.1; to no other address that a guest might name, or it would send by way of the Pod."""
+    for address, to in (
+        ("0.0.0.0", dhcp.BROADCAST),
+        ("10.0.2.2", "10.0.2.2"),
+        ("192.0.2.1", dhcp.BROADCAST),
+    ):
+        reply = answered(said(asks, ("requested_addr", "10.0.2.2"), ciaddr=address, flags=flags))
+        assert reply is not None
+        assert reply["to"] == to
 
 
 CASES = [
@@ -149,7 +144,7 @@ def test_a_client_with_little_room_gets_what_it_can_least_do_without() -> None:
     size = ("max_dhcp_size", 576)
     offer = answered(said("discover", size), lease)
     assert offer is not None
-    assert len(offer["frame"]) - 14 <= 576  # type: ignore[arg-type]  # scapy's own frame
+    assert 20 + 8 + len(offer["packet"]) <= 576  # type: ignore[arg-type]  # scapy's own packet
     assert offer["router"] == ("10.0.2.1",)
     assert offer["domain"] == (b"default.svc.cluster.local",)
     assert 224 not in offer
@@ -192,7 +187,7 @@ def test_an_offer_names_no_address_that_the_client_has() -> None:
     offer, ack = answered(said("discover", ciaddr="10.0.2.2")), answered(said("request", ciaddr="10.0.2.2"))
     assert offer is not None
     assert ack is not None
-    found = [one["frame"][scapy.BOOTP].ciaddr for one in (offer, ack)]  # type: ignore[index]  # scapy's own
+    found = [one["packet"].ciaddr for one in (offer, ack)]  # type: ignore[index]  # scapy's own
     assert found == ["0.0.0.0", "10.0.2.2"]
 
 
@@ -233,6 +228,5 @@ def test_no_header_and_no_options_upset_the_server(head: bytes, tail: bytes) -> 
         message = dhcp.parse(front + dhcp.MAGIC + tail)
         reply = None if message is None else dhcp.answer(message, TERMS)
         if reply is not None:
-            assert (
-                scapy.Ether(dhcp.frame(reply, source_mac=b"\2" * 6, source="10.0.2.1"))[scapy.BOOTP].op == 2
-            )
+            assert scapy.BOOTP(reply.payload).op == 2
+            assert reply.address in {TERMS.address, dhcp.BROADCAST}

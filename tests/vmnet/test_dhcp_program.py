@@ -33,9 +33,9 @@ from vmnet.node.sockets import opened
 from vmnet.plumbing import Socket
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
 least = int(sys.argv[1])
-numbers = [fcntl.fcntl(opened(one), fcntl.F_DUPFD, least) for one in (Socket("udp", "d0", 67), Socket("packet", "d0"))]
+number = fcntl.fcntl(opened(Socket("d0", 67)), fcntl.F_DUPFD, least)
 bare = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs"]
-os.execvp(bare[0], [*bare, sys.executable, "-P", "-m", "vmnet.dhcp", *map(str, numbers)])
+os.execvp(bare[0], [*bare, sys.executable, "-P", "-m", "vmnet.dhcp", str(number)])
 """
 
 CLIENT = """
@@ -193,7 +193,7 @@ def test_it_outlives_a_link_that_was_down(start: Start, client: Client, link: No
     client.send(discover(9))
     link.sh("ip link set d0 down")
     os.kill(process.pid, signal.SIGCONT)
-    until(lambda: lost(tmp_path).get("Network is down") or process.poll(), what="what was lost")
+    until(lambda: lost(tmp_path).get("Network is unreachable") or process.poll(), what="what was lost")
     link.sh("ip link set d0 up")
     link.until("ip link show dev d0 | grep -q LOWER_UP")
     client.send(discover(10))

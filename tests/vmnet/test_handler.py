@@ -42,7 +42,7 @@ def record(netns: Netns) -> Record:
         devices=Devices(pod="podx", bridge="k6t-x", nic="x-nic", tap="tapx", alias="ua-x"),
         link=PodLink(name="podx", mac=MAC, mtu=1500),
         domain="<interface/>",
-        services=(Service("dhcp", "vmnet.dhcp", (Socket("udp", "k6t-x", 67), Socket("packet", "k6t-x"))),),
+        services=(Service("dhcp", "vmnet.dhcp", (Socket("k6t-x", 67), Socket("k6t-x", 69))),),
         gate=Gate(nic="x-nic", tap="tapx", mac=MAC),
     )
     status = NetworkStatus("pods", "eth0", ips=("10.244.1.2",), default=True)
@@ -101,9 +101,10 @@ def served(netns: Netns) -> Iterator[Served]:
 
 def test_it_hands_over_the_services_sockets_and_keeps_two_capabilities(served: Served) -> None:
     files = served.node.greeted()
-    requests, frames = files
-    assert requests.getsockname() == ("0.0.0.0", 67)
-    assert frames.family == socket.AF_PACKET
+    assert [file.getsockname() for file in files] == [("0.0.0.0", 67), ("0.0.0.0", 69)]
+    for file in files:  # nothing that reaches the Pod's other links
+        assert (file.family, file.type) == (socket.AF_INET, socket.SOCK_DGRAM)
+        assert file.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"k6t-x"
     served.node.ask(orders.Mute())  # it has given up the rest by then
     status = Path(f"/proc/{served.process.pid}/status").read_text()
     kept = f"{1 << rights.NET_ADMIN | 1 << rights.NET_RAW:016x}"

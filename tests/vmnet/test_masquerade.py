@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.vmnet.dial import CLIENT
+from tests.vmnet.dial import CLIENT, RENEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +81,11 @@ def test_a_real_client_gets_the_slides_lease(pod: Node) -> None:
     assert (got["hostname"], got["dns"], got["serverid"]) == ("guest", "10.96.0.10", "10.0.2.1")
     assert got["search"] == "default.svc.cluster.local cluster.local"
     assert got["domain"] == "default.svc.cluster.local"
+
+
+def test_a_client_that_has_its_address_is_answered_there(pod: Node) -> None:
+    renew = [*AS_GUEST.split(), sys.executable, "-c", RENEW, "10.0.2.2", "10.0.2.1", "02:11:22:33:44:55"]
+    assert pod.run(*renew).stdout == "10.0.2.1 67 5\n"
 
 
 def test_the_pod_looks_like_slides_9_and_10(pod: Node) -> None:

@@ -119,9 +119,9 @@ def test_a_launcher_lives_while_it_listens(how: str, tmp_path: Path) -> None:
         (b"", "is not a Pod record"),
         (b"[" * 100_000, "is not a Pod record"),
         (b"{}", "is a Pod record of version 0"),
-        (b'{"version": 1}', "is not a Pod record"),
+        (b'{"version": 2}', "is not a Pod record"),
         (b'{"version": "x"}', "is not a Pod record"),
-        (b'{"version": 1, "name": 5}', "is not a Pod record"),
+        (b'{"version": 2, "name": 5}', "is not a Pod record"),
         (b"\xff", "is not a Pod record"),
     ],
 )

@@ -39,7 +39,7 @@ def plumb(site: Site) -> Plumbing:
         devices=site.devices,
         domain=f'<interface type="toy"><target dev="{tap}"/></interface>',
         nft=RULES,
-        services=(Service("toy", module="toys.serve", sockets=(Socket("udp", tap, 69),), config={"a": 1}),),
+        services=(Service("toy", module="toys.serve", sockets=(Socket(tap, 69),), config={"a": 1}),),
         migration=Migration(refusal=REFUSAL),
         address="192.0.2.1/32",
     )
@@ -87,7 +87,7 @@ def test_a_pod_is_attached_by_a_toy(pod_network: Node) -> None:
         {
             "name": "toy",
             "module": "toys.serve",
-            "sockets": [{"kind": "udp", "interface": "tap0", "port": 69}],
+            "sockets": [{"interface": "tap0", "port": 69}],
             "config": {"a": 1},
         }
     ]

@@ -62,6 +62,8 @@ def _bridge(site: Site) -> Iterator[Row]:
         # The dummy's address is the guest's: the Pod's kernel must not answer ARP for it, or the guest's
         # duplicate address detection finds a duplicate (RFC 5227; ip-sysctl.rst, arp_ignore).
         yield sysctl("net/ipv4/conf/all/arp_ignore", "1")
+        # And it takes in what the guest says from that address, when it renews its lease.
+        yield sysctl(f"net/ipv4/conf/{name}/accept_local", "1", of=name)
 
 
 def _nic(site: Site) -> Iterator[Row]:

@@ -11,10 +11,6 @@ if TYPE_CHECKING:
 
 def opened(wanted: Socket) -> socket.socket:
     """Open a socket in the network namespace of this thread; raises OSError."""
-    if wanted.kind == "packet":
-        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        made.bind((wanted.interface, 0))  # protocol 0: it sends, and is never given a frame
-        return made
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, wanted.interface.encode())
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
