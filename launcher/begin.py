@@ -15,6 +15,7 @@ from launcher.domain import domain_xml
 from launcher.guest import Guest, read_guest
 from launcher.migration import credentials
 from launcher.seed import Seed, read_seed
+from nncp import netns
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.state_folder import StateFolder
 from vmnet import namespace
@@ -164,6 +165,8 @@ def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str
         checked = check(asked)
         listener = control.listen(asked.folder)
     readiness.check_bridges(checked.vm, checked.record)
+    with netns.entered(checked.record.netns):
+        readiness.check_rules(checked.record)
     if asked.source:
         _wait_for_ports(checked, say)
     say("trying KVM")

@@ -6,6 +6,7 @@ The rules that guard the Pod from its own guest, which KubeVirt has none of, are
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import TYPE_CHECKING, Literal
 
@@ -207,6 +208,11 @@ def masqueraded(*, port: str, addresses: Sequence[tuple[str, str]]) -> str:
 def masquerade_table(port: str) -> str:
     """Return the table of a port's masquerading."""
     return f"inet masquerade_{port}"
+
+
+def tables(text: str) -> list[str]:
+    """Return the tables that a transaction of `replace` makes, in its order."""
+    return re.findall(r"^table (\S+ \S+) \{ \}$", text, re.MULTILINE)
 
 
 def run(text: str) -> None:

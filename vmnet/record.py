@@ -59,7 +59,8 @@ class Attachment(Struct, frozen=True, rename="kebab"):
 class Nic(Struct, frozen=True, rename="kebab"):
     """One interface of the VM in its Pod: what its binding wanted, as far as a launcher has to know it.
 
-    `address` is what the guest is told to be its own; empty when nobody tells it one.
+    `rules` are its nft tables, each as nft printed it once it was made. `address` is what the guest is told
+    to be its own; empty when nobody tells it one.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Nic(Struct, frozen=True, rename="kebab"):
     link: PodLink
     domain: str
     services: tuple[Service, ...] = ()
+    rules: dict[str, str] = {}
     gate: Gate | None = None
     migration: Migration = Migration()
     address: str = ""

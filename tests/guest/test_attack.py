@@ -16,6 +16,7 @@ from nncp import netns
 from nncp.pace import Limit
 from tests.guest.conftest import GUEST
 from vmnet.names import OWNER
+from vmnet.node.handler import NOBODY
 from vmnet.node.migration_rules import PEER_PORT
 from vmnet.node.rights import NET_ADMIN, NET_RAW
 
@@ -137,7 +138,9 @@ def test_nobody_in_a_pod_is_root_or_has_any_capability(node: Node, make_pod: Cal
     assert any("libvirtd" in command or "virtqemud" in command for command, _, _ in found)
     assert {kept for _, user, kept in found if user == OWNER} == {0}
     handler = [(user, kept) for _, user, kept in found if user != OWNER]
-    assert handler == [(0, 1 << NET_ADMIN | 1 << NET_RAW)], "the node's handler has two, and nobody else any"
+    assert handler == [(NOBODY, 1 << NET_ADMIN | 1 << NET_RAW)], (
+        "the node's handler has two, and nobody else any"
+    )
     folder = Path(f"/proc/{node.first}/root/run/bridgehead/pods/pod-1")
     for path in (folder, folder / "launcher"):
         assert path.stat().st_mode & 0o777 == 0o700, path

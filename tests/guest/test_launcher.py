@@ -199,6 +199,17 @@ def test_a_disk_that_is_not_there_or_not_shared_is_named(node: Node, make_pod: C
     assert not pod.processes()
 
 
+def test_a_pod_whose_rules_were_flushed_starts_no_guest(node: Node, make_pod: Callable[[str], Pod]) -> None:
+    pod = make_pod("pod-1")
+    flush = ["ip", "netns", "exec", "pod-1", "nft", "flush", "ruleset"]
+    subprocess.run([*node.command, *flush], check=True)
+    done = node.call("launcher", "start", "--pod", "pod-1", *node.storage, check=False)
+    assert done.returncode == ErrorKind.FAILED.exit_code
+    assert "Pod pod-1 has lost rules of its nft tables" in done.stderr
+    assert "vmnet attach pod-1 again" in done.stderr
+    assert not pod.processes()
+
+
 def test_a_migration_to_nobody_is_refused_and_the_guest_untouched(
     node: Node, running: Pod, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tests.conftest import Netns
 
 MAC = "02:fb:f0:13:44:86"
+MADE = "table inet made {\n}\n"
 FORK = multiprocessing.get_context("fork")
 
 
@@ -43,6 +44,7 @@ def record(netns: Netns) -> Record:
         link=PodLink(name="podx", mac=MAC, mtu=1500),
         domain="<interface/>",
         services=(Service("dhcp", "vmnet.dhcp", (Socket("k6t-x", 67), Socket("k6t-x", 69))),),
+        rules={"inet made": MADE},
         gate=Gate(nic="x-nic", tap="tapx", mac=MAC),
     )
     status = NetworkStatus("pods", "eth0", ips=("10.244.1.2",), default=True)
@@ -93,6 +95,7 @@ def served(netns: Netns) -> Iterator[Served]:
         netns.ip("link", "set", name, "up")
     for name in ("x-nic", "far"):
         until(lambda name=name: "state UP" in netns.ip("link", "show", name), what=f"carrier of {name}")
+    netns.run("nft", "add", "table", "inet", "made")
     made = Served(netns)
     yield made
     made.node.line.close()
@@ -111,6 +114,8 @@ def test_it_hands_over_the_services_sockets_and_keeps_two_capabilities(served: S
     for name in ("CapPrm", "CapEff", "CapBnd"):
         assert f"{name}:\t{kept}" in status
     assert "NoNewPrivs:\t1" in status
+    nobody = str(handler.NOBODY)
+    assert f"Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}\n" in status
     for file in files:
         file.close()
 
@@ -136,12 +141,20 @@ def test_a_migrations_rules_come_with_an_order_and_go_with_another_or_with_the_l
     served.node.ask(orders.Receive("10.244.2.2"))
     assert "10.244.2.2" in served.netns.run("nft", "list", "ruleset")
     served.node.ask(orders.Settle("receiving"))
-    assert served.netns.run("nft", "list", "ruleset") == ""
+    assert served.netns.run("nft", "list", "ruleset") == MADE
     served.node.ask(orders.Send("10.244.2.2"))
     assert "10.244.2.2" in served.netns.run("nft", "list", "ruleset")
     served.node.line.close()
     served.process.join()
     assert served.process.exitcode == 0
+    assert served.netns.run("nft", "list", "ruleset") == MADE
+
+
+def test_a_pod_that_has_lost_its_guests_rules_takes_no_guest_in(served: Served) -> None:
+    served.node.greeted()
+    served.netns.run("nft", "delete", "table", "inet", "made")
+    with pytest.raises(Error, match="Pod pod-1 has lost rules of its nft tables inet made"):
+        served.node.ask(orders.Receive("10.244.2.2"))
     assert served.netns.run("nft", "list", "ruleset") == ""
 
 
@@ -151,7 +164,7 @@ def test_an_address_that_is_none_is_refused_and_ends_nothing(served: Served, add
     for act in (orders.Receive(address), orders.Send(address)):
         with pytest.raises(Error, match="handler failed"):
             served.node.ask(act)
-    assert served.netns.run("nft", "list", "ruleset") == ""
+    assert served.netns.run("nft", "list", "ruleset") == MADE
     served.node.ask(orders.Mute())
 
 
@@ -235,7 +248,7 @@ def test_what_a_handler_that_was_killed_has_left_goes_with_the_next(served: Serv
     assert "10.244.2.2" in served.netns.run("nft", "list", "ruleset")
     again = Served(served.netns)
     again.node.greeted()
-    assert served.netns.run("nft", "list", "ruleset") == ""
+    assert served.netns.run("nft", "list", "ruleset") == MADE
     again.node.line.close()
     again.process.join()
 

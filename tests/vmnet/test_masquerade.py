@@ -160,6 +160,27 @@ def test_the_record_says_what_a_launcher_needs(pod: Node) -> None:
     assert record["netns"] == "/run/netns/pod-1"
 
 
+CHECK = """
+from vmnet.node.readiness import check_rules
+from vmnet.record import read_record
+check_rules(read_record("/run/bridgehead/pods/pod-1/pod.json"))
+"""
+
+
+@pytest.mark.parametrize("table", ["ip nat", "inet guard_k6t-eth0", "arp guard_k6t-eth0"])
+def test_a_pod_that_lost_rules_is_known_by_them_and_one_that_was_given_some_is_not(
+    pod_network: Node, table: str
+) -> None:
+    node = pod_network
+    node.vmnet("attach", "pod-1", VM, "--cni-conf-dir", "/run/net.d")
+    check = [*AS_POD.split(), sys.executable, "-c", CHECK]
+    chain = "prerouting" if "arp" not in table else "input"
+    node.sh(f"{AS_POD} nft insert rule {table} {chain} counter; {AS_POD} nft add chain {table} theirs")
+    node.run(*check)
+    node.sh(f"{AS_POD} nft flush chain {table} {chain}")
+    assert f"Pod pod-1 has lost rules of its nft tables {table}\n" in node.run(*check, check=False).stderr
+
+
 def test_every_error_of_bad_manifests_is_told_with_its_place(pod_network: Node) -> None:
     text = (HERE / "vm.yaml").read_text().replace("masquerade: {}", "masquerades: {}")
     done = pod_network.vmnet("attach", "p", "-", str(HERE / "nad.yaml"), check=False, stdin=text)

@@ -1,8 +1,8 @@
 """A Pod's node handler: what its life takes of rights over its network, in a process of its own.
 
-It stands in the Pod's network namespace and in the node's file system, and keeps CAP_NET_ADMIN (gate, nft)
-and CAP_NET_RAW (announcements). It does what the Pod's launcher asks over one socket (`vmnet.node.orders`),
-and ends with it; whatever a migration needed of nft it takes away then.
+It stands in the Pod's network namespace and in the node's file system, where it owns nothing: it is nobody,
+with CAP_NET_ADMIN (gate, nft) and CAP_NET_RAW (announcements). It does what the Pod's launcher asks over one
+socket (`vmnet.node.orders`), and ends with it; whatever a migration needed of nft it takes away then.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 from nncp.errors import Error
 from vmnet import nft, versioned
-from vmnet.node import announce, migration_rules, orders, rights, sockets
+from vmnet.node import announce, migration_rules, orders, readiness, rights, sockets
 from vmnet.node.gate import Gate
 from vmnet.node.migration_rules import RECEIVING, SENDING
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MOST_ODD = 100
 """Orders that make no sense, after which nobody is listened to any more."""
+NOBODY = 65534
+"""The user of a handler: one that owns nothing, neither the node's files nor a guest's."""
 PRIORITY = 10
 """The real-time priority of handler and launcher; a prober's is higher. They sleep until they are wanted."""
 
@@ -113,6 +115,7 @@ class Handler:
             case orders.Mute():
                 self.announcer.mute()
             case orders.Receive():
+                readiness.check_rules(self.record)
                 nft.run(self._receiving(act))
             case orders.Send():
                 nft.run(migration_rules.sending(target=act.target))
@@ -133,7 +136,7 @@ def serve(record: Record, launcher: socket.socket) -> int:
     handler = Handler(record, launcher)
     settle()  # what a handler that was killed has left
     handler.greet()
-    rights.keep((rights.NET_ADMIN, rights.NET_RAW))
+    rights.keep((rights.NET_ADMIN, rights.NET_RAW), user=NOBODY)
     try:
         handler.serve()
     finally:

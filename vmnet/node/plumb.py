@@ -88,7 +88,7 @@ def plumb(
         for *_, plumbing in found:
             if plumbing.nft:
                 nft.run(plumbing.nft)
-    return tuple(_nic(*one) for one in found)
+        return tuple(_nic(*one) for one in found)
 
 
 def mac_of(vm: VirtualMachine, nic: Bound) -> str:
@@ -148,6 +148,7 @@ def _nic(nic: Bound, attachment: Attached, site: Site, plumbing: Plumbing) -> Ni
         link=site.link,
         domain=plumbing.domain,
         services=plumbing.services,
+        rules={table: nft.listed(table) for table in nft.tables(plumbing.nft)},
         gate=plumbing.gate,
         migration=plumbing.migration,
         address=plumbing.address,

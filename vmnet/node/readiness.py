@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import nncp
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
+from vmnet import nft
 from vmnet.manifest import INTERFACES
 
 if TYPE_CHECKING:
@@ -26,6 +27,29 @@ LOOK_EVERY = 0.1
 def check_bridges(vm: VirtualMachine, record: Record) -> None:
     """Raise when a node bridge, or the Pod's port of it, is not there; it need not forward yet."""
     nncp.raise_all(error for error in unready(vm, record, nncp.snapshot()) if not error.kind.retry_helps)
+
+
+def check_rules(record: Record) -> None:
+    """Raise when the Pod, in whose network namespace this runs, has lost rules that were made for its guest.
+
+    Without them a guest is cut off, or reaches what it must not. What others have put between is theirs.
+    """
+    lost = [
+        table
+        for nic in record.interfaces
+        for table, rules in nic.rules.items()
+        if not _holds(nft.listed(table), rules)
+    ]
+    if lost:
+        message = f"Pod {record.name} has lost rules of its nft tables {', '.join(lost)}"
+        hint = f"somebody took them out after vmnet attach; vmnet attach {record.name} again"
+        raise Error(message, kind=ErrorKind.FAILED, hint=hint)
+
+
+def _holds(text: str, rules: str) -> bool:
+    """Whether all lines of some rules are there, in their order."""
+    lines = iter(text.splitlines())
+    return all(line in lines for line in rules.splitlines())
 
 
 def wait_forwarding(vm: VirtualMachine, record: Record, *, patience: float = STP_PATIENCE) -> None:
