@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nncp.render import printable
-from nncp.terminal import Seconds, read_text, run, say, shown
+from nncp.terminal import Seconds, output, read_text, run, say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,9 +27,7 @@ RUN_DIR = click.option(
     show_default=True,
     help="Where the records of this node's Pods are.",
 )
-OUTPUT = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
+OUTPUT = output("table", "json")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -212,7 +210,9 @@ def status(pod: str, run_dir: Path, output: str) -> None:
     "--seconds", type=Seconds(0, min_open=True), default=None, help="How long; until a signal without it."
 )
 @click.option(
-    "--events", type=click.Path(path_type=Path, dir_okay=False), help="A file for each ping and echo."
+    "--events",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write there, as JSON, when each ping and echo was sent and answered.",
 )
 @OUTPUT
 def probe(address: str, seconds: float | None, events: Path | None, output: str) -> None:

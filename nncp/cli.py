@@ -9,16 +9,14 @@ import gc
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nncp import __version__
-from nncp.terminal import Seconds, read_text, run, say, shown
+from nncp.terminal import Seconds, output, read_text, run, say, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from nncp.document.policy import Policy
 
 OUTPUTS = ("table", "yaml", "json")
@@ -34,11 +32,6 @@ FORCE = click.option("--force", is_flag=True, help="Delete bridges although gues
 LOSE = click.option(
     "--force", is_flag=True, help="Undo it although guests, Pods or others lose what is theirs."
 )
-
-
-def output(*words: str) -> Callable[[Any], Any]:
-    """Return the option that says in which form to answer."""
-    return click.option("-o", "--output", type=click.Choice(words), default=words[0], show_default=True)
 
 
 class Lazy(click.Group):
@@ -70,7 +63,7 @@ def cli() -> None:
 @click.argument("names", nargs=-1, metavar="[INTERFACE]...")
 @output("yaml", "json", "table")
 def show(names: tuple[str, ...], output: str) -> None:
-    """Show the network state of this host, as a document that applies to nothing."""
+    """Show the network state of this host, as a document that, applied again, changes nothing."""
     from nncp import answers, work  # noqa: PLC0415
 
     say(answers.state(work.show(names), output), nl=False)

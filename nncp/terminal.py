@@ -17,7 +17,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.render import printable, render_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 TRACEBACK = "BRIDGEHEAD_TRACEBACK"
 
@@ -33,6 +33,13 @@ class Seconds(click.FloatRange):
         if not math.isfinite(seconds):
             self.fail(f"{value!r} is not a number of seconds.", param, ctx)
         return float(seconds)
+
+
+def output(*words: str) -> Callable[[Any], Any]:
+    """Return the option that says in which form to answer: the first of these unless another is named."""
+    help_ = "The form of the answer; json is for programs."
+    choice = click.Choice(words)
+    return click.option("-o", "--output", type=choice, default=words[0], show_default=True, help=help_)
 
 
 def memory(_ctx: click.Context, _option: click.Parameter, value: str) -> str:

@@ -10,7 +10,7 @@ import click
 
 from nncp import __version__
 from nncp.render import printable
-from nncp.terminal import say
+from nncp.terminal import output, say
 from vmnet.names import OWNER, pod_name
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _environment(run_dir: Path, cni_conf_dir: Path, cni_path: str, owner: int = 
     show_default=True,
     help="User and group id that QEMU runs as, and that may open the taps; the same on all nodes.",
 )
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output("table", "json")
 @node_options
 def attach(pod: str, files: Sequence[str], vm: str, output: str, owner: int, **where: Any) -> None:
     """Attach launcher Pod POD to the networks of a VM.
@@ -175,7 +175,7 @@ def install(folder: Path) -> None:
     "--mtu", type=click.IntRange(0, 65535), default=0, help="The MTU to carry; 0: what the uplinks have."
 )
 @click.option("--serve", is_flag=True, help="Be a member: answer JSON lines on standard input.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output("table", "json")
 def preflight(
     files: Sequence[str], members: Sequence[str], bridge: str, vlan: int, mtu: int, serve: bool, output: str
 ) -> None:

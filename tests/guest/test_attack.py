@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,21 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 SHELL = 9
 LIBVIRT, QEMU = (16509, 16514), (49152, 49153)
 ENDS = "that is all"
+
+
+NOISE = """
+import contextlib, os, socket, sys
+where = (sys.argv[1], int(sys.argv[2]))
+knocks = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    with contextlib.suppress(OSError):
+        knocks.sendto(os.urandom(58), where)
+    with contextlib.suppress(OSError):
+        line = socket.create_connection(where, 1)
+        line.sendall(os.urandom(4096))
+        line.close()
+"""
+"""From the source's own Pod, without its credentials: nonsense on both ports of a migration, without an end."""
 
 
 class Obedient:
@@ -118,7 +134,12 @@ def test_a_guest_reaches_nobodys_launcher_before_during_and_after_its_migration(
     assert listening(node, "pod-1") == served, "the source listens nowhere"
     assert listening(node, "pod-2") == sorted([*waiting, f"tcp {target.address}:{PEER_PORT}"])
     assert obedient.reaches(target.address, *everything) == []
-    assert answer.wait() == 0, answer.stdout
+    there = ["nsenter", f"--net=/proc/{node.first}/root/run/netns/pod-1"]
+    with subprocess.Popen([*there, sys.executable, "-c", NOISE, target.address, str(PEER_PORT)]) as noise:
+        code = answer.wait()
+        assert noise.poll() is None
+        noise.kill()
+    assert code == 0, answer.stdout
     node.wait_for_guest()
     target.wait("lifted")
     assert listening(node, "pod-2") == served
@@ -150,6 +171,17 @@ def test_nobody_in_a_pod_is_root_or_has_any_capability(node: Node, make_pod: Cal
 
 def environ(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/environ").read_text().split("\0")
+
+
+def groups(pid: int) -> list[str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line for line in lines if line.startswith("Groups:")).split()[1:]
+
+
+def mounts(pid: int) -> list[tuple[str, list[str]]]:
+    """What a process has mounted: each place, and how."""
+    lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    return [(words[4], words[5].split(",")) for words in map(str.split, lines)]
 
 
 def test_what_a_guest_that_broke_out_finds_is_its_own(
@@ -186,10 +218,20 @@ def test_what_a_guest_that_broke_out_finds_is_its_own(
     assert finds(
         "sh", "-c", "echo x > /sys/kernel/uevent_helper; echo x > /proc/sys/kernel/core_pattern; id -u"
     ) == (f"{OWNER}\n")
-    names = {line.partition("=")[0] for line in environ(qemu)}
-    assert not {name for name in names if "SECRET" in name}, (
-        "what whoever started the Pod had in its environment"
-    )
+    for pid, command in pod.processes().items():
+        if any(word in command for word in ("qemu-system", "libvirt", "virtqemud", "vmnet.dhcp")):
+            names = {line.partition("=")[0] for line in environ(pid)}
+            assert not {name for name in names if "SECRET" in name}, f"{command}: its starter's environment"
+        assert groups(pid) == []
+    for kind in ("mnt", "pid", "uts", "ipc", "net"):
+        assert Path(f"/proc/{qemu}/ns/{kind}").readlink() != Path(f"/proc/{node.first}/ns/{kind}").readlink()
+    seen = mounts(qemu)
+    assert [point for point, _ in seen].count("/") == 1, "nothing is left of the node's own tree"
+    for point, options in seen:
+        assert "nosuid" in options, point
+        assert "nodev" in options or point == "/" or point.startswith("/run/bridgehead/claims/"), point
+        own = point in {"/", "/proc", "/run/bridgehead/pod"} or point.startswith("/run/bridgehead/claims/")
+        assert "ro" in options or own, point
 
 
 def test_a_claim_that_the_user_cannot_write_is_refused_with_its_owner(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import random
 import socket
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from cryptography import x509
 from msgspec import structs
 
 from launcher.loop import Loop
@@ -177,11 +179,45 @@ def test_the_source_is_not_taken_for_a_target_though_the_same_ca_signed_it(
     side.close()
 
 
+def test_nothing_older_than_tls_1_3_is_spoken_and_no_session_is_taken_up_again(
+    side: Side, halves: tuple[Half, Half]
+) -> None:
+    old = credentials.context(halves[1])
+    old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(OSError, match="ALERT_PROTOCOL_VERSION"):
+        channel.connect(side.address, old, "words")
+    assert not side.came
+    line = channel.connect(side.address, credentials.context(halves[1]), "words")
+    assert line._tls.version() == "TLSv1.3"
+    side.words().close()
+    with contextlib.suppress(OSError):  # tickets come behind the handshake
+        line.line()
+    session = line._tls.session
+    assert session is None or not session.has_ticket
+    line.close()
+
+
+def test_the_credentials_hold_where_the_nodes_clocks_differ_and_not_for_ever(
+    halves: tuple[Half, Half],
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    for half in halves:
+        for text in (half.ca, half.certificate):
+            made = x509.load_pem_x509_certificate(text.encode())
+            assert made.not_valid_before_utc < now - dt.timedelta(hours=23)
+            assert now + dt.timedelta(days=1) < made.not_valid_after_utc < now + dt.timedelta(days=31)
+
+
 def test_silent_callers_are_hung_up_on_and_keep_nobody_out(
     side: Side, source: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "TRY_S", 0.5)
+    monkeypatch.setattr(channel, "TRY_S", 3.0)
     silent = [socket.create_connection((side.address, PEER_PORT)) for _ in range(3 * Door.MOST)]
+    until(lambda: side.door._busy == Door.MOST, what="as many as may are heard")
+    hung_up = silent[Door.MOST :]
+    for one in hung_up:
+        one.settimeout(60)
+        assert one.recv(1) == b"", "beyond that nobody waits"
     until(lambda: len(side.refused) >= Door.MOST, what="they are refused")
     monkeypatch.setattr(channel, "TRY_S", 5.0)
 

@@ -127,6 +127,11 @@ def test_a_guest_whose_target_dies_after_stop_is_back_and_the_target_closes(
     assert running.wait("resume")["actions"] == ["announce", "give way", "say back"]
     node.wait_for_guest()
     assert probing.report()["tcp_survived"]
+    third = make_pod("pod-3")  # nothing is left of the first try
+    third.prepare(running)
+    running.migrate(third)
+    node.wait_for_guest()
+    assert third.status()["phase"] == "running"
 
 
 @pytest.mark.parametrize("victim", ["libvirtd", "launcher", "qemu-system"])

@@ -17,9 +17,10 @@ from launcher.lifecycle import Job, Launcher
 from launcher.migration import credentials
 from launcher.migration.credentials import Half
 from launcher.migration.states import Event, Phase
-from launcher.migration.target import Reception
+from launcher.migration.target import EXPIRES, Reception
 from launcher.migration.words import Arrived, Ask, Back, Coming, Stopped, Where
 from nncp.errors import Error
+from nncp.pace import Limit
 from tests.waiting import until
 from vmnet.bindings import bridge
 from vmnet.names import Devices
@@ -30,6 +31,8 @@ from vmnet.record import NetworkStatus, Nic, Record
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.clock import Clock
 
 
 class Handler:
@@ -95,7 +98,6 @@ class Pod:
 def folder(socket_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(lifecycle.rootfs, "POD", socket_folder)
     monkeypatch.setattr(lifecycle, "MONITOR", str(socket_folder / "monitor.sock"))
-    monkeypatch.setattr(lifecycle.daemon, "TLS", socket_folder)
     monkeypatch.setattr(lifecycle.daemon, "PEER", socket_folder / "peer.sock")
     monkeypatch.setattr(lifecycle.daemon, "MEMORY", socket_folder / "memory.sock")
     return socket_folder
@@ -262,7 +264,7 @@ def target(folder: Path) -> Iterator[Waiting]:
         Job(record, "", "vm", "tcg", source="127.0.0.2"), control.listen(folder), handler.launchers
     )
     launcher.reception = Reception(
-        launcher, credentials.issue(to="127.0.0.1")[0], tls=folder, libvirt=folder / "libvirt-sock"
+        launcher, credentials.issue(to="127.0.0.1")[0], libvirt=folder / "libvirt-sock"
     )
     line = Line()
     launcher.reception._words = line  # type: ignore[assignment]  # what a source's connection is to it
@@ -297,6 +299,31 @@ def test_a_target_does_what_its_source_says(target: Waiting) -> None:
     reception._heard(Where())
     assert isinstance(line.said[-1], Arrived)
     assert line.said[-1].arrival.resumed == 10.5
+
+
+def test_a_target_is_given_up_once_nobody_has_come_for_as_long_as_this_machine_takes(
+    target: Waiting, clock: Clock
+) -> None:
+    """Nobody may come late on a slow machine; who is here already takes as long as it needs."""
+    launcher, reception, _, _ = target
+    asked: list[Any] = []
+    launcher.aside = lambda work, then: then(work())  # type: ignore[method-assign]  # no loop runs here
+    launcher.later = lambda seconds, call: asked.append((seconds, call))  # type: ignore[method-assign]
+    reception._expiry = Limit(EXPIRES)
+    clock.slow = 3.0
+    clock.now += EXPIRES
+    reception._expire()
+    assert launcher.phase is Phase.WAITING
+    (seconds, again) = asked.pop()
+    assert seconds == pytest.approx(2 * EXPIRES)
+    clock.now += seconds - 1.0
+    reception._heard(Ask())
+    clock.now += 2.0
+    again()
+    assert launcher.phase is Phase.WAITING, "somebody asks"
+    clock.now += 3 * EXPIRES
+    asked.pop()[1]()
+    assert launcher.phase is Phase.ABANDONED
 
 
 def test_words_that_are_a_targets_own_mean_nothing_to_a_target(target: Waiting) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,6 +110,37 @@ def test_the_sources_guest_does_not_reach_the_targets_ports_with_its_pods_addres
     assert [line for line in listed.splitlines() if "tcp" in line and "packets 0 " not in line], listed
     pods.load(pods.pod, migration_rules.settled(*BOTH))
     assert pods.asked(SOURCE, port, by=pods.guest) == "target"
+
+
+SAY = """
+import socket, sys
+source, to, port = sys.argv[1:]
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((source, 0))
+s.sendto(b"knock", (to, int(port)))
+"""
+
+
+def counted(netns: Netns, chain: tuple[str, str], words: str) -> int:
+    """How many packets the one rule with these words has seen."""
+    (line,) = (one for one in netns.run("nft", "list", "chain", "ip", *chain).splitlines() if words in one)
+    return int(re.search(r"counter packets (\d+)", line)[1])  # type: ignore[index]  # nft's own
+
+
+def test_no_knock_comes_from_the_guests_side_under_the_sources_address(pods: Pods) -> None:
+    """Nor does one go out to the target."""
+    port = migration_rules.PEER_PORT
+    rules = migration_rules.receiving(source=SOURCE, pod=POD, exempt=True, has_knocked=True)
+    pods.load(pods.pod, rules + migration_rules.sending(target=OTHER))
+    pods.guest.ip("address", "add", f"{SOURCE}/32", "dev", "lo")
+    for source, to in ((SOURCE, POD), (GUEST, OTHER)):
+        pods.guest.run("python3", "-c", SAY, source, to, str(port))
+    sent, received = (migration_rules.SENDING, "forward"), (migration_rules.RECEIVING, "input")
+    until(lambda: counted(pods.pod, sent, f"udp dport {port}"), what="it is dropped")
+    until(lambda: counted(pods.pod, received, f"udp dport {port} counter packets"), what="it is dropped")
+    assert counted(pods.pod, received, "limit rate") == 0
+    pods.outside.run("python3", "-c", SAY, SOURCE, POD, str(port))
+    until(lambda: counted(pods.pod, received, "limit rate"), what="the source's is heard")
 
 
 def test_rules_come_and_go_without_touching_the_guests(netns: Netns) -> None:

@@ -123,7 +123,9 @@ def down() -> None:
 
 
 @rack.command()
-@click.option("--guest", type=click.Choice(GUESTS), default="tiny", show_default=True)
+@click.option(
+    "--guest", type=click.Choice(GUESTS), default="tiny", show_default=True, help="The image that it starts."
+)
 @click.option(
     "--report",
     "report_file",
