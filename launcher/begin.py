@@ -18,7 +18,7 @@ from launcher.seed import Seed, read_seed
 from nncp import netns
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.state_folder import StateFolder
-from vmnet import namespace
+from vmnet import init, namespace
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
 from vmnet.manifest import INTERFACES
@@ -30,6 +30,7 @@ from vmnet.plumbing import Binding
 from vmnet.record import PODS, Record, Store, read_record
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
 
@@ -172,31 +173,43 @@ def begin(asked: Start, *, say: Callable[[str], None], ready: Callable[[dict[str
     say("trying KVM")
     has_kvm = kvm.works()
     _own_folder(asked, checked.record.owner)
+    with _or_no_secret(asked):
+        half = _credentials(asked, checked) if asked.source else None
+        job = _job(asked, checked, has_kvm=has_kvm, half=half)
+        say(f"starting libvirt and the guest ({'KVM' if has_kvm else 'TCG'})")
+        entered, reader = _enter(asked, checked, job, listener)
+        with _or_end(entered.init):
+            init.remember(asked.folder, entered.init)
+            status = _answer(reader, _log(asked))
+            if asked.source:
+                status["credentials"] = str(asked.credentials)
+            else:
+                _wait_for_ports(checked, say)  # a guest takes longer to boot than STP to listen
+    ready(status)
+    if not asked.lasting:
+        os.waitpid(entered.mover, 0)  # which ends with the Pod
+
+
+def _enter(
+    asked: Start, checked: Checked, job: lifecycle.Job, listener: socket.socket
+) -> tuple[sandbox.Entered, int]:
+    """Start the Pod's processes; return them, and where the launcher says how it went."""
     reader, writer = os.pipe()
-    half = _credentials(asked, checked) if asked.source else None
-    job = _job(asked, checked, has_kvm=has_kvm, half=half)
-    log = asked.folder / "launcher.err"
-    say(f"starting libvirt and the guest ({'KVM' if has_kvm else 'TCG'})")
     entered = sandbox.enter(
-        _sandbox(asked, checked, has_kvm=has_kvm),
+        _sandbox(asked, checked, has_kvm=job.accelerator == "kvm"),
         lambda handler: serving.serve(job, listener, handler, writer),
         lambda launcher: handler_.serve(checked.record, launcher),
         keep=(listener.fileno(), writer),
-        log=log,
+        log=_log(asked),
         lasting=asked.lasting,
     )
     os.close(writer)
     listener.close()
-    with _or_end(entered.init, asked):
-        control.remember_init(asked.folder, entered.init)
-        status = _answer(reader, log)
-        if asked.source:
-            status["credentials"] = str(asked.credentials)
-        else:
-            _wait_for_ports(checked, say)  # a guest takes longer to boot than STP to listen
-    ready(status)
-    if not asked.lasting:
-        os.waitpid(entered.mover, 0)  # which ends with the Pod
+    return entered, reader
+
+
+def _log(asked: Start) -> Path:
+    return asked.folder / "launcher.err"
 
 
 def _own_folder(asked: Start, user: int) -> None:
@@ -229,15 +242,24 @@ def _wait_for_ports(checked: Checked, say: Callable[[str], None]) -> None:
 
 
 @contextlib.contextmanager
-def _or_end(init: int, asked: Start) -> Iterator[None]:
-    """Take the Pod away again when what follows fails or is interrupted, and the secret that was for it."""
+def _or_no_secret(asked: Start) -> Iterator[None]:
+    """Take a target's secret away again when what follows fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        if asked.source:
+            asked.credentials.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _or_end(process: int) -> Iterator[None]:
+    """End the Pod again when what follows fails or is interrupted."""
     try:
         yield
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(init, signal.SIGKILL)
-        if asked.source:
-            asked.credentials.unlink(missing_ok=True)
+            os.kill(process, signal.SIGKILL)
         raise
 
 

@@ -181,16 +181,7 @@ def stop(pod: str, grace: float, run_dir: Path, output: str) -> None:
     """End the guest and everything in its Pod. A Pod that has ended already is no error."""
     from launcher import control  # noqa: PLC0415 -- the same
 
-    folder = _folder(run_dir, pod)
-    if not control.is_alive(folder):
-        _show({"pod": pod, "stopped": False}, output)
-        return
-
-    def silent() -> dict[str, Any]:
-        """End what does not answer, with all that is in its Pod: that is what was asked for."""
-        return {"pod": pod, "stopped": control.kill(folder)}
-
-    _show(control.ask(folder, control.Stop(grace), silent=silent), output)
+    _show(control.stop(_folder(run_dir, pod), grace), output)
 
 
 @app.command()

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
@@ -21,15 +19,15 @@ from msgspec import Meta, Struct
 from launcher.migration.credentials import Half
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
-from vmnet import versioned
+from vmnet import init, versioned
 from vmnet.record import SOCKET, reach
 from vmnet.valid import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 VERSION = 1
-INIT, PROC = "init.json", Path("/proc")
 WORKING = b'{"working": true}\n'
 WORKING_EVERY = 2.0
 PATIENCE = 10.0
@@ -42,15 +40,15 @@ def listen(folder: Path) -> socket.socket:
     """Return the Pod's socket, taking it over from a launcher that has died.
 
     Raises:
-        Error: a launcher lives there.
+        Error: a launcher lives there, or what it leaves does not end.
 
     """
+    hint = f"launcher stop --pod {folder.name}"
     if is_alive(folder):
-        raise Error(
-            f"Pod {folder.name} has a launcher already",
-            kind=ErrorKind.USAGE,
-            hint=f"launcher stop --pod {folder.name}",
-        )
+        raise Error(f"Pod {folder.name} has a launcher already", kind=ErrorKind.USAGE, hint=hint)
+    if not init.has_ended(folder):
+        message = f"Pod {folder.name} has processes of a launcher that hears nobody any more"
+        raise Error(message, kind=ErrorKind.FAILED, hint=hint)
     (folder / SOCKET).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     with _short(folder) as path:
@@ -180,55 +178,22 @@ def say_working(line: socket.socket) -> bool:
         return False
 
 
-class Init(Struct, frozen=True):
-    """A Pod's first process, with which all others end: its id, and when it began, in ticks."""
-
-    pid: int
-    began: int
-
-
-def remember_init(folder: Path, pid: int) -> None:
-    """Write down which process it is, in the Pod's folder, which is root's."""
-    (folder / INIT).write_bytes(msgspec.json.encode(Init(pid, _began(pid))))
-
-
-def kill(folder: Path) -> bool:
-    """End a Pod whose launcher does not answer; False when there is none to end."""
-    try:
-        init = msgspec.json.decode((folder / INIT).read_bytes(), type=Init)
-        descriptor = os.pidfd_open(init.pid)
-        try:
-            if _began(init.pid) != init.began:
-                return False  # it has ended, and its number is somebody else's
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _began(pid: int) -> int:
-    """Return when a process began (proc(5), /proc/pid/stat, starttime; its name may have blanks)."""
-    said = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    return int(said.rpartition(")")[2].split()[19])
-
-
 def ask(
     folder: Path,
     request: Asked,
     *,
     patience: float = PATIENCE,
+    in_all: float = float("inf"),
     silent: Callable[[], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Send a request and return the answer; without any that of `silent`.
+    """Send a request and return the answer; that of `silent` when there is none after `patience` or `in_all`.
 
     Raises:
         Error: there is no launcher, it refuses, hangs, or it ended before it answered.
 
     """
     with socket.socket(socket.AF_UNIX) as line:
-        limit = Limit(patience)
+        limit = Limit(patience, in_all=in_all)
         try:
             with _short(folder) as path:
                 _connect(line, path, limit)
@@ -248,6 +213,26 @@ def ask(
         message = f"the launcher of Pod {folder.name} ended before it answered"
         raise Error(message, kind=ErrorKind.FAILED, hint=f"see {folder / 'launcher.err'}")
     return told(said, f"the launcher of Pod {folder.name}")
+
+
+def stop(folder: Path, grace: float) -> dict[str, Any]:
+    """End a Pod's guest, and return when nothing of the Pod runs any more, whatever its launcher says.
+
+    Raises:
+        Error: it does not end, or it is only just being started.
+
+    """
+
+    def silent() -> dict[str, Any]:
+        """End what does not answer, or always only works at it: that is what was asked for."""
+        return {"pod": folder.name, "stopped": init.kill(folder)}
+
+    alive = is_alive(folder)
+    said = ask(folder, Stop(grace), in_all=grace + PATIENCE, silent=silent) if alive else silent()
+    if init.has_ended(folder) and not is_alive(folder):
+        return said
+    hint = "end the command that starts it" if not init.is_there(folder) else "see what holds it: dmesg"
+    raise Error(f"Pod {folder.name} does not end", kind=ErrorKind.FAILED, hint=hint)
 
 
 def told(said: bytes, who: str) -> dict[str, Any]:

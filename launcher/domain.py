@@ -10,6 +10,8 @@ import string
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, fromstring, indent, register_namespace, tostring
 
+from launcher.guest import BUSES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -32,8 +34,6 @@ answer after it."""
 
 TRANSLATIONS = 32
 """MiB of TCG's cache of translated code: all of it is locked with the guest's memory."""
-
-TARGETS = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd"}
 
 
 def domain_xml(guest: Guest, nics: Sequence[str], *, accelerator: str, caches: dict[str, str]) -> str:
@@ -95,9 +95,9 @@ def _boot(top: Element, guest: Guest) -> None:
 def _devices(top: Element, guest: Guest, nics: Sequence[str], caches: dict[str, str]) -> None:
     devices = SubElement(top, "devices")
     SubElement(devices, "emulator").text = EMULATOR
-    names = {prefix: iter(string.ascii_lowercase) for prefix in set(TARGETS.values())}
+    names = {prefix: iter(string.ascii_lowercase) for prefix in set(BUSES.values())}
     for disk in guest.disks:
-        prefix = TARGETS[disk.bus]
+        prefix = BUSES[disk.bus]
         _disk(devices, disk, target=prefix + next(names[prefix]), cache=caches.get(disk.name, ""))
     SubElement(devices, "controller", type="usb", model="none" if not _uses_usb(guest) else "qemu-xhci")
     for nic in nics:

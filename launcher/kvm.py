@@ -14,6 +14,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+import resource
 import select
 import signal
 import struct
@@ -76,6 +77,9 @@ def _reap(child: int) -> None:
 def _try(device: Path, writer: int) -> None:
     """The child: say y if the guest halted, and end, whatever happens."""
     with contextlib.suppress(BaseException):
+        # One that hangs in the kernel outlives its caller, and holds nothing of his.
+        os.closerange(0, writer)
+        os.closerange(writer + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         if _run_the_loop(device) == EXIT_HLT:
             os.write(writer, b"y")
     os._exit(0)

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ LINGER = 1.0  # seconds that an empty Pod stays: taking it down would slow a gue
 GIVE_WAY = 1.0  # seconds in which a guest that has just begun to run here goes before its management
 SHORTEN_EVERY = 1.0  # seconds; a serial line brings some megabytes in that time
 PRESS_EVERY = 5.0  # seconds between two presses of a guest's power button
+BUG_PAUSE = 0.1  # seconds after an exception that nobody expected: this loop goes first on the CPU
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 ORDERED: dict[Action, orders.Act] = {
@@ -103,6 +105,11 @@ class Launcher(Loop):
             json.dumps({"t": round(time.time(), 6), "phase": self.phase.value, "event": event, **more})
         )
 
+    def failed(self, error: Exception) -> None:
+        """Note an exception that nobody expected; what it comes from may be there again at once."""
+        self.note("bug", error="".join(traceback.format_exception(error)))
+        time.sleep(BUG_PAUSE)
+
     @property
     def has_qemu(self) -> bool:
         """Whether the guest's QEMU is there."""
@@ -135,6 +142,8 @@ class Launcher(Loop):
             accelerator=job.accelerator,
             boot_id=self.boot_id,
             host_uuid=job.record.uid,
+            vm=job.record.vm,
+            macs={nic.name: nic.mac for nic in job.record.interfaces},
             mtus={nic.name: nic.link.mtu for nic in job.record.interfaces},
             addresses={nic.name: nic.address for nic in job.record.interfaces},
         )
@@ -256,8 +265,10 @@ class Launcher(Loop):
         if self.node.is_gone:
             self.unwatch(self.node.line)
             self.note("handler ended")
-            if self.phase is Phase.WAITING:
-                self.end(ErrorKind.FAILED.exit_code)  # nobody could open its gate
+            if self.phase in {Phase.WAITING, Phase.ARRIVING}:
+                self.end(
+                    ErrorKind.FAILED.exit_code
+                )  # nobody could open its gate; the guest stays where it is
 
     # ── QEMU ──
 
@@ -305,6 +316,9 @@ class Launcher(Loop):
             self._do(line, asked)
         except Error as error:
             control.reply(line, error)
+        except Exception as error:
+            control.reply(line, Error(f"the launcher has a bug: {error!r}", kind=ErrorKind.BUG))
+            raise
         self._keep_waiting(line)
 
     def _do(self, line: socket.socket, asked: bytes) -> None:
@@ -369,6 +383,8 @@ class Launcher(Loop):
         """Answer whoever asked for the migration; the Pod ends when its guest has gone."""
         self.departure = None
         self.timing = None
+        if self.phase in {Phase.GONE, Phase.ENDED}:
+            self._hear_nobody()
         control.reply(line, answer)
         if self.phase in {Phase.GONE, Phase.ENDED}:
             self.later(LINGER, self.end)
@@ -381,6 +397,12 @@ class Launcher(Loop):
             return
         self.later(grace, self._stopped)  # or when its QEMU ends
         self._press()
+
+    def _hear_nobody(self) -> None:
+        """Whoever is answered now finds no launcher here any more: `vmnet detach` comes next."""
+        if self._listener.fileno() >= 0:
+            self.unwatch(self._listener)
+            self._listener.close()
 
     def _press(self) -> None:
         """Press the power button, again and again: a guest that still boots does not hear it."""
@@ -399,9 +421,7 @@ class Launcher(Loop):
         self.connection.lookupByName(self.job.domain).shutdown()
 
     def _stopped(self) -> None:
-        if self._listener.fileno() >= 0:  # whoever asked finds nobody here any more: vmnet detach comes next
-            self.unwatch(self._listener)
-            self._listener.close()
+        self._hear_nobody()
         for line in self._stopping:
             control.reply(line, {"pod": self.job.record.name, "stopped": True})
         self._stopping.clear()

@@ -7,8 +7,10 @@ import itertools
 import queue
 import selectors
 import socket
+import sys
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -45,10 +47,21 @@ class Loop:
             for key, _ in self._selector.select(self._wait()):
                 # What was called before may have unwatched it, or watched another file of that number.
                 if self._selector.get_map().get(key.fd) is key:
-                    key.data()
+                    self._call(key.data)
             while self._due and self._due[0][0] <= time.monotonic():
-                heapq.heappop(self._due)[2]()
+                self._call(heapq.heappop(self._due)[2])
         return self.ending
+
+    def _call(self, call: Callable[[], None]) -> None:
+        """Call something: a bug of ours in what somebody said costs no guest."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 -- whatever it is
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """Tell of an exception that nobody expected."""
+        print("".join(traceback.format_exception(error)), end="", file=sys.stderr)  # noqa: T201
 
     def _wait(self) -> float | None:
         return min(max(0.0, self._due[0][0] - time.monotonic()), LONGEST_SLEEP) if self._due else None
@@ -81,9 +94,13 @@ class Loop:
             self._done.put(lambda: then(result))
             self._wake.send(b"x")
 
-        threading.Thread(target=thread, daemon=True).start()
+        try:
+            threading.Thread(target=thread, daemon=True).start()
+        except RuntimeError as error:  # the user has as many as it may: others of its Pods' count too
+            failure = error
+            self.later(0.0, lambda: then(failure))
 
     def _returned(self) -> None:
         self._woken.recv(64)
         while not self._done.empty():
-            self._done.get()()
+            self._call(self._done.get())

@@ -7,6 +7,7 @@ it is told one word and then only listened to.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -59,7 +60,8 @@ class Monitor:
         credentials = self.qemu.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
         self.pid = UCRED.unpack(credentials)[0]
         self._rest = b""
-        self.qemu.sendall(GREETING)
+        with contextlib.suppress(OSError):  # it has gone again: `read` will tell
+            self.qemu.sendall(GREETING)
         return self.qemu
 
     def read(self) -> list[QemuEvent] | None:
@@ -67,7 +69,7 @@ class Monitor:
         assert self.qemu is not None
         try:
             data = self.qemu.recv(1 << 16)
-        except ConnectionResetError:
+        except OSError:
             data = b""
         if not data:
             self.qemu.close()

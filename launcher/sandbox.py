@@ -117,6 +117,7 @@ def _mover(
 def _beside(handler: Callable[[socket.socket], int], line: socket.socket) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _be_called("node-handler")
+    os.chdir("/")  # nobody's folder is held for as long as a Pod lives
     _close_all_but(*STANDARD, line.fileno())
     return handler(line)
 

@@ -11,7 +11,7 @@ import click
 from nncp import __version__
 from nncp.render import printable
 from nncp.terminal import output, say
-from vmnet.names import OWNER, pod_name
+from vmnet.names import NOBODY, OWNER, pod_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,6 +112,8 @@ def attach(pod: str, files: Sequence[str], vm: str, output: str, owner: int, **w
     from vmnet.files import read_files  # noqa: PLC0415
 
     manifests = read_files(files, bindings=BINDINGS)
+    if owner == NOBODY:
+        raise click.BadParameter(f"{NOBODY} is nobody, as whom the node's handlers run", param_hint="--owner")
     environment = _environment(**where, owner=owner)
     record = pods.attach(pod, manifests.vm(vm), manifests.nads, environment=environment, bindings=BINDINGS)
     say(_json(record) if output == "json" else _table(record))

@@ -52,6 +52,7 @@ _LEAST = 300  # RFC 1542, 2.1: relays and old clients drop what is shorter
 _LONGEST = 1500  # octets of a datagram that are read: what a client says fits into one frame
 
 _RXQ_OVFL = 40  # SO_RXQ_OVFL, which Python does not name (include/uapi/asm-generic/socket.h)
+_NO_CHECK = 11  # nor SO_NO_CHECK
 _PKTINFO, _MTU_DISCOVER, _PMTUDISC_DO = 8, 10, 2  # nor these (include/uapi/linux/in.h, IP_...)
 _PAUSE = 0.1  # seconds between two readings of a socket that has only an error to tell
 
@@ -204,6 +205,8 @@ class Server:
         self.lost: Counter[str] = Counter()
         # in_pktinfo, ip(7): the Pod's link may have no other address, and the node's would be chosen then.
         self._from = (socket.IPPROTO_IP, _PKTINFO, struct.pack("=i4s4s", 0, _address(terms.server), _NOWHERE))
+        # No checksum (RFC 768): the kernel leaves it to the guest's card, and not every client knows of that.
+        line.setsockopt(socket.SOL_SOCKET, _NO_CHECK, 1)
         # No fragments: a client without an address does not put them together.
         line.setsockopt(socket.IPPROTO_IP, _MTU_DISCOVER, _PMTUDISC_DO)
         # On a kernel without them `answer` looks itself, and less is counted.

@@ -20,6 +20,8 @@ PRIMARY = "eth0"
 OWNER = 64055
 """Who may open a guest's tap: Debian's fixed user and group id of libvirt-qemu (base-passwd), as which a QEMU
 without privilege runs."""
+NOBODY = 65534
+"""The user of the node's handlers: one that owns nothing, neither the node's files nor a guest's."""
 
 _POD_INTERFACE = re.compile(r"pod[0-9a-f]{11}\Z")
 

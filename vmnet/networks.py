@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 import nncp
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
 
 class Planned(Struct, frozen=True):
-    """One network to attach: for CNI, and as Multus would report it."""
+    """One network to attach: for CNI, and as Multus would report it.
+
+    `bound` is how a guest is to be bound to it; empty for a Pod network that no guest is bound to.
+    """
 
     network: str
     interface: str
     conf: dict[str, Any]
     mac: str = ""
+    bound: dict[str, Any] = {}
 
 
 def plan_networks(
@@ -50,21 +55,29 @@ def plan_networks(
     mac = _requested(primary, bindings)
     if primary is not None and primary.network.multus is not None:
         nad = by_name[_nad_name(vm, primary)]
-        yield Planned(nad.full_name, PRIMARY, _conf(nad), mac)
+        yield Planned(nad.full_name, PRIMARY, _conf(nad), mac, _bound(primary))
     else:
         conf = runtime.find_conf(conf_dir)
-        yield Planned(str(conf.get("name", "")), PRIMARY, conf, mac)
+        yield Planned(str(conf.get("name", "")), PRIMARY, conf, mac, _bound(primary))
     for nic in vm.nics:
         if not nic.network.is_primary:
             nad = by_name[_nad_name(vm, nic)]
             names = devices(nic.network.name, primary=False)
-            yield Planned(nad.full_name, names.pod, _conf(nad), plumb.mac_of(vm, nic))
+            yield Planned(nad.full_name, names.pod, _conf(nad), plumb.mac_of(vm, nic), _bound(nic))
 
 
 def _requested(nic: Bound | None, bindings: Iterable[Binding]) -> str:
     """The MAC to ask of the Pod network: the guest's only where the guest takes eth0's place."""
     taking = {binding.name for binding in bindings if binding.takes_place}
     return plain_mac(nic.interface.mac_address) if nic is not None and nic.binding in taking else ""
+
+
+def _bound(nic: Bound | None) -> dict[str, Any]:
+    """What decides which devices a Pod has, and their addresses: what is there is not made into another."""
+    if nic is None:
+        return {}
+    network: dict[str, Any] = msgspec.to_builtins(nic.network)
+    return {"binding": nic.binding, "network": network}
 
 
 def _conf(nad: Nad) -> dict[str, Any]:

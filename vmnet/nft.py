@@ -7,6 +7,7 @@ The rules that guard the Pod from its own guest, which KubeVirt has none of, are
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Literal
 
@@ -223,10 +224,20 @@ def run(text: str) -> None:
     try:
         done = subprocess.run(["nft", "-f", "-"], input=text, text=True, capture_output=True, check=False)
     except FileNotFoundError:
-        raise Error("nft is not installed", kind=ErrorKind.UNSUPPORTED, hint="install nftables") from None
+        raise missing() from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["nft failed and said nothing"]
         raise Error(f"failed to load nftables rules: {said[0]}", kind=ErrorKind.FAILED)
+
+
+def is_installed() -> bool:
+    """Whether there is an nft."""
+    return shutil.which("nft") is not None
+
+
+def missing() -> Error:
+    """Return the error that says that there is none."""
+    return Error("nft is not installed", kind=ErrorKind.UNSUPPORTED, hint="install nftables")
 
 
 def listed(table: str) -> str:

@@ -21,7 +21,7 @@ import nncp
 from nncp import netns
 from nncp.errors import Error, ErrorKind, together
 from nncp.journal import Journal
-from vmnet import namespace
+from vmnet import init, namespace
 from vmnet.cni import runtime
 from vmnet.cni.conf import OURS
 from vmnet.cni.given import read_given
@@ -99,6 +99,7 @@ def detach(name: str, *, environment: Environment, force: bool = False) -> str:
         path = Path(record.netns)
         if not force:
             nncp.raise_all(_holding(record, folder))
+            _wait_for_last(folder.path)
         elsewhere = namespace.is_taken(path) and not namespace.is_there(path, record.netns_key)
         try:
             _take_away(folder.write(structs.replace(record, state="detaching")), Work(folder, environment))
@@ -179,6 +180,13 @@ def _holding(record: Record, folder: PodFolder) -> Iterator[Error]:
         )
 
 
+def _wait_for_last(folder: Path) -> None:
+    """Return when nothing of the Pod runs: a launcher that has said its last word takes a moment to end."""
+    if not init.has_ended(folder):
+        hint = f"launcher stop --pod {folder.name} ends them"
+        raise Error(f"Pod {folder.name} still has processes", kind=ErrorKind.FAILED, hint=hint)
+
+
 def _links(record: Record) -> set[str]:
     """The names that links of ours have in a Pod: the plugins', and the devices beside them."""
     names = {a.interface for a in record.attachments}
@@ -240,9 +248,9 @@ def _refuse_other(known: Record, vm: VirtualMachine, planned: Sequence[Planned],
     if known.owner != owner:
         message = f"the taps of Pod {name} belong to user {known.owner}, not to {owner}"
         raise Error(message, kind=ErrorKind.USAGE, hint=hint)
-    wanted = {one.interface: (one.conf, one.mac) for one in planned}
+    wanted = {one.interface: (one.conf, one.mac, one.bound) for one in planned}
     for attachment in known.attachments:
-        if wanted.get(attachment.interface) != (attachment.conf, attachment.mac):
+        if wanted.get(attachment.interface) != (attachment.conf, attachment.mac, attachment.bound):
             message = f"Pod {name} was attached to {attachment.network} in another way than is asked now"
             raise Error(message, kind=ErrorKind.USAGE, hint=hint)
 
@@ -300,7 +308,7 @@ def _networks(record: Record, planned: Sequence[Planned], work: Work) -> Record:
         if done is not None:
             runtime.delete(done.conf, _call(record, done, work), None)
         else:
-            done = Attachment(network=one.network, interface=one.interface, conf=one.conf, mac=one.mac)
+            done = Attachment(one.network, one.interface, one.conf, mac=one.mac, bound=one.bound)
             record = structs.replace(record, attachments=(*record.attachments, done))
             work.folder.write(record)
         record = _attach_one(record, done, work)

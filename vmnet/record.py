@@ -20,6 +20,7 @@ from msgspec import Struct
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
 from nncp.state_folder import StateFolder
+from vmnet import init
 from vmnet.names import OWNER, Devices, pod_name
 from vmnet.plumbing import Gate, Migration, PodLink, Service
 
@@ -44,13 +45,14 @@ class Attachment(Struct, frozen=True, rename="kebab"):
 
     `conf` is the configuration that ADD was given, which DEL must be given again. `result` is None from
     before ADD until it is through: whoever finds that finishes by DEL. `index` is the interface's in the Pod:
-    a binding may rename it, and the kernel gives it to no other.
+    a binding may rename it, and the kernel gives it to no other. `bound` is how its guest is bound to it.
     """
 
     network: str
     interface: str
     conf: dict[str, Any]
     mac: str = ""
+    bound: dict[str, Any] = {}
     result: dict[str, Any] | None = None
     link: PodLink | None = None
     index: int = 0
@@ -209,7 +211,7 @@ class PodFolder:
 
     def drop(self) -> None:
         """Forget the Pod, and what a launcher that has ended left there; one that lives keeps its files."""
-        alive = self.has_launcher()
+        alive = self.has_launcher() or init.is_there(self.path)
         names = ("nncp", RECORD) if alive else sorted(self._files.names(), key=RECORD.__eq__)
         for name in names:  # the record last: while it is there, all this is done again
             self._files.remove(name)

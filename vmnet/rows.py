@@ -34,7 +34,7 @@ def pod_bridge(site: Site, *, mac: str) -> Row:
 
     No snooping: there is no querier behind it, and one port each way leaves nothing to spare. KubeVirt turns
     its transmit checksums off as well, for the sake of a DHCP server that answers through it by UDP; ours
-    fills them in itself (`vmnet.dhcp.frame`).
+    sends none (`vmnet.dhcp.Server`).
     """
     attrs: Mapping[str, Value] = {
         "type": "linux-bridge",

@@ -89,7 +89,7 @@ def taken(half: Half) -> ssl.SSLContext:
     try:
         bytes.fromhex(half.secret)
         return context(half)
-    except (OSError, ValueError) as error:  # ssl's own are OSErrors
+    except (OSError, TypeError, ValueError) as error:  # ssl's own are OSErrors; it has no text but ASCII
         message = f"the credentials cannot be used: {error}"
         raise Error(message, kind=ErrorKind.USAGE, hint="launcher prepare writes them anew") from None
 

@@ -21,6 +21,8 @@ class Facts(Struct, frozen=True):
     accelerator: str = ""
     boot_id: str = ""
     host_uuid: str = ""
+    vm: str = ""
+    macs: dict[str, str] = {}
     mtus: dict[str, int] = {}
     addresses: dict[str, str] = {}
     """What each network's DHCP tells the guest to be its own; empty where nobody tells it."""
@@ -37,17 +39,30 @@ def refusals(source: Facts, target: Facts) -> Iterator[str]:
         yield f"the target's QEMU {dotted(target.qemu)} is older than the source's {dotted(source.qemu)}"
     if source.host_uuid == target.host_uuid:
         yield "source and target are the same Pod"
-    for name, mtu in source.mtus.items():
-        # The guest keeps the MTU that its domain was started with; a smaller one drops in silence.
-        if target.mtus.get(name, mtu) != mtu:
-            yield f"network {name} has MTU {mtu} in the source Pod and {target.mtus[name]} in the target's"
-    for name, address in source.addresses.items():
-        there = target.addresses.get(name, "")
-        if there != address:
-            yield (
-                f"network {name} gives the guest {address or 'no address'} in the source Pod and "
-                f"{there or 'none'} in the target's: it would keep what it has, and be refused its lease"
-            )
+    if source.vm != target.vm:
+        yield f"the target Pod waits for VM {target.vm}, and the guest is {source.vm}"
+        return
+    for name in sorted(source.macs.keys() ^ target.macs.keys()):
+        has, lacks = ("source", "target") if name in source.macs else ("target", "source")
+        yield f"the {has} Pod has interface {name}, which the {lacks} Pod has not"
+    for name in sorted(source.macs.keys() & target.macs.keys()):
+        yield from _differences(name, source, target)
+
+
+def _differences(name: str, source: Facts, target: Facts) -> Iterator[str]:
+    """Yield what the guest would not find again at one of its interfaces."""
+    mac, mtu, address = source.macs[name], source.mtus.get(name), source.addresses.get(name, "")
+    if target.macs[name] != mac:
+        yield f"interface {name} has MAC {mac} in the source Pod and {target.macs[name]} in the target's"
+    # The guest keeps the MTU that its domain was started with; a smaller one drops in silence.
+    if target.mtus.get(name) != mtu:
+        yield f"network {name} has MTU {mtu} in the source Pod and {target.mtus.get(name)} in the target's"
+    there = target.addresses.get(name, "")
+    if there != address:
+        yield (
+            f"network {name} gives the guest {address or 'no address'} in the source Pod and "
+            f"{there or 'none'} in the target's: it would keep what it has, and be refused its lease"
+        )
 
 
 def unsafe(qemu: tuple[int, ...]) -> str:

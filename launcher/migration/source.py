@@ -41,8 +41,15 @@ PROGRESS_TIMEOUT = 120.0
 """Since less was left to copy than ever before (KubeVirt's progressTimeout, pkg/virt-handler: 150 s)."""
 ABORT_PATIENCE = 30.0
 """For libvirt to end a migration that was given up."""
+SWITCH_MS = 30
+"""Milliseconds of a pause, in the lab, beside its memory: QEMU does not count them."""
 LOOK_AFTER, LOOK_EVERY = 30.0, 5.0
 """A migration that goes well is over by then: nothing asks QEMU how far it is while it should pause soon."""
+
+
+def for_memory(limit_ms: int) -> int:
+    """Return what QEMU may take for the last of the memory, so that the whole pause is within the limit."""
+    return max(limit_ms - SWITCH_MS, limit_ms // 4, 1)
 
 
 class Source(Watching, Protocol):
@@ -55,6 +62,8 @@ class Source(Watching, Protocol):
     connection: virConnect | None
     job: Any
 
+    @property
+    def has_qemu(self) -> bool: ...  # noqa: D102 -- see `Launcher`
     def happened(self, event: Event, **more: Any) -> None: ...  # noqa: D102 -- see `Launcher`
     def departed(self, line: socket.socket, answer: dict[str, Any] | Error) -> None: ...  # noqa: D102
 
@@ -106,7 +115,10 @@ class Departure:
 
     def _is_fenced(self, error: str) -> None:
         if error:
-            self._refuse(f"the guest could not be kept from the migration's ports: {error}")
+            hint = (
+                "launcher status says whether the Pod's node handler runs; without it no guest can be moved"
+            )
+            self._refuse(f"the guest could not be kept from the migration's ports: {error}", hint=hint)
             return
         self._ask(Ask(), awaited=Ready, limit=Limit(READY_PATIENCE))
 
@@ -218,8 +230,12 @@ class Departure:
             self._answer(error)
             return
         self.began = time.time()
+        try:
+            self._forwarders = self._forward()
+        except OSError as error:  # no room for a socket's name, say
+            self._refuse(f"the way to {self.to} could not be opened: {error}")
+            return
         self.launcher.happened(Event.LEAVE, to=self.to, limit_ms=self.limit_ms)
-        self._forwarders = self._forward()
         self._watch()
         self.launcher.aside(self._migrate, self._ended)
 
@@ -242,8 +258,8 @@ class Departure:
 
         assert self.launcher.connection is not None
         domain = self.launcher.connection.lookupByName(self.launcher.job.domain)
-        # Each QEMU starts at 300 ms, and the limit in force when the migration starts holds for all of it.
-        domain.migrateSetMaxDowntime(self.limit_ms, 0)
+        # Each QEMU begins with 300 ms.
+        domain.migrateSetMaxDowntime(for_memory(self.limit_ms), 0)
         # UNSAFE: libvirt calls tmpfs and overlay local. That the disk is shared was proved by its lock.
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_UNSAFE
         # At the target QEMU listens there, and at the source its launcher does.
@@ -252,11 +268,22 @@ class Departure:
 
     def _watch(self) -> None:
         """Give the migration the seconds that somebody asked for, or as long as it gets on."""
+        self.launcher.later(LOOK_AFTER, self._give_in)
         self._copying.progress()
         if self.timeout is None:
             self.launcher.later(LOOK_AFTER, self._look)
         else:
             self.launcher.later(self.timeout, lambda: self._abort(f"it was not done in {self.timeout:g} s"))
+
+    def _give_in(self) -> None:
+        """Let memory have all of the pause: a guest that writes much is never still enough otherwise."""
+        if not self._is_answered and self.launcher.phase is Phase.LEAVING:
+            self.launcher.aside(self._give_all, lambda _: None)
+
+    def _give_all(self) -> None:
+        assert self.launcher.connection is not None
+        domain = self.launcher.connection.lookupByName(self.launcher.job.domain)
+        domain.migrateSetMaxDowntime(self.limit_ms, 0)
 
     def _look(self) -> None:
         """See how far it is. Asking may block, when libvirt hangs: so it is not what the limit waits for."""
@@ -329,6 +356,8 @@ class Departure:
             self._ask(Where(), awaited=Arrived, limit=limit)
             return
         self.launcher.happened(Event.FAILED, error=str(error))
+        if not self.launcher.has_qemu:
+            self.launcher.happened(Event.LOST)  # it ended while its guest was paused: nothing will resume
         self._limit = Limit(RESUME_PATIENCE)
         self._fail(self._given_up or str(error))
 

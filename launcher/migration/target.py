@@ -113,12 +113,13 @@ class Reception:
             self.launcher.note("not opened", error=error)
             return
         address = self.launcher.job.record.address
-        self._door = Door(address, self._tls, self.launcher, self._came, self._refused)
-        self.launcher.later(COME_IN_S, self._unless_somebody_came)
+        door = self._door = Door(address, self._tls, self.launcher, self._came, self._refused)
+        self.launcher.later(COME_IN_S, lambda: self._unless_somebody_came(door))
 
-    def _unless_somebody_came(self) -> None:
+    def _unless_somebody_came(self, door: Door) -> None:
         """Shut the door again when who knocked has gone: its guest, with its address, may reach it by now."""
-        if self._words is None and self.launcher.phase is Phase.WAITING and not self.launcher.has_qemu:
+        nobody = self._words is None and not self.launcher.has_qemu
+        if nobody and self._door is door and self.launcher.phase is Phase.WAITING:
             self._shut_again()
 
     def _shut_again(self) -> None:
@@ -135,7 +136,7 @@ class Reception:
         """Give up a source that never came. One whose QEMU is here already may take as long as it needs."""
 
         def measured(is_over: Any) -> None:
-            if is_over and not self._expiry.left:
+            if is_over and not self._expiry.left and not self.launcher.has_qemu:
                 self.launcher.happened(Event.EXPIRED)
             else:
                 self.launcher.later(max(self._expiry.left, 1.0), self._expire)

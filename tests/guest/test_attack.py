@@ -16,8 +16,7 @@ import pytest
 from nncp import netns
 from nncp.pace import Limit
 from tests.guest.conftest import GUEST
-from vmnet.names import OWNER
-from vmnet.node.handler import NOBODY
+from vmnet.names import NOBODY, OWNER
 from vmnet.node.migration_rules import PEER_PORT
 from vmnet.node.rights import NET_ADMIN, NET_RAW
 

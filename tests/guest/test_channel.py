@@ -208,6 +208,34 @@ def test_the_credentials_hold_where_the_nodes_clocks_differ_and_not_for_ever(
             assert now + dt.timedelta(days=1) < made.not_valid_after_utc < now + dt.timedelta(days=31)
 
 
+def test_what_is_no_tls_any_more_is_hung_up_on(side: Side, source: ssl.SSLContext) -> None:
+    """Right behind the hello, and later."""
+    for with_the_hello in (True, False):
+        line = channel.connect(side.address, source, "words")
+        theirs = side.words()
+        if not with_the_hello:
+            assert theirs.hear() == []
+        line.socket.sendall(b"\x17\x03\x03\x00\x20" + os.urandom(32))
+        until(lambda theirs=theirs: theirs.hear() is None, what="it is hung up on")
+        theirs.close()
+        line.close()
+
+
+def test_whoever_drips_has_no_longer_than_who_is_silent(
+    side: Side, source: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "TRY_S", 1.0)
+    with socket.create_connection((side.address, PEER_PORT)) as plain:
+        plain.sendall(b"\x16\x03\x01\x40\x00")
+
+        def drips() -> bool:
+            with contextlib.suppress(OSError):
+                plain.sendall(b"\x00")
+            return bool(side.refused)
+
+        until(drips, what="it is refused")
+
+
 def test_silent_callers_are_hung_up_on_and_keep_nobody_out(
     side: Side, source: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -18,9 +19,10 @@ from launcher import control
 from launcher.migration.credentials import Half
 from nncp import pace
 from nncp.errors import Error
+from vmnet import init
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -30,10 +32,14 @@ def launcher(folder: Path, act: Callable[[socket.socket], None]) -> threading.Th
 
     def serve() -> None:
         with listener:
-            line, _ = listener.accept()
-            with line:
-                assert line.recv(1000).endswith(b"\n")
-                act(line)
+            while True:
+                line, _ = listener.accept()
+                with line:
+                    if not (said := line.recv(1000)):
+                        continue  # somebody looks whether it lives
+                    assert said.endswith(b"\n")
+                    act(line)
+                    return
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -205,29 +211,114 @@ def test_whoever_asks_and_does_not_read_holds_nobody_up() -> None:
     assert ours.fileno() == -1
 
 
-def test_a_pod_whose_launcher_does_not_answer_is_ended_by_its_first_process(socket_folder: Path) -> None:
+@pytest.fixture
+def process(socket_folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Stands for a Pod's first process."""
+    with subprocess.Popen(["sleep", "inf"]) as made:
+        init.remember(socket_folder, made.pid)
+        yield made
+        made.kill()
+
+
+SAYS = """
+import socket, sys, time
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+print(flush=True)
+lines = []
+while True:
+    lines.append(listener.accept()[0])
+    try:
+        while sys.argv[2]:
+            lines[-1].sendall(sys.argv[2].encode())
+            time.sleep(0.05)
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("said", ["", control.WORKING.decode(), "{"], ids=["nothing", "working", "odd"])
+def test_a_pod_is_stopped_whatever_its_launcher_says(
+    socket_folder: Path, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing, or for ever that it is being worked at: what is asked for is done all the same."""
+    monkeypatch.setattr(control, "PATIENCE", 0.3)
+    argv = [sys.executable, "-c", SAYS, str(socket_folder / control.SOCKET), said]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as launcher:
+        assert launcher.stdout is not None
+        launcher.stdout.readline()
+        init.remember(socket_folder, launcher.pid)
+        assert control.stop(socket_folder, 0.0) == {"pod": socket_folder.name, "stopped": True}
+        assert launcher.wait() == -signal.SIGKILL
+
+
+def test_a_pod_whose_launcher_hears_nobody_any_more_is_stopped_too(
+    socket_folder: Path, process: subprocess.Popen[bytes]
+) -> None:
+    """One that a guest has taken over may close its socket: what holds the disk would be forgotten."""
+    assert control.stop(socket_folder, 0.0) == {"pod": socket_folder.name, "stopped": True}
+    assert process.wait() == -signal.SIGKILL
+    assert control.stop(socket_folder, 0.0)["stopped"] is False
+
+
+def test_whoever_stops_a_pod_finds_nothing_of_it_afterwards(
+    socket_folder: Path, process: subprocess.Popen[bytes]
+) -> None:
     asked = threading.Event()
-    launcher(socket_folder, lambda _: asked.wait() and None)
-    with subprocess.Popen(["sleep", "inf"]) as init:
-        control.remember_init(socket_folder, init.pid)
 
-        def silent() -> dict[str, Any]:
-            return {"stopped": control.kill(socket_folder)}
+    def stopped(line: socket.socket) -> None:
+        asked.set()
+        (socket_folder / control.SOCKET).unlink()
+        control.reply(line, {"stopped": True})
 
-        said = control.ask(socket_folder, control.Stop(), patience=0.2, silent=silent)
-        assert said == {"stopped": True}
-        assert init.wait() == -signal.SIGKILL
+    (socket_folder / init.FILE).unlink()
+    launcher(socket_folder, stopped)
+    init.remember(socket_folder, process.pid)
+
+    def goes() -> None:
+        asked.wait()
+        time.sleep(0.5)
+        process.kill()
+
+    threading.Thread(target=goes, daemon=True).start()
+    assert control.stop(socket_folder, 0.0) == {"stopped": True}
+    assert process.poll() is not None
+
+
+def test_a_pod_that_is_only_being_started_is_not_told_to_have_ended(
+    socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "PATIENCE", 0.2)
+    asked = threading.Event()
+
+    def wait(_: socket.socket) -> None:
+        asked.wait()
+
+    launcher(socket_folder, wait)
+    with pytest.raises(Error, match="does not end") as refused:
+        control.stop(socket_folder, 0.0)
+    assert refused.value.hint == "end the command that starts it"
     asked.set()
-    assert not control.kill(socket_folder), "it has ended"
 
 
-def test_a_number_that_is_somebody_elses_by_now_is_not_killed(socket_folder: Path) -> None:
-    with subprocess.Popen(["sleep", "inf"]) as other:
-        control.remember_init(socket_folder, other.pid)
-        init = json.loads((socket_folder / control.INIT).read_text())
-        (socket_folder / control.INIT).write_text(json.dumps({**init, "began": init["began"] - 1}))
-        assert not control.kill(socket_folder)
-        assert other.poll() is None
-        other.kill()
-    (socket_folder / control.INIT).write_text("nonsense")
-    assert not control.kill(socket_folder)
+def test_nothing_is_started_beside_what_a_launcher_left(
+    socket_folder: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init.has_ended, "__kwdefaults__", {"patience": 0.1})
+    with pytest.raises(Error, match="has processes of a launcher that hears nobody any more"):
+        control.listen(socket_folder)
+    process.kill()
+    control.listen(socket_folder).close()
+
+
+def test_a_number_that_is_somebody_elses_by_now_is_not_killed(
+    socket_folder: Path, process: subprocess.Popen[bytes]
+) -> None:
+    known = json.loads((socket_folder / init.FILE).read_text())
+    (socket_folder / init.FILE).write_text(json.dumps({**known, "began": known["began"] - 1}))
+    assert not init.is_there(socket_folder)
+    assert not init.kill(socket_folder)
+    assert process.poll() is None
+    (socket_folder / init.FILE).write_text("nonsense")
+    assert not init.kill(socket_folder)

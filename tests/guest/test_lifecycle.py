@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from launcher import control, lifecycle
 from launcher.lifecycle import Job, Launcher
@@ -172,7 +173,36 @@ def test_credentials_that_are_no_certificates_are_refused_and_end_nothing(pod: P
     elsewhere = Half(1, "127.0.0.1", "../../x", "ca", "certificate", "key", "")
     with pytest.raises(Error):
         pod.ask(control.Leave(elsewhere, 50))
+    real = half()
+    for name in ("ca", "certificate", "key"):  # one octet of a file that was carried
+        spoiled = getattr(real, name).replace("A", "\xc4", 1)
+        with pytest.raises(Error, match="credentials"):
+            pod.ask(control.Leave(structs.replace(real, **{name: spoiled}), 50))
     assert pod.is_well()
+
+
+def test_a_bug_is_told_and_costs_no_guest(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod.launcher, "_leave", lambda *_: json.loads("no JSON"))
+    with pytest.raises(Error, match="the launcher has a bug: JSONDecodeError"):
+        pod.ask(control.Leave(half(), 50))
+    pod.launcher.later(0.0, lambda: {}["no such key"])
+    assert pod.is_well()
+    until(lambda: pod.noted().count("bug") == 2, what="both are noted")
+
+
+def test_work_for_which_there_is_no_thread_fails_and_ends_nothing(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    told: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        pod.launcher.aside(lambda: None, told.append)
+    assert pod.is_well()
+    until(lambda: told, what="it is told")
+    assert isinstance(told[0], RuntimeError)
 
 
 def test_a_guest_that_has_the_pods_own_address_does_not_leave(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import heapq
 import itertools
@@ -54,6 +55,8 @@ class Source:
         self.ended: Callable[[Any], None] = lambda _: None
         self.left = [1000]
         self.has_begun = True
+        self.has_qemu = True
+        self.most: list[int] = []
         self.job = SimpleNamespace(record=SimpleNamespace(vm="default/vm", address="10.0.0.1"), domain="vm")
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -66,6 +69,9 @@ class Source:
 
     def jobStats(self) -> dict[str, int]:  # noqa: N802 -- libvirt's name
         return {"data_remaining": self.left[0], "data_total": 5000} if self.has_begun else dict(NOT_BEGUN)
+
+    def migrateSetMaxDowntime(self, limit_ms: int, _flags: int) -> None:  # noqa: N802 -- the same
+        self.most.append(limit_ms)
 
     def order(self, *acts: orders.Act, then: Callable[[str], None] = lambda _: None) -> None:
         self.ordered += acts
@@ -314,6 +320,45 @@ def test_the_timer_of_a_migration_that_is_over_does_not_end_the_next(launcher: S
     left(launcher, timeout=100)
     launcher.pass_(99)
     assert (launcher.answer, launcher.phase) == (None, Phase.LEAVING)
+
+
+def test_memory_is_given_what_the_rest_of_a_pause_leaves_and_all_of_it_in_the_end(launcher: Source) -> None:
+    departure = left(launcher)
+    with contextlib.suppress(Exception):  # libvirt's own, which is not there
+        departure._migrate()
+    assert launcher.most[0] == 50 - source.SWITCH_MS
+    launcher.pass_(source.LOOK_AFTER)
+    assert launcher.most[-1] == 50
+    assert [source.for_memory(limit) for limit in (1, 8, 20, 300)] == [1, 2, 5, 270]
+
+
+def test_a_guest_that_is_not_copied_any_more_is_asked_nothing(launcher: Source) -> None:
+    left(launcher)
+    launcher.happened(Event.STOP)
+    launcher.pass_(source.LOOK_AFTER)
+    assert launcher.most == []
+
+
+def test_a_way_that_cannot_be_opened_is_told_and_the_guest_stays(launcher: Source) -> None:
+    departure = depart(launcher)
+
+    def full() -> list[Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    departure._forward = full
+    departure.heard(Ready(Phase.WAITING, THERE))
+    assert "the way to 10.0.0.2 could not be opened" in refusal(launcher)
+    assert launcher.phase is Phase.RUNNING
+
+
+def test_a_pod_whose_qemu_ends_while_its_guest_is_paused_ends_too(launcher: Source) -> None:
+    left(launcher)
+    launcher.happened(Event.STOP)
+    launcher.has_qemu = False
+    launcher.happened(Event.LOST)
+    launcher.ended("the other side hung up")
+    assert launcher.phase is Phase.ENDED
+    assert "the guest is ended" in str(launcher.answer.hint if isinstance(launcher.answer, Error) else "")
 
 
 @pytest.mark.parametrize("resumes", [True, False])

@@ -15,6 +15,8 @@ TCG = Facts(
     qemu=(10, 0, 2),
     accelerator="tcg",
     host_uuid="a",
+    vm="default/vm",
+    macs={"nic-add1": "02:00:00:00:00:05"},
     mtus={"nic-add1": 1500},
     addresses={"nic-add1": "10.0.0.5/24"},
 )
@@ -112,6 +114,8 @@ def other(**changes: object) -> Facts:
         "qemu": (10, 0, 2),
         "accelerator": "tcg",
         "host_uuid": "b",
+        "vm": "default/vm",
+        "macs": {"nic-add1": "02:00:00:00:00:05"},
         "mtus": {"nic-add1": 1500},
         "addresses": {"nic-add1": "10.0.0.5/24"},
     }
@@ -134,6 +138,17 @@ def test_two_fit_pods_do_not_refuse() -> None:
         ),
         (other(addresses={}), "network nic-add1 gives the guest 10.0.0.5/24 in the source Pod and none"),
         (other(mtus={"nic-add1": 1400}), "network nic-add1 has MTU 1500 in the source Pod and 1400"),
+        (other(mtus={}), "network nic-add1 has MTU 1500 in the source Pod and None"),
+        (other(vm="default/other"), "the target Pod waits for VM default/other, and the guest is default/vm"),
+        (other(macs={}), "the source Pod has interface nic-add1, which the target Pod has not"),
+        (
+            other(macs={"nic-add1": "02:00:00:00:00:05", "more": "02:00:00:00:00:06"}),
+            "the target Pod has interface more, which the source Pod has not",
+        ),
+        (
+            other(macs={"nic-add1": "02:00:00:00:00:07"}),
+            "interface nic-add1 has MAC 02:00:00:00:00:05 in the source Pod and 02:00:00:00:00:07 in the",
+        ),
     ],
 )
 def test_a_refusal_names_its_reason(target: Facts, words: str) -> None:

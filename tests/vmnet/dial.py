@@ -16,10 +16,11 @@ import socket, struct, sys
 address, server, mac = sys.argv[1:]
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(60)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 s.bind((address, 68))
 head = struct.pack("!BBBBIHH4s12s6s", 1, 1, 6, 0, 7, 0, 0, socket.inet_aton(address), bytes(12), bytes.fromhex(mac.replace(":", "")))
 s.sendto(head.ljust(236, bytes(1)) + b"\\x63\\x82\\x53\\x63\\x35\\1\\3\\xff", (server, 67))
 data, (where, port) = s.recvfrom(2048)
 print(where, port, data[242])
 """
-"""Renews the lease of `ADDRESS SERVER MAC` as a client that has it does: prints who answered, and what (ACK: 5)."""
+"""Asks for the lease of `ADDRESS SERVER MAC` again as a client that has it does, who may ask all: prints who answered, and what (ACK: 5)."""

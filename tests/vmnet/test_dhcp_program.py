@@ -82,9 +82,11 @@ class Client:
         assert self.says() == "sent"
 
     def hears(self) -> int:
-        """Wait for an answer; return whose it is."""
+        """Wait for an answer; return whose it is. It has no checksum: a wrong one is left to cards otherwise."""
         self.tell("hear")
-        xid: int = scapy.Ether(bytes.fromhex(self.says()))[scapy.BOOTP].xid
+        frame = scapy.Ether(bytes.fromhex(self.says()))
+        assert frame[scapy.UDP].chksum == 0
+        xid: int = frame[scapy.BOOTP].xid
         return xid
 
     def close(self) -> None:

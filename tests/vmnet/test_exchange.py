@@ -50,7 +50,7 @@ for line in sys.stdin:
             waiting.update({int(token): asked for token in open(path + ".read")})
         due = [token for token, since in waiting.items() if asked >= since + late]
         answer = {"heard": [[waiting.pop(token) and token, 33] for token in due]}
-    print(json.dumps(answer), flush=True)
+    print(json.dumps({"version": 1, **answer}), flush=True)
 """
 SLOW_START = "import time\ntime.sleep(1.5)\n"
 
@@ -123,20 +123,44 @@ def test_answers_are_told_apart_however_the_pipe_cuts_them(tmp_path: Path) -> No
     toy.write_text(
         "import sys, time\n"
         "sys.stdin.readline()\n"
-        "for piece in ('{\"n\"', ': 1}\\n{\"n\": 2', '}\\n'):\n"
+        'for piece in (\'{"version": 1, "refused"\', \': [1]}\\n{"version": 1, "refused": [2\', \']}\\n\'):\n'
         "    print(piece, end='', flush=True)\n"
         "    time.sleep(0.1)\n"
         "sys.stdin.read()\n"
     )
     talk = exchange.MemberProcess(Place("node-1", (sys.executable, str(toy))))
     talk.ask("facts")
-    assert [talk.hear(), talk.hear()] == [{"n": 1}, {"n": 2}]
+    assert [talk.hear().refused, talk.hear().refused] == [(1,), (2,)]
     talk.close()
 
 
 def test_what_is_no_answer_is_quoted(tmp_path: Path) -> None:
     found = verdict(tmp_path, first="print('Welcome to node-2', flush=True)\n")
     assert "node-2 could not be asked: its answer is not one: Welcome to node-2" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ('{"version": 2}', "its vmnet speaks version 2 and this program version 1: it is newer"),
+        ('{"version": 1, "facts": 5}', "its answer is not one"),
+        ('{"version": 1, "heard": [["x", 1]]}', "its answer is not one"),
+        ("[" * 9999, "its answer is not one"),
+        ('{"version": 1, "error": "no such bridge here"}', "no such bridge here"),
+    ],
+)
+def test_a_member_that_says_something_odd_is_told_and_ends_nothing(
+    tmp_path: Path, answer: str, said: str
+) -> None:
+    found = verdict(tmp_path, first=f"import sys; sys.stdin.readline(); print({answer!r}, flush=True)\n")
+    assert f"node-2 could not be asked: {said}" in found.reason
+
+
+def test_a_frame_that_nobody_sent_is_refused_in_vain(tmp_path: Path) -> None:
+    both = [place(tmp_path, name) for name in ("node-1", "node-2")]
+    (tmp_path / "node-2.py").write_text(TOY.replace('"refused": []', '"refused": [5]'))
+    (found,) = exchange.run(both, [ASK])
+    assert found.verdict == "ok", found.reasons
 
 
 @pytest.mark.parametrize("text", ["a=sh -c 'x", "a=b\\", 'a="', "a", "=true", ":eth1=true", ""])

@@ -18,7 +18,7 @@ from launcher.node import Node
 from nncp import netns as namespaces
 from nncp.errors import Error
 from tests.waiting import until
-from vmnet.names import Devices
+from vmnet.names import NOBODY, Devices
 from vmnet.node import handler, orders, rights
 from vmnet.node.announce import rarp
 from vmnet.plumbing import Gate, PodLink, Service, Socket
@@ -114,7 +114,7 @@ def test_it_hands_over_the_services_sockets_and_keeps_two_capabilities(served: S
     for name in ("CapPrm", "CapEff", "CapBnd"):
         assert f"{name}:\t{kept}" in status
     assert "NoNewPrivs:\t1" in status
-    nobody = str(handler.NOBODY)
+    nobody = str(NOBODY)
     assert f"Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}\n" in status
     for file in files:
         file.close()

@@ -133,6 +133,31 @@ def test_attach_again_changes_nothing_and_detach_leaves_nothing(pod: Node) -> No
     ) == ("guest\n")
 
 
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [("masquerade: {}", "bridge: {}"), ("pod: {}", "pod: {vmNetworkCIDR: 10.9.0.0/24}")],
+    ids=["another binding", "another network behind it"],
+)
+def test_a_pod_that_is_attached_one_way_is_not_made_into_another(
+    pod_network: Node, said: str, instead: str
+) -> None:
+    conf = ("--cni-conf-dir", "/run/net.d")
+    pod_network.vmnet("attach", "pod-1", VM, *conf)
+    before = pod_network.sh("ip -n pod-1 -o addr")
+    text = Path(VM).read_text()
+    assert said in text
+    done = pod_network.vmnet("attach", "pod-1", "-", *conf, check=False, stdin=text.replace(said, instead))
+    assert done.returncode == 64
+    assert "Pod pod-1 was attached to pods in another way than is asked now" in done.stderr
+    assert pod_network.sh("ip -n pod-1 -o addr") == before
+
+
+def test_a_handlers_user_is_nobodys_guest(pod_network: Node) -> None:
+    done = pod_network.vmnet("attach", "pod-1", VM, "--owner", "65534", check=False)
+    assert done.returncode == 64
+    assert "65534 is nobody, as whom the node's handlers run" in done.stderr
+
+
 def test_an_attach_that_fails_leaves_nothing(pod_network: Node) -> None:
     broken = pod_network.sh('sed \'s/"bridge",/"no-such-plugin",/\' /run/net.d/10-pods.conflist')
     pod_network.run("tee", "/run/net.d/10-pods.conflist", stdin=broken)

@@ -206,7 +206,7 @@ def test_a_serving_member_speaks_json_lines(rack: Rack) -> None:
     )  # fmt: skip -- one command
     first, second = map(json.loads, done.stdout.splitlines())
     assert first["facts"]["uplink"]["name"] == "bond0"
-    assert second == {"error": "unknown question nothing"}
+    assert second == {"version": 1, "error": "unknown question nothing"}
 
 
 def test_a_preflight_that_is_killed_leaves_no_member_behind(rack: Rack) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nncp import pace
 from nncp.errors import Error
+from vmnet import init
+from vmnet import pod as pods
 from vmnet import record as records
 from vmnet.record import Record, Store, read_record
 
@@ -111,6 +114,24 @@ def test_a_launcher_lives_while_it_listens(how: str, tmp_path: Path) -> None:
         folder.write(POD)
         folder.drop()
         assert folder.path.exists() is (how == "listens")
+
+
+def test_the_last_handle_on_a_pods_processes_is_kept_while_they_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launcher that a guest has taken over may close its socket, and the disk is still held."""
+    with subprocess.Popen(["sleep", "inf"]) as process, Store(tmp_path / "pods").held("pod-1") as folder:
+        init.remember(folder.path, process.pid)
+        monkeypatch.setattr(init.has_ended, "__kwdefaults__", {"patience": 0.1})
+        with pytest.raises(Error, match="Pod pod-1 still has processes") as refused:
+            pods._wait_for_last(folder.path)
+        assert refused.value.hint == "launcher stop --pod pod-1 ends them"
+        folder.drop()
+        assert init.is_there(folder.path)
+        process.kill()
+        pods._wait_for_last(folder.path)
+        folder.drop()
+        assert not folder.path.exists()
 
 
 @pytest.mark.parametrize(

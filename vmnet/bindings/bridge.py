@@ -62,8 +62,10 @@ def _bridge(site: Site) -> Iterator[Row]:
         # The dummy's address is the guest's: the Pod's kernel must not answer ARP for it, or the guest's
         # duplicate address detection finds a duplicate (RFC 5227; ip-sysctl.rst, arp_ignore).
         yield sysctl("net/ipv4/conf/all/arp_ignore", "1")
-        # And it takes in what the guest says from that address, when it renews its lease.
+        # And it takes in what the guest says from that address, when it asks for its lease again.
         yield sysctl(f"net/ipv4/conf/{name}/accept_local", "1", of=name)
+        for where, of in (("all", ""), (name, name)):
+            yield sysctl(f"net/ipv4/conf/{where}/rp_filter", "0", of=of)
 
 
 def _nic(site: Site) -> Iterator[Row]:

@@ -298,6 +298,8 @@ def collect(request: Request) -> None:
             try:
                 with request.ports.held(port.veth) as slot:
                     _remove(request, slot, slot.read() or port)
+            except Refusal as refusal:  # another call holds it: the next GC takes it
+                refusals.append(refusal)
             except Error as error:
                 refusals.append(of_error(error))
     if request.conf.ipam.type:

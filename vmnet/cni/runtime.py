@@ -16,7 +16,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit, communicate
 from vmnet.cni.given import read_given
 from vmnet.cni.refusal import BAD_CONFIG, Said, of_faults
-from vmnet.cniversion import version, version_fault
+from vmnet.cniversion import version_fault
 from vmnet.valid import NETWORK, PLUGIN
 
 if TYPE_CHECKING:
@@ -71,14 +71,6 @@ def delete(conf: Mapping[str, Any], call: Call, result: Mapping[str, Any] | None
         except Error as error:
             errors.append(error)
     return errors
-
-
-def check(conf: Mapping[str, Any], call: Call, result: Mapping[str, Any]) -> None:
-    """CHECK every plugin in order; raises what the first one finds wrong. Before 0.4.0 there is no CHECK."""
-    if version(str(conf.get("cniVersion", ""))) < (0, 4, 0):
-        return
-    for plugin in _plugins(conf):
-        _run("CHECK", plugin, conf, call, result)
 
 
 def find_conf(folder: Path) -> dict[str, Any]:

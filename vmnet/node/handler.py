@@ -19,6 +19,7 @@ import msgspec
 
 from nncp.errors import Error
 from vmnet import nft, versioned
+from vmnet.names import NOBODY
 from vmnet.node import announce, migration_rules, orders, readiness, rights, sockets
 from vmnet.node.gate import Gate
 from vmnet.node.migration_rules import RECEIVING, SENDING
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 MOST_ODD = 100
 """Orders that make no sense, after which nobody is listened to any more."""
-NOBODY = 65534
-"""The user of a handler: one that owns nothing, neither the node's files nor a guest's."""
 PRIORITY = 10
 """The real-time priority of handler and launcher; a prober's is higher. They sleep until they are wanted."""
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 import nncp
 from nncp import netns
-from nncp.errors import Error
+from nncp.errors import Error, ErrorKind
 from vmnet import nft
 from vmnet.names import device_mac, guest_mac, plain_mac
 from vmnet.node.resolv_conf import read_resolv_conf
@@ -148,8 +148,15 @@ def _nic(nic: Bound, attachment: Attached, site: Site, plumbing: Plumbing) -> Ni
         link=site.link,
         domain=plumbing.domain,
         services=plumbing.services,
-        rules={table: nft.listed(table) for table in nft.tables(plumbing.nft)},
+        rules={table: _listed(table) for table in nft.tables(plumbing.nft)},
         gate=plumbing.gate,
         migration=plumbing.migration,
         address=plumbing.address,
     )
+
+
+def _listed(table: str) -> str:
+    said = nft.listed(table)
+    if not said:
+        raise Error(f"nft does not list table {table}, which it has just made", kind=ErrorKind.FAILED)
+    return said

@@ -40,6 +40,8 @@ def check_rules(record: Record) -> None:
         for table, rules in nic.rules.items()
         if not _holds(nft.listed(table), rules)
     ]
+    if lost and not nft.is_installed():
+        raise nft.missing()
     if lost:
         message = f"Pod {record.name} has lost rules of its nft tables {', '.join(lost)}"
         hint = f"somebody took them out after vmnet attach; vmnet attach {record.name} again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -53,8 +53,11 @@ def _change_to(user: int) -> None:
 
 def _give_up(capabilities: Iterable[int]) -> None:
     for number in capabilities:
-        with contextlib.suppress(OSError):  # this kernel does not know it
+        try:
             _prctl(PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # this kernel does not know it
+                raise
 
 
 def _prctl(option: int, *values: int) -> None:

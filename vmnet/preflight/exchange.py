@@ -13,13 +13,14 @@ import sys
 import time
 from typing import IO, TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Struct, structs
 
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit, cpu_seconds
+from vmnet import versioned
 from vmnet.preflight.verdict import (
     SIZES,
+    VERSION,
     Ask,
     Facts,
     Heard,
@@ -89,6 +90,16 @@ def parse_places(texts: Sequence[str]) -> list[Place]:
     return places
 
 
+class Answer(Struct, frozen=True):
+    """What a member answers: `facts`, tokens of frames that were `refused`, or `heard` with their VLANs."""
+
+    version: int = 0
+    error: str = ""
+    facts: Facts | None = None
+    refused: tuple[int, ...] = ()
+    heard: tuple[tuple[int, int], ...] = ()
+
+
 class MemberProcess:
     """The pipes to one member. What breaks is kept in `trouble`, and the member is left out from then on."""
 
@@ -114,18 +125,17 @@ class MemberProcess:
         except OSError:
             self._lost(Limit(PATIENCE))
 
-    def hear(self) -> dict[str, Any]:
+    def hear(self) -> Answer:
         """Return the answer, empty when there will be none."""
         if self.trouble or self.process is None:
-            return {}
+            return Answer()
         limit = Limit(PATIENCE, in_all=IN_ALL)
         line = self._line(self.process, limit)
         if not line:
             self._lost(limit)
-            return {}
+            return Answer()
         answer = _answer(line)
-        if "error" in answer:
-            self.trouble = str(answer["error"])
+        self.trouble = answer.error
         return answer
 
     def _line(self, process: subprocess.Popen[str], limit: Limit) -> bytes:
@@ -174,15 +184,19 @@ class MemberProcess:
             self.trouble = said[-1] if said else f"its command ended with {self.process.returncode}"
 
 
-def _answer(line: bytes) -> dict[str, Any]:
+def _answer(line: bytes) -> Answer:
     """Return what a member answered; what leads to it may print something of its own (ssh, a login shell)."""
     try:
-        answer = json.loads(line)
-    except (ValueError, RecursionError):
-        answer = None
-    if isinstance(answer, dict):
-        return answer
-    return {"error": f"its answer is not one: {line[:80].decode(errors='replace').strip()}"}
+        return _decoded(line)
+    except Error as error:
+        if error.kind is ErrorKind.UNSUPPORTED:
+            return Answer(error=error.message)
+        return Answer(error=f"its answer is not one: {line[:80].decode(errors='replace').strip()}")
+
+
+def _decoded(line: bytes) -> Answer:
+    answer: Answer = versioned.decode(line, Answer, version=VERSION, what="its vmnet")
+    return answer
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:
@@ -222,16 +236,15 @@ def _facts(ask: Ask, members: Sequence[MemberProcess]) -> list[Facts]:
     }
     answers = _all(members, "facts", questions)
     return [
-        msgspec.convert(answers[t.place.name]["facts"], Facts)
-        if "facts" in answers[t.place.name]
-        else Facts(member=t.place.name, node=not t.place.interface, trouble=t.trouble or "it said nothing")
+        answers[t.place.name].facts
+        or Facts(member=t.place.name, node=not t.place.interface, trouble=t.trouble or "it said nothing")
         for t in members
     ]
 
 
 def _all(
     members: Sequence[MemberProcess], do: str, questions: dict[str, dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Answer]:
     """Ask all, then hear all: they work at the same time."""
     for member in members:
         member.ask(do, **questions[member.place.name])
@@ -290,8 +303,9 @@ class Exchange:
     def _send(self, due: Sequence[Probe]) -> None:
         questions = {t.place.name: self._frames(t.place.name, due) for t in self.members}
         for answer in _all(self.members, "send", questions).values():
-            for token in answer.get("refused", ()):
-                self.probes[token].refused = True
+            for token in answer.refused:
+                if token in self.probes:
+                    self.probes[token].refused = True
 
     def _frames(self, sender: str, due: Sequence[Probe]) -> dict[str, Any]:
         sizes = {"small": SMALL, "full": self.mtu, "over": self.mtu + 1}
@@ -323,7 +337,7 @@ class Exchange:
     def _collect(self) -> None:
         questions = {t.place.name: {"interface": _uplink(self.facts[t.place.name])} for t in self.members}
         for name, answer in _all(self.members, "heard", questions).items():
-            for token, vlan in answer.get("heard", ()):
+            for token, vlan in answer.heard:
                 probe = self.probes.get(token)
                 if probe is not None and probe.receiver == name:
                     probe.copies, probe.vlan = probe.copies + 1, vlan

@@ -25,7 +25,7 @@ import nncp
 from nncp.errors import Error
 from vmnet.cni.conf import carries, uplinks
 from vmnet.frames import Wire
-from vmnet.preflight.verdict import Facts, Uplink
+from vmnet.preflight.verdict import VERSION, Facts, Uplink
 
 if TYPE_CHECKING:
     from nncp.host import Host
@@ -42,6 +42,9 @@ class Member:
 
     def answer(self, line: str) -> dict[str, Any]:
         """Answer one question; what goes wrong is an answer too."""
+        return {"version": VERSION, **self._answer(line)}
+
+    def _answer(self, line: str) -> dict[str, Any]:
         try:
             question = json.loads(line)
             if not isinstance(question, dict):

@@ -46,6 +46,10 @@ class Uplink(Struct, frozen=True, rename="kebab"):
     """False for an 802.3ad bond that no switch answers."""
 
 
+VERSION = 1
+"""Of what members are asked and answer."""
+
+
 class Facts(Struct, frozen=True, rename="kebab"):
     """What a member says of itself. `trouble` is why it could not say anything."""
 
