@@ -7,6 +7,7 @@ nothing waits: sockets are open and messages packed. What takes rights is asked 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -266,9 +267,7 @@ class Launcher(Loop):
             self.unwatch(self.node.line)
             self.note("handler ended")
             if self.phase in {Phase.WAITING, Phase.ARRIVING}:
-                self.end(
-                    ErrorKind.FAILED.exit_code
-                )  # nobody could open its gate; the guest stays where it is
+                self.end(ErrorKind.FAILED.exit_code)  # nobody could open its gate: the guest stays there
 
     # ── QEMU ──
 
@@ -374,10 +373,13 @@ class Launcher(Loop):
         self.departure.start()
 
     def _forwarders(self, to: str, tls: ssl.SSLContext) -> list[channel.Forwarder]:
-        return [
-            channel.Forwarder(daemon.PEER, self, lambda: channel.connect(to, tls, "libvirt")),
-            channel.Forwarder(daemon.MEMORY, self, lambda: channel.connect(to, tls, "memory")),
-        ]
+        """Open the ways of libvirt and QEMU to their fellows: both, or none and OSError."""
+        with contextlib.ExitStack() as stack:
+            libvirts = channel.Forwarder(daemon.PEER, self, lambda: channel.connect(to, tls, "libvirt"))
+            stack.callback(libvirts.close)
+            memorys = channel.Forwarder(daemon.MEMORY, self, lambda: channel.connect(to, tls, "memory"))
+            stack.pop_all()
+        return [libvirts, memorys]
 
     def departed(self, line: socket.socket, answer: dict[str, Any] | Error) -> None:
         """Answer whoever asked for the migration; the Pod ends when its guest has gone."""
