@@ -296,6 +296,8 @@ class Launcher(Loop):
                 self.reception.resumed(event.stamp, self.boot_id)
             self.happened(Event.RESUME, stamp=event.stamp)
         else:
+            if event.name == "MIGRATION_PASS" and self.departure is not None:
+                self.departure.passed(event.data.get("pass", 0))
             self.note(f"qemu {event.name}", stamp=event.stamp, data=event.data)
 
     # ── what commands ask ──

@@ -43,6 +43,8 @@ ABORT_PATIENCE = 30.0
 """For libvirt to end a migration that was given up."""
 SWITCH_MS = 30
 """Milliseconds of a pause, in the lab, beside its memory: QEMU does not count them."""
+MOST_PASSES = 3
+"""Over the guest's memory, until all of the pause is memory's."""
 LOOK_AFTER, LOOK_EVERY = 30.0, 5.0
 """A migration that goes well is over by then: nothing asks QEMU how far it is while it should pause soon."""
 
@@ -268,16 +270,18 @@ class Departure:
 
     def _watch(self) -> None:
         """Give the migration the seconds that somebody asked for, or as long as it gets on."""
-        self.launcher.later(LOOK_AFTER, self._give_in)
         self._copying.progress()
         if self.timeout is None:
             self.launcher.later(LOOK_AFTER, self._look)
         else:
             self.launcher.later(self.timeout, lambda: self._abort(f"it was not done in {self.timeout:g} s"))
 
-    def _give_in(self) -> None:
-        """Let memory have all of the pause: a guest that writes much is never still enough otherwise."""
-        if not self._is_answered and self.launcher.phase is Phase.LEAVING:
+    def passed(self, number: int) -> None:
+        """Let memory have all of the pause, now that pass `number` begins, if there were enough before.
+
+        A guest that writes much, or a busy machine, is never still enough otherwise.
+        """
+        if number == MOST_PASSES + 1 and self.launcher.phase is Phase.LEAVING:
             self.launcher.aside(self._give_all, lambda _: None)
 
     def _give_all(self) -> None:
