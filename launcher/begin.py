@@ -22,12 +22,13 @@ from vmnet import init, namespace
 from vmnet.bindings import BINDINGS
 from vmnet.files import read_texts
 from vmnet.manifest import INTERFACES
-from vmnet.model import VirtualMachine
-from vmnet.names import pod_name
+from vmnet.model import Bound, VirtualMachine
+from vmnet.names import devices, plain_mac, pod_name
+from vmnet.networks import bound_to
 from vmnet.node import handler as handler_
 from vmnet.node import readiness
 from vmnet.plumbing import Binding
-from vmnet.record import PODS, Record, Store, read_record
+from vmnet.record import PODS, Nic, Record, Store, read_record
 
 if TYPE_CHECKING:
     import socket
@@ -108,9 +109,9 @@ def mismatches(vm: VirtualMachine, record: Record) -> Iterator[Error]:
         message = f"Pod {record.name} was attached for VM {record.vm}, not for {vm.namespace}/{vm.name}"
         yield Error(message, kind=ErrorKind.USAGE, hint=hint)
         return
-    attached = {nic.name: nic.binding for nic in record.interfaces}
+    attached = {nic.name: nic for nic in record.interfaces}
     for bound in vm.nics:
-        if attached.pop(bound.interface.name, None) != bound.binding:
+        if not _is_as_attached(bound, attached.pop(bound.interface.name, None), record):
             where = (*INTERFACES, bound.index, "name")
             message = (
                 f"Pod {record.name} was not attached for interface {bound.interface.name} ({bound.binding})"
@@ -122,6 +123,14 @@ def mismatches(vm: VirtualMachine, record: Record) -> Iterator[Error]:
         )
 
 
+def _is_as_attached(bound: Bound, nic: Nic | None, record: Record) -> bool:
+    """Whether an interface of the manifest is the one that the Pod was made for."""
+    mac = plain_mac(bound.interface.mac_address)
+    pod = devices(bound.network.name, primary=bound.network.is_primary).pod
+    how = next((one.bound for one in record.attachments if one.interface == pod), {})
+    return nic is not None and how == bound_to(bound) and mac in {"", nic.mac}
+
+
 def immovable(vm: VirtualMachine, record: Record, source: str) -> Iterator[Error]:
     """Yield why a guest so bound cannot be taken in, at each interface."""
     if record.address and (":" in record.address) != (":" in source):
@@ -131,10 +140,18 @@ def immovable(vm: VirtualMachine, record: Record, source: str) -> Iterator[Error
         yield Error(message, kind=ErrorKind.USAGE, hint="both are of one family")
     if not record.address:
         yield Error(f"Pod {record.name} has no address of its own to migrate to", kind=ErrorKind.FAILED)
+    for nic in record.interfaces:
+        if source in {record.address, nic.address.partition("/")[0]}:
+            whose = (
+                "this Pod's own" if source == record.address else f"the guest's own, of interface {nic.name}"
+            )
+            hint = "vmnet attach and launcher status say which address the source's Pod has"
+            yield Error(f"{source} is {whose}, not another Pod's", kind=ErrorKind.USAGE, hint=hint)
+            break
     for bound in vm.nics:
-        nic = next((one for one in record.interfaces if one.name == bound.interface.name), None)
-        if nic is not None and nic.migration.refusal:
-            yield vm.node.error(nic.migration.refusal, *INTERFACES, bound.index, "name", subject=vm.name)
+        held = next((one for one in record.interfaces if one.name == bound.interface.name), None)
+        if held is not None and held.migration.refusal:
+            yield vm.node.error(held.migration.refusal, *INTERFACES, bound.index, "name", subject=vm.name)
 
 
 def _kept(found: list[Error], read: Callable[[], Any]) -> Any:

@@ -56,7 +56,10 @@ def _beginning(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Where the images of kernelBoot are: IMAGES/NAME/PATH.",
         ),
         click.option(
-            "--qemu", type=FOLDER, default=None, help="A tree (usr/...) of another QEMU, laid over /usr."
+            "--qemu",
+            type=FOLDER,
+            default=None,
+            help="A tree (usr/...) of another QEMU, laid over /usr; vmnet rack images qemu makes one.",
         ),
         click.option("--foreground", is_flag=True, help="Stay; the Pod ends with this process."),
         RUN_DIR,
@@ -110,21 +113,26 @@ def _begin(words: Mapping[str, Any], *, output: str, foreground: bool) -> None:
 def _asked(words: Mapping[str, Any], *, foreground: bool) -> Start:
     from launcher.begin import Start  # noqa: PLC0415 -- the same
 
-    qemu = words["qemu"]
-    if qemu and not (qemu / QEMU).exists():
-        raise click.BadParameter(f"there is no {QEMU} in {qemu}", param_hint="--qemu")
     return Start(
         pod=words["pod"],
         manifest=(shown(words["file"]), read_text(words["file"])),
         claims=words["claims"].absolute(),
         images=words["images"].absolute(),
-        qemu=None if words["qemu"] is None else words["qemu"].absolute(),
+        qemu=None if words["qemu"] is None else _tree(words["qemu"].absolute()),
         source=words.get("source", ""),
         credentials=_writable(words.get("credentials"))
         or _folder(words["run_dir"], words["pod"]) / "credentials.json",
         lasting=not foreground,
         pods=words["run_dir"] / "pods",
     )
+
+
+def _tree(folder: Path) -> Path:
+    """Return the tree of a QEMU that is named, or that of an image of `vmnet rack images`."""
+    for tree in (folder, folder / "tree"):
+        if (tree / QEMU).exists():
+            return tree
+    raise click.BadParameter(f"there is no {QEMU} in {folder}", param_hint="--qemu")
 
 
 @app.command()
@@ -181,7 +189,12 @@ def stop(pod: str, grace: float, run_dir: Path, output: str) -> None:
     """End the guest and everything in its Pod. A Pod that has ended already is no error."""
     from launcher import control  # noqa: PLC0415 -- the same
 
-    _show(control.stop(_folder(run_dir, pod), grace), output)
+    folder = _folder(run_dir, pod)
+    answer = control.stop(folder, grace)
+    if output == "table" and not answer["stopped"]:
+        say(f"{control.absent(folder).message}: nothing to stop")
+        return
+    _show(answer, output)
 
 
 @app.command()
@@ -192,7 +205,8 @@ def status(pod: str, run_dir: Path, output: str) -> None:
     """Say how a Pod's guest is."""
     from launcher import control  # noqa: PLC0415 -- the same
 
-    _show(control.ask(_folder(run_dir, pod), control.Status()), output)
+    folder = _folder(run_dir, pod)
+    _show(control.ask(folder, control.Status(), in_all=control.PATIENCE), output)
 
 
 @app.command()

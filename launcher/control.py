@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from launcher.migration.credentials import Half
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
+from nncp.render import printable
 from vmnet import init, versioned
 from vmnet.record import SOCKET, reach
 from vmnet.valid import is_address
@@ -129,7 +130,11 @@ class Told(Struct, frozen=True):
     def error(self) -> Error:
         """Return the error that it was."""
         kind = ErrorKind[self.kind] if self.kind in ErrorKind.__members__ else ErrorKind.FAILED
-        return Error(self.message, kind=kind, hint=self.hint, subject=self.subject)
+        words = (printable(one) for one in (self.message, self.hint, self.subject))
+        message, hint, subject = (
+            words  # whose place is one line each: a guest may have taken over who says it
+        )
+        return Error(message, kind=kind, hint=hint, subject=subject)
 
 
 class Answer(Struct, frozen=True):
@@ -227,9 +232,16 @@ def stop(folder: Path, grace: float) -> dict[str, Any]:
         """End what does not answer, or always only works at it: that is what was asked for."""
         return {"pod": folder.name, "stopped": init.kill(folder)}
 
-    alive = is_alive(folder)
-    said = ask(folder, Stop(grace), in_all=grace + PATIENCE, silent=silent) if alive else silent()
-    if init.has_ended(folder) and not is_alive(folder):
+    try:
+        alive = is_alive(folder)
+        said = ask(folder, Stop(grace), in_all=grace + PATIENCE, silent=silent) if alive else silent()
+    except Error:
+        if not os.access(folder, os.W_OK):
+            raise  # it is root's
+        said = silent()  # what is there says something odd, or is of another version
+    if not init.has_ended(folder, patience=PATIENCE):
+        said = silent()  # it says that it ends
+    if not init.is_there(folder) and not is_alive(folder):
         return said
     hint = "end the command that starts it" if not init.is_there(folder) else "see what holds it: dmesg"
     raise Error(f"Pod {folder.name} does not end", kind=ErrorKind.FAILED, hint=hint)
@@ -279,12 +291,12 @@ def _heard(line: socket.socket, limit: Limit) -> bytes:
             continue
         if not data:
             return b""
-        limit.progress()
         said += data
         if len(said) > LONGEST:
             return said  # and no more: it is odd
         while said.startswith(WORKING):
             said = said.removeprefix(WORKING)
+            limit.progress()
     return said
 
 
@@ -293,7 +305,7 @@ def absent(folder: Path) -> Error:
     name = folder.name
     if not folder.exists():
         return Error(f"there is no Pod {name}", kind=ErrorKind.FAILED, hint=f"vmnet attach {name} makes one")
-    hint = f"its guest has ended or moved, if it had one: vmnet detach {name}"
+    hint = f"launcher start gives it one; when its guest has ended or moved: vmnet detach {name}"
     return Error(f"Pod {name} has no launcher", kind=ErrorKind.FAILED, hint=hint)
 
 

@@ -350,8 +350,13 @@ class Launcher(Loop):
             "from": self.job.source,
             "gate": "open" if is_open else "closed",
             "handler": "ended" if self.node.is_gone else "running",
+            **({"cannot_move": said} if (said := self._cannot_move()) else {}),
             "interfaces": [{"name": n.name, "mac": n.mac, "tap": n.devices.tap} for n in record.interfaces],
         }
+
+    def _cannot_move(self) -> str:
+        """Say why the guest could not be moved, whatever target there is; nothing when it could."""
+        return facts.unsafe(self.facts.qemu) if self.facts.accelerator == "tcg" else ""
 
     def _leave(self, line: socket.socket, leave: control.Leave) -> None:
         if self.phase is not Phase.RUNNING or self.departure is not None:
@@ -362,6 +367,12 @@ class Launcher(Loop):
             if nic.migration.refusal:
                 raise Error(nic.migration.refusal, kind=ErrorKind.UNSUPPORTED, subject=nic.name)
         half = leave.credentials
+        if said := self._cannot_move():
+            hint = "end it, and start it by a newer QEMU: launcher start --qemu"
+            raise Error(f"the guest cannot be moved: {said}", kind=ErrorKind.UNSUPPORTED, hint=hint)
+        if half.to == self.job.record.address:
+            hint = "launcher prepare on the target's node writes them, for one migration"
+            raise Error("these credentials lead to this very Pod", kind=ErrorKind.USAGE, hint=hint)
         tls = credentials.taken(half)
         self.departure = Departure(
             self,

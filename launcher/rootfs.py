@@ -55,6 +55,8 @@ LINKER = (
     "ssl/openssl.cnf",
 )
 """What of the node's /etc programs cannot do without."""
+SIZE = "64m"
+"""What a Pod may put into its own tree: /tmp, libvirt's folder."""
 OWN_FOLDERS = ("dev", "etc", "proc", "run", "sys")
 
 
@@ -80,7 +82,7 @@ def arrange(sandbox: Sandbox) -> None:
     socket.sethostname(sandbox.hostname)
     root = sandbox.folder / "rootfs"
     root.mkdir(mode=0o700, exist_ok=True)
-    mount_at("pod", str(root), kind="tmpfs", flags=MS_NOSUID, data="mode=755")
+    mount_at("pod", str(root), kind="tmpfs", flags=MS_NOSUID, data=f"mode=755,size={SIZE}")
     _system(root)
     for folder in python_folders():
         show(folder, root, folder, flags=MS_RDONLY)

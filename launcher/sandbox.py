@@ -145,8 +145,9 @@ def _launch(sandbox: Sandbox, main: Callable[[socket.socket], int], line: socket
     """Give up all rights but these: to be first on the CPU, to lock memory, to take SCHED_IDLE back."""
     _be_called("launcher")
     hurry()
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    resource.setrlimit(RLIMIT_NICE, (NICE_OF_ALL, NICE_OF_ALL))
+    for limit, most in ((resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY), (RLIMIT_NICE, NICE_OF_ALL)):
+        with contextlib.suppress(ValueError, OSError):  # root without CAP_SYS_RESOURCE has what it has
+            resource.setrlimit(limit, (most, most))
     rights.become(sandbox.user)
     os.umask(0o077)
     for name in [name for name in os.environ if not _is_passed_on(name)]:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 TRACEBACK = "BRIDGEHEAD_TRACEBACK"
 
 
+LONGEST = 1e9
+"""Seconds that anybody may ask for."""
+
+
 class Seconds(click.FloatRange):
     """A span of time: a finite number of seconds within a range (`nan` is within every range of click's)."""
 
@@ -30,7 +34,7 @@ class Seconds(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the seconds, or fail with one sentence."""
         seconds = super().convert(value, param, ctx)
-        if not math.isfinite(seconds):
+        if not math.isfinite(seconds) or seconds > LONGEST:
             self.fail(f"{value!r} is not a number of seconds.", param, ctx)
         return float(seconds)
 

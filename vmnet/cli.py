@@ -155,10 +155,13 @@ def cni(ctx: click.Context) -> None:
     help="Where the container runtime looks for plugins.",
 )
 def install(folder: Path) -> None:
-    """Put the bridge plugin where container runtimes find it, as cnv-bridge; nobody else's file goes."""
+    """Put the bridge plugin where container runtimes find it, as cnv-bridge; nobody else's file goes.
+
+    It runs by this very Python: with that environment the plugin goes too.
+    """
     from vmnet.cni.install import install as put  # noqa: PLC0415 -- `vmnet --version` does without it
 
-    put(folder)
+    say(printable(str(put(folder))))
 
 
 @app.command()
@@ -246,7 +249,8 @@ def _table(record: Record) -> str:
     for nic in record.interfaces:
         place = (nic.devices.tap, nic.devices.pod, nic.address or "-")
         rows.append((nic.name, nic.network, nic.binding, nic.mac, str(nic.link.mtu), *place))
-    return _columns(rows)
+    own = f"Pod {record.name} has the address {record.address or 'none'} on the Pod network"
+    return f"{own}; its guest's interfaces:\n{_columns(rows)}"
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> str:

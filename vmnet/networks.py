@@ -55,15 +55,15 @@ def plan_networks(
     mac = _requested(primary, bindings)
     if primary is not None and primary.network.multus is not None:
         nad = by_name[_nad_name(vm, primary)]
-        yield Planned(nad.full_name, PRIMARY, _conf(nad), mac, _bound(primary))
+        yield Planned(nad.full_name, PRIMARY, _conf(nad), mac, bound_to(primary))
     else:
         conf = runtime.find_conf(conf_dir)
-        yield Planned(str(conf.get("name", "")), PRIMARY, conf, mac, _bound(primary))
+        yield Planned(str(conf.get("name", "")), PRIMARY, conf, mac, bound_to(primary))
     for nic in vm.nics:
         if not nic.network.is_primary:
             nad = by_name[_nad_name(vm, nic)]
             names = devices(nic.network.name, primary=False)
-            yield Planned(nad.full_name, names.pod, _conf(nad), plumb.mac_of(vm, nic), _bound(nic))
+            yield Planned(nad.full_name, names.pod, _conf(nad), plumb.mac_of(vm, nic), bound_to(nic))
 
 
 def _requested(nic: Bound | None, bindings: Iterable[Binding]) -> str:
@@ -72,7 +72,7 @@ def _requested(nic: Bound | None, bindings: Iterable[Binding]) -> str:
     return plain_mac(nic.interface.mac_address) if nic is not None and nic.binding in taking else ""
 
 
-def _bound(nic: Bound | None) -> dict[str, Any]:
+def bound_to(nic: Bound | None) -> dict[str, Any]:
     """What decides which devices a Pod has, and their addresses: what is there is not made into another."""
     if nic is None:
         return {}

@@ -101,11 +101,13 @@ def detach(name: str, *, environment: Environment, force: bool = False) -> str:
             nncp.raise_all(_holding(record, folder))
             _wait_for_last(folder.path)
         elsewhere = namespace.is_taken(path) and not namespace.is_there(path, record.netns_key)
+        folder.make_room()
+        record = folder.write(structs.replace(record, state="detaching"))
         try:
-            _take_away(folder.write(structs.replace(record, state="detaching")), Work(folder, environment))
+            _take_away(record, Work(folder, environment))
         except Error as error:
-            if force:
-                folder.drop()
+            if force and not namespace.is_there(path, record.netns_key):
+                folder.drop()  # only what a plugin could not let go is given up
             else:
                 error.hint = error.hint or f"vmnet detach {name} asks again; with --force it is given up"
             raise

@@ -143,8 +143,9 @@ def read_record(path: str | Path) -> Record:
         folder = StateFolder.find(path.parent, option="--run-dir")
         data = stack.enter_context(folder).read(path.name) if folder is not None else None
     if data is None:
-        hint = "run vmnet attach first"
-        raise Error(f"there is no Pod record at {path}", kind=ErrorKind.FAILED, hint=hint)
+        name = path.parent.name
+        hint = f"vmnet attach {name} makes one"
+        raise Error(f"there is no Pod {name}: no {path}", kind=ErrorKind.FAILED, hint=hint)
     return _decoded(data, path)
 
 
@@ -209,9 +210,19 @@ class PodFolder:
             return False
         return True
 
+    def is_lived_in(self) -> bool:
+        """Whether a launcher listens in the Pod, or anything of one still runs."""
+        return self.has_launcher() or init.is_there(self.path)
+
+    def make_room(self) -> None:
+        """Remove what a launcher that has ended left: all Pods of a node share that room."""
+        if not self.is_lived_in():
+            for name in set(self._files.names()) - {"nncp", RECORD}:
+                self._files.remove(name)
+
     def drop(self) -> None:
         """Forget the Pod, and what a launcher that has ended left there; one that lives keeps its files."""
-        alive = self.has_launcher() or init.is_there(self.path)
+        alive = self.is_lived_in()
         names = ("nncp", RECORD) if alive else sorted(self._files.names(), key=RECORD.__eq__)
         for name in names:  # the record last: while it is there, all this is done again
             self._files.remove(name)

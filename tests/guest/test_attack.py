@@ -105,6 +105,8 @@ def rights(pod: Pod) -> dict[int, tuple[str, int, int]]:
                 line.partition(":")[::2] for line in Path(f"/proc/{pid}/status").read_text().splitlines()
             )
             found[pid] = (command, int(status["Uid"].split()[1]), int(status["CapEff"], 16))
+            if int(status["Uid"].split()[1]) == OWNER:
+                assert (int(status["CapBnd"], 16), status["NoNewPrivs"].strip()) == (0, "1"), command
     return found
 
 

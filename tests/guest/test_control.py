@@ -13,6 +13,7 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from launcher import control
@@ -195,9 +196,34 @@ def test_an_answer_without_an_end_is_not_read_for_ever(socket_folder: Path) -> N
 def test_an_older_and_a_newer_launcher_are_refused_by_name(socket_folder: Path) -> None:
     for version, word in ((0, "older"), (7, "newer")):
         said = json.dumps({"version": version, "entirely": "different"}).encode() + b"\n"
-        launcher(socket_folder, lambda line, said=said: line.sendall(said))
+        thread = launcher(socket_folder, lambda line, said=said: line.sendall(said))
         with pytest.raises(Error, match=f"speaks version {version} and this program version 1: it is {word}"):
             control.ask(socket_folder, control.Status())
+        thread.join()
+
+
+def test_a_launcher_has_one_line_for_what_it_says(socket_folder: Path) -> None:
+    """One that a guest has taken over does not speak in the command's own voice."""
+    told = control.Told("no\n  --> /etc/passwd:1:1\x1b[2J", "FAILED", "rm\n-rf", "a\nb")
+    answer = msgspec.json.encode(control.Answer(control.VERSION, error=told)) + b"\n"
+    launcher(socket_folder, lambda line: line.sendall(answer))
+    with pytest.raises(Error) as caught:
+        control.ask(socket_folder, control.Status())
+    text = caught.value.message + caught.value.hint + caught.value.subject
+    assert not {"\n", "\x1b"} & set(text)
+
+
+def test_a_status_that_never_comes_is_given_up(socket_folder: Path) -> None:
+    """However much is said meanwhile."""
+
+    def act(line: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while control.say_working(line):
+                time.sleep(0.02)
+
+    launcher(socket_folder, act)
+    with pytest.raises(Error, match="did not answer"):
+        control.ask(socket_folder, control.Status(), in_all=0.3)
 
 
 def test_whoever_asks_and_does_not_read_holds_nobody_up() -> None:
@@ -238,7 +264,18 @@ while True:
 """
 
 
-@pytest.mark.parametrize("said", ["", control.WORKING.decode(), "{"], ids=["nothing", "working", "odd"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        control.WORKING.decode(),
+        "{",
+        '{"version": 2}\n',
+        '{"version": 1, "value": {"stopped": true}}\n',
+        '{"version": 1, "error": {"message": "no", "kind": "PRIVILEGE"}}\n',
+    ],
+    ids=["nothing", "working", "half", "another version", "a lie", "an error"],
+)
 def test_a_pod_is_stopped_whatever_its_launcher_says(
     socket_folder: Path, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

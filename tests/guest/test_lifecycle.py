@@ -17,6 +17,7 @@ from launcher import control, lifecycle
 from launcher.lifecycle import Job, Launcher
 from launcher.migration import credentials
 from launcher.migration.credentials import Half
+from launcher.migration.facts import Facts
 from launcher.migration.states import Event, Phase
 from launcher.migration.target import EXPIRES, Reception
 from launcher.migration.words import Arrived, Ask, Back, Coming, Stopped, Where
@@ -111,7 +112,7 @@ def pod(folder: Path) -> Iterator[Pod]:
     made.close()
 
 
-def half(to: str = "127.0.0.1") -> Half:
+def half(to: str = "127.0.0.2") -> Half:
     return credentials.issue(to=to)[1]
 
 
@@ -179,6 +180,19 @@ def test_credentials_that_are_no_certificates_are_refused_and_end_nothing(pod: P
         with pytest.raises(Error, match="credentials"):
             pod.ask(control.Leave(structs.replace(real, **{name: spoiled}), 50))
     assert pod.is_well()
+
+
+def test_a_guest_does_not_leave_for_its_own_pod(pod: Pod) -> None:
+    with pytest.raises(Error, match="these credentials lead to this very Pod"):
+        pod.ask(control.Leave(half("127.0.0.1"), 50))
+
+
+def test_a_guest_that_cannot_be_moved_says_so_before_anybody_asks(pod: Pod) -> None:
+    pod.launcher.facts = Facts(qemu=(7, 2, 22), accelerator="tcg")
+    assert "corrupts a TCG guest's memory" in pod.ask(control.Status())["cannot_move"]
+    with pytest.raises(Error, match=r"the guest cannot be moved: QEMU 7\.2\.22 corrupts") as refused:
+        pod.ask(control.Leave(half(), 50))
+    assert "--qemu" in refused.value.hint
 
 
 def test_a_bug_is_told_and_costs_no_guest(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,6 +368,24 @@ def test_a_target_is_given_up_once_nobody_has_come_for_as_long_as_this_machine_t
     clock.now += 3 * EXPIRES
     asked.pop()[1]()
     assert launcher.phase is Phase.ABANDONED
+
+
+def test_a_target_whose_source_knocked_and_went_shuts_its_door_again(target: Waiting) -> None:
+    _, reception, _, handler = target
+    closed: list[str] = []
+    first, second = (SimpleNamespace(close=lambda name=name: closed.append(name)) for name in "12")
+    reception._words = None
+    reception._door = second  # type: ignore[assignment]  # the timer is of one that it opened before
+    reception._unless_somebody_came(first)  # type: ignore[arg-type]  # the same
+    assert closed == []
+    reception._unless_somebody_came(second)  # type: ignore[arg-type]  # the same
+    assert closed == ["2"]
+    until(lambda: orders.Receive("127.0.0.2") in handler.ordered, what="the port is shut")
+
+
+def test_the_targets_half_is_nobodys_to_leave_by(pod: Pod) -> None:
+    with pytest.raises(Error, match="these are not the credentials of a source"):
+        pod.ask(control.Leave(credentials.issue(to="127.0.0.2")[0], 50))
 
 
 def test_words_that_are_a_targets_own_mean_nothing_to_a_target(target: Waiting) -> None:

@@ -190,7 +190,7 @@ def test_a_pod_that_was_never_attached_is_named_with_what_to_do(tmp_path: Path) 
     (tmp_path / "pods" / "left").mkdir(parents=True)
     done = launcher("status", "--pod", "left", "--run-dir", str(tmp_path))
     assert "error: Pod left has no launcher" in done.stderr
-    assert "hint: its guest has ended or moved, if it had one: vmnet detach left" in done.stderr
+    assert "when its guest has ended or moved: vmnet detach left" in done.stderr
 
 
 def test_stopping_what_has_ended_succeeds(tmp_path: Path) -> None:

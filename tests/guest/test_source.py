@@ -193,8 +193,12 @@ def test_nothing_is_asked_of_the_target_before_the_guest_is_kept_from_its_ports(
 
 
 def test_whatever_becomes_of_it_the_rules_go_with_it(launcher: Source) -> None:
-    left(launcher)
+    closed: list[bool] = []
+    departure = depart(launcher)
+    departure._forward = lambda: [SimpleNamespace(close=lambda: closed.append(True))]  # type: ignore[list-item]
+    departure.heard(Ready(Phase.WAITING, THERE))
     launcher.ended("connection reset")
+    assert closed == [True]
     assert launcher.ordered == [orders.Send("10.0.0.2"), orders.Settle("sending")]
 
 

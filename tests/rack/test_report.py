@@ -163,6 +163,7 @@ def test_a_figure_that_nobody_knows_is_called_unknown() -> None:
         (Conditions([1.0, 1.9], 0.0, 0.1, 10.0), []),
         (Conditions([4.0, 7.9], 0.0, 0.1, 10.0), ["slow"]),
         (Conditions([1.0, 2.0], 0.0, 0.1), ["busy"]),
+        (Conditions([1.7, 3.2], 0.0, 0.1), ["busy"]),
         (Conditions([1.0], 5.0, 0.1), ["busy"]),
         (Conditions([1.0], 0.0, 0.1, 25.1), ["busy"]),
         (Conditions([1.0], 0.0, 0.1, 25.0), []),

@@ -15,7 +15,7 @@ from scapy.layers.l2 import ARP, Ether
 from nncp import netns as namespaces
 from nncp.pace import Limit
 from tests.waiting import until
-from vmnet.node.announce import Announcer, Decoy, rarp
+from vmnet.node.announce import EVERY, Announcer, Decoy, rarp
 from vmnet.node.gate import Gate
 
 if TYPE_CHECKING:
@@ -51,6 +51,19 @@ def frame_of(end: int) -> bytes:
     while not select.select([end], [], [], limit.left)[0]:
         assert not limit.is_over(), f"no frame came {limit.story}"
     return os.read(end, 100)
+
+
+def test_however_often_it_is_asked_for_an_announcement_leaves_every_so_often(netns: Netns) -> None:
+    plumbed(netns)
+    with namespaces.entered(netns.path):
+        announcer = Announcer([("x-nic", MAC)])
+        sent = 0
+        for number in range(1000):
+            now = number / 1000
+            announcer.plan([now])
+            sent += announcer.speak(now)
+        announcer.end()
+    assert sent == 1 / EVERY
 
 
 def test_a_gate_closes_opens_and_stays(netns: Netns) -> None:

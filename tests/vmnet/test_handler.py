@@ -240,6 +240,17 @@ def test_whoever_says_nothing_but_nonsense_is_not_listened_to(served: Served) ->
     assert served.process.exitcode == 0
 
 
+def test_whoever_orders_only_what_fails_is_not_listened_to_either(served: Served) -> None:
+    served.node.greeted()
+    for number in range(handler.MOST_ODD + 1):
+        order = orders.Order(orders.VERSION, number, (orders.Send("x" * 3000),))
+        served.node.line.send(msgspec.json.encode(order))
+        assert len(served.said().error) <= handler.LONGEST_ERROR
+    served.node.line.send(b"x")
+    served.process.join()
+    assert served.process.exitcode == 0
+
+
 def test_what_a_handler_that_was_killed_has_left_goes_with_the_next(served: Served) -> None:
     served.node.greeted()
     served.node.ask(orders.Receive("10.244.2.2"))

@@ -164,6 +164,6 @@ def test_what_is_no_file_of_ours_is_not_read(spoil: str, tmp_path: Path) -> None
 
 def test_where_there_is_no_record_it_is_said_what_to_do(tmp_path: Path) -> None:
     for path in (tmp_path / "pod.json", tmp_path / "none" / "pod.json"):
-        with pytest.raises(Error, match="there is no Pod record") as caught:
+        with pytest.raises(Error, match="there is no Pod ") as caught:
             read_record(path)
-        assert caught.value.hint == "run vmnet attach first"
+        assert caught.value.hint == f"vmnet attach {path.parent.name} makes one"

@@ -20,6 +20,8 @@ ETH_P_RARP = 0x8035
 BROADCAST = b"\xff" * 6
 NOBODY = b"\x02" + bytes(5)  # a MAC of local administration that no interface bears
 MOST_DUE = 64
+EVERY = 0.02
+"""Seconds between two announcements at least: whoever asks for them may have been taken over."""
 MINIMUM_FRAME = 60  # without the checksum (IEEE 802.3, 4.4.2)
 
 
@@ -40,11 +42,12 @@ class Announcer:
     def __init__(self, nics: Iterable[tuple[str, str]]) -> None:
         self._wires = [(_wire(nic), rarp(mac)) for nic, mac in nics]
         self._due: list[float] = []
+        self._not_before = float("-inf")
 
     @property
     def next(self) -> float | None:
         """When the next announcement is due, by the clock that `plan` was given."""
-        return self._due[0] if self._due else None
+        return max(self._due[0], self._not_before) if self._due else None
 
     def plan(self, times: Iterable[float]) -> None:
         """Announce at these times, beside those that are planned already."""
@@ -58,8 +61,9 @@ class Announcer:
 
     def speak(self, now: float) -> int:
         """Announce if it is time, once for all that was due; return how many frames left."""
-        if not self._due or self._due[0] > now:
+        if self.next is None or self.next > now:
             return 0
+        self._not_before = now + EVERY
         while self._due and self._due[0] <= now:
             heapq.heappop(self._due)
         return sum(_sent(wire_, frame) for wire_, frame in self._wires)

@@ -27,8 +27,9 @@ from vmnet.node.migration_rules import RECEIVING, SENDING
 if TYPE_CHECKING:
     from vmnet.record import Record
 
-MOST_ODD = 100
-"""Orders that make no sense, after which nobody is listened to any more."""
+MOST_ODD, LONGEST_ERROR = 100, 500
+"""Orders that make no sense or fail, after which nobody is listened to any more; and characters of a failure
+in the log, which lies in memory that all Pods share."""
 PRIORITY = 10
 """The real-time priority of handler and launcher; a prober's is higher. They sleep until they are wanted."""
 
@@ -91,8 +92,8 @@ class Handler:
             for act in order.acts:
                 self._act(act)
         except (Error, OSError, ValueError) as caught:
-            error = str(caught)
-            self._odd += number < 0
+            error = str(caught)[:LONGEST_ERROR]
+            self._odd += 1
             with contextlib.suppress(OSError):  # no room for its log
                 print(f"order {number}: {error}", file=sys.stderr)  # noqa: T201
         done = orders.Done(orders.VERSION, number, error)

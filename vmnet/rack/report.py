@@ -120,10 +120,11 @@ class Conditions(Struct, frozen=True):
 
     @property
     def words(self) -> list[str]:
-        """`slow` when even the best moment was, `busy` when moments differ or CPU time went elsewhere."""
+        """`slow` when even the best moment was, `busy` when another was or CPU time went elsewhere."""
         best, worst = min(self.slowness, default=1.0), max(self.slowness, default=1.0)
         late = (self.prober_late_ms or 0.0) > LATE_MS
-        is_busy = worst >= BUSY * best or (self.steal_percent or 0.0) >= STOLEN_PERCENT or late
+        differ = worst >= BUSY * best or best < SLOW <= worst
+        is_busy = differ or (self.steal_percent or 0.0) >= STOLEN_PERCENT or late
         return [*(["slow"] if best >= SLOW else []), *(["busy"] if is_busy else [])]
 
 
