@@ -47,12 +47,19 @@ class Probing:
 
 
 @pytest.fixture
-def running(node: Node, make_pod: Callable[[str], Pod]) -> Pod:
+def started(make_pod: Callable[[str], Pod]) -> Pod:
+    """A Pod whose guest has begun to boot."""
     pod = make_pod("pod-1")
     status = pod.start()
     assert (status["phase"], status["gate"]) == ("running", "open")
-    node.wait_for_guest()
     return pod
+
+
+@pytest.fixture
+def running(node: Node, started: Pod) -> Pod:
+    """A Pod whose guest answers."""
+    node.wait_for_guest()
+    return started
 
 
 def kill(pod: Pod, word: str, number: signal.Signals = signal.SIGKILL) -> None:
@@ -135,9 +142,9 @@ def test_a_guest_whose_target_dies_after_stop_is_back_and_the_target_closes(
 
 
 @pytest.mark.parametrize("victim", ["libvirtd", "launcher", "qemu-system"])
-def test_a_pod_of_which_one_process_is_killed_leaves_nothing(running: Pod, victim: str) -> None:
-    kill(running, victim)
-    assert running.ended(), running.processes()
+def test_a_pod_of_which_one_process_is_killed_leaves_nothing(started: Pod, victim: str) -> None:
+    kill(started, victim)
+    assert started.ended(), started.processes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -175,12 +182,12 @@ def test_what_is_in_a_pod_has_no_descriptor_of_who_started_it(
 
 
 def test_a_target_without_the_bridge_is_refused_at_the_interfaces_place(
-    node: Node, running: Pod, make_pod: Callable[[str], Pod]
+    node: Node, started: Pod, make_pod: Callable[[str], Pod]
 ) -> None:
     make_pod("pod-2")
     subprocess.run([*node.command, "ip", "link", "set", "br1", "down"], check=True)
     subprocess.run([*node.command, "ip", "link", "set", "br1", "name", "other"], check=True)
-    argv = ("prepare", "--pod", "pod-2", "--from", running.address, *node.storage)
+    argv = ("prepare", "--pod", "pod-2", "--from", started.address, *node.storage)
     done = node.call("launcher", *argv, check=False)
     assert done.returncode == ErrorKind.DOCUMENT.exit_code
     assert "bridge br1 of network" in done.stderr
@@ -216,7 +223,7 @@ def test_a_pod_whose_rules_were_flushed_starts_no_guest(node: Node, make_pod: Ca
 
 
 def test_a_migration_to_nobody_is_refused_and_the_guest_untouched(
-    node: Node, running: Pod, tmp_path: Path
+    node: Node, started: Pod, tmp_path: Path
 ) -> None:
     _, half = credentials.issue(to="10.244.9.9")
     half.save(tmp_path / "half.json")
@@ -224,7 +231,7 @@ def test_a_migration_to_nobody_is_refused_and_the_guest_untouched(
     done = node.call("launcher", *argv, check=False)
     assert done.returncode == ErrorKind.FAILED.exit_code
     assert "no target is ready at 10.244.9.9" in done.stderr
-    assert running.status()["phase"] == "running"
+    assert started.status()["phase"] == "running"
 
 
 def test_stopping_gives_the_guest_time_to_shut_down(node: Node, running: Pod) -> None:
