@@ -1,7 +1,7 @@
 """Where tests run, and what the summary says about it.
 
 A test marked `kernel` needs bonding, 802.1Q, vlan_filtering, VRFs and root. Where this kernel lacks them it runs
-in a pytest in a lab kernel. Then, or with `--places`, all tests are handed out: one worker more than CPUs take
+in a pytest in a lab kernel. Then, or with `--places`, all tests are handed out: as many workers as there are CPUs take
 them a few at a time, those for a lab kernel first, and the reports come here as they are made, so there is one
 run, one progress, one closing line. A worker that is lost loses the test that it ran, and no other.
 """
@@ -33,7 +33,6 @@ HOST, LAB = HostWorker.kind, LabWorker.kind
 # More skipped tests than this fail the run (`--places`): a suite must not become green by running less.
 MOST_SKIPS = {HOST: 0, LAB: 0}
 MOST_WORKERS = 4
-LAB_MEMORY = 3 << 30  # that a lab kernel may take
 MOST_AT_ONCE = 8  # tests of one order
 MOST_FALSE_STARTS = 3  # workers in a row that are lost before a test has begun
 QUIET = 30.0  # seconds of one test after which we say that it still runs
@@ -162,8 +161,8 @@ class Places:
     # ── workers ──
 
     def _fill(self) -> None:
-        """Have as many workers as this machine keeps busy, if there is so much to do."""
-        most = _most_workers()
+        """Have as many workers as there are CPUs, if there is so much to do."""
+        most = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
         while len(self.workers) < most and (place := self._next_place()):
             self._hire(place)
 
@@ -297,13 +296,6 @@ class Places:
         for place in self._too_many_skips() if self.spreads else ():
             most = MOST_SKIPS[place]
             terminalreporter.write_line(f"too many skips on {place}: at most {most} are committed", red=True)
-
-
-def _most_workers() -> int:
-    """One more than CPUs, where there is the memory: tests wait half of their time, for timers and carriers."""
-    cpus = len(os.sched_getaffinity(0))
-    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // LAB_MEMORY
-    return min(max(cpus, min(cpus + 1, room)), MOST_WORKERS)
 
 
 def _no_lab() -> str:
