@@ -140,18 +140,18 @@ def immovable(vm: VirtualMachine, record: Record, source: str) -> Iterator[Error
         yield Error(message, kind=ErrorKind.USAGE, hint="both are of one family")
     if not record.address:
         yield Error(f"Pod {record.name} has no address of its own to migrate to", kind=ErrorKind.FAILED)
-    for nic in record.interfaces:
-        if source in {record.address, nic.address.partition("/")[0]}:
-            whose = (
-                "this Pod's own" if source == record.address else f"the guest's own, of interface {nic.name}"
-            )
-            hint = "vmnet attach and launcher status say which address the source's Pod has"
-            yield Error(f"{source} is {whose}, not another Pod's", kind=ErrorKind.USAGE, hint=hint)
-            break
+    own = {
+        nic.address.partition("/")[0]: f"the guest's own, of interface {nic.name}"
+        for nic in record.interfaces
+    }
+    own[record.address] = "this Pod's own"
+    if source in own:
+        hint = "vmnet attach and launcher status say which address the source's Pod has"
+        yield Error(f"{source} is {own[source]}, not another Pod's", kind=ErrorKind.USAGE, hint=hint)
     for bound in vm.nics:
-        held = next((one for one in record.interfaces if one.name == bound.interface.name), None)
-        if held is not None and held.migration.refusal:
-            yield vm.node.error(held.migration.refusal, *INTERFACES, bound.index, "name", subject=vm.name)
+        nic = next((one for one in record.interfaces if one.name == bound.interface.name), None)
+        if nic is not None and nic.migration.refusal:
+            yield vm.node.error(nic.migration.refusal, *INTERFACES, bound.index, "name", subject=vm.name)
 
 
 def _kept(found: list[Error], read: Callable[[], Any]) -> Any:

@@ -25,7 +25,7 @@ from vmnet.record import SOCKET, reach
 from vmnet.valid import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 VERSION = 1
@@ -130,10 +130,8 @@ class Told(Struct, frozen=True):
     def error(self) -> Error:
         """Return the error that it was."""
         kind = ErrorKind[self.kind] if self.kind in ErrorKind.__members__ else ErrorKind.FAILED
-        words = (printable(one) for one in (self.message, self.hint, self.subject))
-        message, hint, subject = (
-            words  # whose place is one line each: a guest may have taken over who says it
-        )
+        # In one line each: a guest may have taken over who says it.
+        message, hint, subject = map(printable, (self.message, self.hint, self.subject))
         return Error(message, kind=kind, hint=hint, subject=subject)
 
 
@@ -189,9 +187,8 @@ def ask(
     *,
     patience: float = PATIENCE,
     in_all: float = float("inf"),
-    silent: Callable[[], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Send a request and return the answer; that of `silent` when there is none after `patience` or `in_all`.
+    """Send a request and return the answer, for which is waited `patience` since its last word, and `in_all`.
 
     Raises:
         Error: there is no launcher, it refuses, hangs, or it ended before it answered.
@@ -205,8 +202,6 @@ def ask(
             _send(line, msgspec.json.encode(request) + b"\n", limit)
             said = _heard(line, limit)
         except TimeoutError:
-            if silent is not None:
-                return silent()
             message = f"the launcher of Pod {folder.name} did not answer {limit.story}"
             hint = f"launcher stop --pod {folder.name} ends it all the same"
             raise Error(message, kind=ErrorKind.FAILED, hint=hint) from None
@@ -228,19 +223,17 @@ def stop(folder: Path, grace: float) -> dict[str, Any]:
 
     """
 
-    def silent() -> dict[str, Any]:
-        """End what does not answer, or always only works at it: that is what was asked for."""
+    def killed() -> dict[str, Any]:
         return {"pod": folder.name, "stopped": init.kill(folder)}
 
     try:
-        alive = is_alive(folder)
-        said = ask(folder, Stop(grace), in_all=grace + PATIENCE, silent=silent) if alive else silent()
+        said = ask(folder, Stop(grace), in_all=grace + PATIENCE) if is_alive(folder) else killed()
     except Error:
         if not os.access(folder, os.W_OK):
             raise  # it is root's
-        said = silent()  # what is there says something odd, or is of another version
+        said = killed()  # what is there does not answer, says something odd, or is of another version
     if not init.has_ended(folder, patience=PATIENCE):
-        said = silent()  # it says that it ends
+        said = killed()  # it says that it ends
     if not init.is_there(folder) and not is_alive(folder):
         return said
     hint = "end the command that starts it" if not init.is_there(folder) else "see what holds it: dmesg"

@@ -187,15 +187,11 @@ class MemberProcess:
 def _answer(line: bytes) -> Answer:
     """Return what a member answered; what leads to it may print something of its own (ssh, a login shell)."""
     try:
-        return _decoded(line)
+        answer: Answer = versioned.decode(line, Answer, version=VERSION, what="its vmnet")
     except Error as error:
         if error.kind is ErrorKind.UNSUPPORTED:
             return Answer(error=error.message)
         return Answer(error=f"its answer is not one: {line[:80].decode(errors='replace').strip()}")
-
-
-def _decoded(line: bytes) -> Answer:
-    answer: Answer = versioned.decode(line, Answer, version=VERSION, what="its vmnet")
     return answer
 
 
