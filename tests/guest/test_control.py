@@ -226,6 +226,15 @@ def test_a_status_that_never_comes_is_given_up(socket_folder: Path) -> None:
         control.ask(socket_folder, control.Status(), in_all=0.3)
 
 
+@pytest.mark.parametrize("to", ["", "10.0.0.1; add rule x", "10.0.0.1/8", "node-2"])
+def test_nobody_is_asked_to_move_to_what_is_no_address(to: str) -> None:
+    """It becomes a rule's text in the handler, which has rights that the launcher has not."""
+    said = msgspec.json.encode(control.Leave(Half(1, "10.0.0.1", *["x"] * 5), 50))
+    assert control.wanted(said)
+    with pytest.raises(Error, match="is not an IP address"):
+        control.wanted(said.replace(b"10.0.0.1", to.encode()))
+
+
 def test_whoever_asks_and_does_not_read_holds_nobody_up() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -347,6 +356,19 @@ def test_nothing_is_started_beside_what_a_launcher_left(
         control.listen(socket_folder)
     process.kill()
     control.listen(socket_folder).close()
+
+
+def test_what_is_killed_has_ended_when_that_is_told(
+    socket_folder: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU takes a while to give back its memory: a signal that works late stands for that."""
+
+    def late(*_: object) -> None:
+        threading.Timer(0.5, process.kill).start()
+
+    monkeypatch.setattr(init.signal, "pidfd_send_signal", late)
+    assert init.kill(socket_folder)
+    assert process.poll() is not None
 
 
 def test_a_number_that_is_somebody_elses_by_now_is_not_killed(

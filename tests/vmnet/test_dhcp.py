@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import socket
+import threading
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from tests.waiting import until
 from vmnet import dhcp
 from vmnet.lease import Lease, classless_routes, service
 from vmnet.plumbing import Route
@@ -230,3 +234,14 @@ def test_no_header_and_no_options_upset_the_server(head: bytes, tail: bytes) -> 
         if reply is not None:
             assert scapy.BOOTP(reply.payload).op == 2
             assert reply.address in {TERMS.address, dhcp.BROADCAST}
+
+
+def test_nothing_to_read_is_not_waited_for() -> None:
+    """A datagram that poll told of is gone again when its checksum turns out to be wrong."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.bind(("127.0.0.1", 0))
+        server = dhcp.Server(terms(), line)
+        looks = threading.Thread(target=server.once, daemon=True)
+        looks.start()
+        until(lambda: not looks.is_alive(), what="it returns")
+        assert not server.lost

@@ -13,13 +13,14 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from launcher.node import Node
 from nncp import netns as namespaces
 from nncp.errors import Error
 from tests.waiting import until
 from vmnet.names import NOBODY, Devices
-from vmnet.node import handler, orders, rights
+from vmnet.node import handler, orders, readiness, rights
 from vmnet.node.announce import rarp
 from vmnet.plumbing import Gate, PodLink, Service, Socket
 from vmnet.record import NetworkStatus, Nic, Record
@@ -68,6 +69,7 @@ class Served:
 
         def run() -> None:
             ours.close()
+            os.setgroups([0, 4])
             with namespaces.entered(netns.path):
                 os._exit(handler.serve(record(netns), theirs))  # it may not go back
 
@@ -116,6 +118,7 @@ def test_it_hands_over_the_services_sockets_and_keeps_two_capabilities(served: S
     assert "NoNewPrivs:\t1" in status
     nobody = str(NOBODY)
     assert f"Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}\n" in status
+    assert "Groups:\t \n" in status, "none of who started it"
     for file in files:
         file.close()
 
@@ -156,6 +159,19 @@ def test_a_pod_that_has_lost_its_guests_rules_takes_no_guest_in(served: Served) 
     with pytest.raises(Error, match="Pod pod-1 has lost rules of its nft tables inet made"):
         served.node.ask(orders.Receive("10.244.2.2"))
     assert served.netns.run("nft", "list", "ruleset") == ""
+
+
+def test_the_rules_of_every_interface_are_looked_for(netns: Netns) -> None:
+    made = record(netns)
+    (first,) = made.interfaces
+    second = structs.replace(first, name="nic-add2", rules={"inet second": "table inet second {\n}\n"})
+    made = structs.replace(made, interfaces=(first, second))
+    netns.run("nft", "add", "table", "inet", "made")
+    with namespaces.entered(netns.path):
+        with pytest.raises(Error, match="has lost rules of its nft tables inet second"):
+            readiness.check_rules(made)
+        netns.run("nft", "add", "table", "inet", "second")
+        readiness.check_rules(made)
 
 
 @pytest.mark.parametrize("address", ["", "no address", '10.0.0.1; add rule "x"', "10.0.0.1/8", "::1%eth0\n"])
