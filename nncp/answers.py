@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nncp.known import KINDS
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nncp.work import Changes
 
 
+HEAD = ("name", "type", "state")
 TOLD = 8
 """So many names are told to a person."""
 BETWEEN = "---\n"
@@ -39,10 +41,39 @@ def state(shown: dict[str, Any], output: str) -> str:
 
 def changes(found: Changes, output: str) -> str:
     """Return what `plan` and `apply` answer."""
-    if output == "json":
-        return _json([*(_op(op) for op in found.ops), *(_note(note) for note in found.notes)])
+    if output != "table":
+        told = [*(_op(op) for op in found.ops), *(_note(note) for note in found.notes)]
+        return _json(told) if output == "json" else yaml([told])
     lines = render_plan(found.ops, KINDS)
     return "\n".join([*lines[:-1], *(f"  {note.text}" for note in found.notes), lines[-1]]) + "\n"
+
+
+def parts(part: dict[str, Any]) -> str:
+    """Return a part of a state for a person: a line for each interface and list, with what is said of it."""
+    lines = [
+        " ".join(
+            (
+                one["name"],
+                one.get("type", ""),
+                one.get("state", "up"),
+                *(key for key in one if key not in HEAD),
+            )
+        )
+        for one in part.get("interfaces", ())
+    ]
+    for section in (key for key in part if key != "interfaces"):
+        count = len(part[section].get("config", ())) if isinstance(part[section], dict) else 1
+        lines.append(f"{section} {count}")
+    return "".join(f"{line}\n" for line in lines) or "No changes.\n"
+
+
+def captured(states: dict[str, Any], output: str) -> str:
+    """Return what captures took, in the form of nmpolicy's: each state under its capture's name."""
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {
+        name: {"state": state, "metaInfo": {"time": time, "version": "0"}} for name, state in states.items()
+    }
+    return _json(told) if output == "json" else yaml([told])
 
 
 def undone(ops: Sequence[Op], pinned: Sequence[str], output: str) -> str:

@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,6 @@ from nncp.terminal import Seconds, output, read_text, run, say, shown
 if TYPE_CHECKING:
     from nncp.document.policy import Policy
 
-OUTPUTS = ("table", "yaml", "json")
 FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...")
 STATE_DIR = click.option(
     "--state-dir",
@@ -32,6 +31,14 @@ FORCE = click.option("--force", is_flag=True, help="Delete bridges although gues
 LOSE = click.option(
     "--force", is_flag=True, help="Undo it although guests, Pods or others lose what is theirs."
 )
+
+
+CURRENT = click.option(
+    "--current",
+    metavar="STATE",
+    help="A state that stands for the host, as show prints it: neither root nor the kernel is asked.",
+)
+VALUES = click.option("--values", metavar="FILE", help="A mapping of what {{ values.NAME }} stands for.")
 
 
 class Lazy(click.Group):
@@ -72,14 +79,25 @@ def show(names: tuple[str, ...], output: str) -> None:
 @cli.command()
 @FILES
 @STATE_DIR
+@CURRENT
+@VALUES
 @FORCE
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there is something to do.")
-@output("table", "json")
-def plan(files: tuple[str, ...], state_dir: Path, force: bool, exit_code: bool, output: str) -> int:
+@output("table", "yaml", "json")
+def plan(
+    files: tuple[str, ...],
+    state_dir: Path,
+    current: str | None,
+    values: str | None,
+    force: bool,
+    exit_code: bool,
+    output: str,
+) -> int:
     """Show what `apply` would do; nothing is changed."""
     from nncp import answers, work  # noqa: PLC0415
 
-    changes = work.plan(_documents(files), state_dir=state_dir, force=force)
+    asked = _asked(files, current, values)
+    changes = work.plan(*asked, state_dir=state_dir, force=force)
     say(answers.changes(changes, output), nl=False)
     return int(exit_code and changes.differ)
 
@@ -87,14 +105,67 @@ def plan(files: tuple[str, ...], state_dir: Path, force: bool, exit_code: bool, 
 @cli.command()
 @FILES
 @STATE_DIR
-@output("table", "json")
-def diff(files: tuple[str, ...], state_dir: Path, output: str) -> int:
-    """Show what differs from the documents; exit with 1 when something does."""
-    from nncp import answers, work  # noqa: PLC0415
+@CURRENT
+@VALUES
+@output("table", "yaml", "json")
+def diff(
+    files: tuple[str, ...], state_dir: Path, current: str | None, values: str | None, output: str
+) -> int:
+    """Show what differs from the documents; exit with 1 when something does.
 
-    changes = work.plan(_documents(files), state_dir=state_dir, force=True)
-    say(answers.changes(changes, output) if changes.ops or output == "json" else "", nl=False)
-    return int(changes.differ)
+    As YAML and JSON it is the part of the documents that differs, itself a document.
+    """
+    from nncp import answers, offline, work  # noqa: PLC0415
+
+    asked = _asked(files, current, values)
+    if output == "table":
+        changes = work.plan(*asked, state_dir=state_dir, force=True)
+        say(answers.changes(changes, output) if changes.ops else "", nl=False)
+        return int(changes.differ)
+    part = offline.difference(*asked)
+    say(answers.state(part, output), nl=False)
+    return int(bool(part))
+
+
+@cli.command()
+@FILES
+@CURRENT
+@VALUES
+@output("yaml", "json", "table")
+def revert(files: tuple[str, ...], current: str | None, values: str | None, output: str) -> None:
+    """Print the document that undoes the documents, once they are applied to the host as it is now."""
+    from nncp import answers, offline  # noqa: PLC0415
+
+    part = offline.reverse(*_asked(files, current, values))
+    say(answers.parts(part) if output == "table" else answers.state(part, output), nl=False)
+
+
+@cli.command()
+@FILES
+@CURRENT
+@VALUES
+@click.option("--captured", metavar="FILE", help="What the captures took once: it is not taken again.")
+@click.option("--output-captured", metavar="FILE", help="Write there what the captures take.")
+@output("yaml", "json")
+def policy(
+    files: tuple[str, ...],
+    current: str | None,
+    values: str | None,
+    captured: str | None,
+    output_captured: str | None,
+    output: str,
+) -> None:
+    """Print what policies ask for, their captures taken and their templates filled.
+
+    Of a policy with captures it is what differs from the host, as nmstate has it.
+    """
+    from nncp import answers, offline  # noqa: PLC0415
+
+    before = None if captured is None else offline.states_of(read_text(captured), file=shown(captured))
+    part, taken = offline.meaning(*_asked(files, current, values), before=before)
+    if output_captured is not None:
+        _write(Path(output_captured), answers.captured(taken, output))
+    say(answers.state(part, output), nl=False)
 
 
 @cli.command()
@@ -107,14 +178,23 @@ def diff(files: tuple[str, ...], state_dir: Path, output: str) -> int:
     show_default="10 on a quiet machine, more where everything takes longer",
     help="Seconds until it must hold.",
 )
+@VALUES
 @FORCE
 @output("table", "json")
-def apply(files: tuple[str, ...], state_dir: Path, timeout: float | None, force: bool, output: str) -> None:
+def apply(
+    files: tuple[str, ...],
+    state_dir: Path,
+    timeout: float | None,
+    values: str | None,
+    force: bool,
+    output: str,
+) -> None:
     """Make this host what the documents say, verified; or leave it as it was."""
     from nncp import answers, work  # noqa: PLC0415
 
     _stop_as_by_ctrl_c()
-    changes = work.apply(_documents(files), state_dir=state_dir, timeout=timeout, force=force)
+    found, _, known = _asked(files, None, values)
+    changes = work.apply(found, state_dir=state_dir, timeout=timeout, force=force, values=known)
     say(answers.changes(changes, output), nl=False)
 
 
@@ -146,13 +226,13 @@ def fmt(files: tuple[str, ...], write: bool) -> None:
     for name, documents in desired.checked(_texts(files)):
         text = answers.yaml(documents)
         if write and name != "-":
-            _rewrite(Path(name), text)
+            _write(Path(name), text)
         elif text:
             say(f"{between}{text}", nl=False)
             between = answers.BETWEEN
 
 
-def _rewrite(file: Path, text: str) -> None:
+def _write(file: Path, text: str) -> None:
     from nncp.errors import Error, ErrorKind  # noqa: PLC0415
 
     try:
@@ -190,10 +270,20 @@ def _texts(files: tuple[str, ...]) -> list[tuple[str, str]]:
     return texts
 
 
-def _documents(files: tuple[str, ...]) -> list[Policy]:
+def _asked(
+    files: tuple[str, ...], current: str | None, values: str | None
+) -> tuple[list[Policy], Policy | None, dict[str, Any] | None]:
+    """Return documents, the state that stands for the host, and values: each None where no file is named."""
     from nncp import desired  # noqa: PLC0415
 
-    return desired.documents([(shown(name), text) for name, text in _texts(files)])
+    texts = dict(_texts((*files, *filter(None, (current, values)))))
+
+    def named(*names: str) -> list[tuple[str, str]]:
+        return [(shown(name), texts[name]) for name in names]
+
+    found = desired.documents(named(*files))
+    state = None if current is None else desired.current(*named(current)[0])
+    return found, state, None if values is None else desired.values(*named(values)[0])
 
 
 def main() -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
 from nncp.compile import compile_state
 from nncp.desk import Compiled, Note
-from nncp.document.policy import Policy, read_policies
+from nncp.document.policy import Policy, read_current, read_policies
 from nncp.document.read import by_place, read_together
+from nncp.document.resolve import resolve
 from nncp.document.source import load
 from nncp.document.unsupported import unsupported
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Host
 from nncp.known import KINDS
 from nncp.netlink.carry import Refused
+from nncp.show import show_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from nncp.document.resolve import Resolved
     from nncp.document.together import Partly
     from nncp.host import Row
 
@@ -46,12 +50,35 @@ def documents(texts: Iterable[tuple[str, str]]) -> list[Policy]:
     return found
 
 
+def current(file: str, text: str) -> Policy:
+    """Return the state in a file, which stands for a host; raises `Error` when it holds another thing."""
+    return read_current(load(text, file=file), file=file)
+
+
+def values(file: str, text: str) -> dict[str, Any]:
+    """Return the mapping of values in a file; raises `Error` when it holds another thing."""
+    found = load(text, file=file)
+    for number, node in enumerate(found):
+        if not isinstance(node.value, dict) or number:
+            raise node.error("values are one mapping of names to what they stand for")
+    return dict(found[0].value) if found else {}
+
+
 class Desired:
     """What documents ask of a host: compiled anew for each look at it."""
 
-    def __init__(self, policies: Sequence[Policy]) -> None:
+    def __init__(
+        self,
+        policies: Sequence[Policy],
+        *,
+        values: Mapping[str, Any] | None = None,
+        before: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.policies = policies
+        self.values = values or {}
+        self.before = before or {}
         self.read: Partly | None = None
+        self.resolved: list[Resolved] = []
         self.compiled = Compiled({}, {}, [])
 
     def __call__(self, host: Host) -> list[Row]:
@@ -62,18 +89,37 @@ class Desired:
 
         """
         types = {row.name: str(row.attrs["type"]) for row in host.table("link")}
-        self.read = found = read_together(self.policies, WRITTEN, types=types)
+        self.resolved = self._resolved(host)
+        self.read = found = read_together([one.policy for one in self.resolved], WRITTEN, types=types)
+        # What cannot be resolved is not there, and what lacks for that is not wrong.
+        unresolved = [error for one in self.resolved for error in one.errors]
+        raise_all(by_place([*unresolved, *found.errors]) if unresolved else [])
         self.compiled = compile_state(found.state, found.interfaces, host, KINDS)
         errors = [*found.errors, *(error for part in found.parts for error in unsupported(part))]
         errors += faults(found, self.compiled)
         raise_all(by_place(errors))
         return list(self.compiled.rows.values())
 
+    def _resolved(self, host: Host) -> list[Resolved]:
+        """Return the policies with what their templates refer to; the host's state is made up once."""
+
+        @cache
+        def state() -> Mapping[str, Any]:
+            return show_state(host, KINDS)
+
+        return [
+            resolve(policy, state, values=self.values, before=self.before.get(policy.name))
+            for policy in self.policies
+        ]
+
     def notes(self) -> list[Note]:
         """Return what is said beside the plan of the last look at a host."""
         chosen = [policy.name for policy in self.policies if policy.node_selector]
         text = "warning: the nodeSelector of {} is not evaluated: this is the host that is meant"
         notes = [Note("warn", ("policy", name), text.format(name)) for name in chosen]
+        for one in self.resolved:
+            said = one.taken.choices.values()
+            notes += [Note("warn", ("policy", one.policy.name), f"warning: {text}") for text in said]
         return [*notes, *self.compiled.notes]
 
     def located(self, error: Error) -> Error:
@@ -130,11 +176,14 @@ def checked(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[Any]]]
     errors: list[Error] = []
     for _, nodes in files:
         try:
-            found = read_together(read_policies(nodes), WRITTEN)
+            resolved = [resolve(policy, None) for policy in read_policies(nodes)]
         except Error as error:
             errors.append(error)
-        else:
-            errors += [*found.errors, *(error for part in found.parts for error in unsupported(part))]
+            continue
+        found = read_together([one.policy for one in resolved], WRITTEN)
+        errors += [error for one in resolved for error in one.errors]
+        errors += [*found.errors, *(error for part in found.parts for error in unsupported(part))]
+        if not any(one.policy.unknown for one in resolved):
             compiled = compile_state(found.state, found.interfaces, Host(), KINDS)
             errors += faults(found, compiled, on_any_host=True)
     raise_all(by_place(errors))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nncp import engine
-from nncp.desired import Desired, checked, documents
+from nncp.desired import WRITTEN, Desired, checked, documents
 from nncp.desk import Note
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Op
@@ -17,11 +17,14 @@ from nncp.kinds.linux_bridge import BORROWED
 from nncp.known import KINDS
 from nncp.listed import bereft
 from nncp.show import show_state
+from nncp.stand_in import host_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from nncp.document.policy import Policy
+    from nncp.host import Host
 
 __all__ = ["Changes", "apply", "checked", "documents", "plan", "show"]
 
@@ -58,23 +61,42 @@ def show(names: Sequence[str] = ()) -> dict[str, Any]:
     return show_state(host, KINDS, names)
 
 
-def plan(found: Sequence[Policy], *, state_dir: Path = STATE_DIR, force: bool = False) -> Changes:
+def plan(
+    found: Sequence[Policy],
+    current: Policy | None = None,
+    values: Mapping[str, Any] | None = None,
+    *,
+    state_dir: Path = STATE_DIR,
+    force: bool = False,
+) -> Changes:
     """Return what an apply of documents would do.
+
+    Args:
+        found: the documents.
+        current: a state that stands for the host: nothing is read then.
+        values: what their templates call values.
+        state_dir: what documents applied here have listed.
+        force: whether what others have there may go.
 
     Raises:
         Error: with all that is wrong with them, given this host.
 
     """
-    desired = Desired(found)
-    host = engine.snapshot(state_dir=state_dir)
+    desired = Desired(found, values=values)
+    host = engine.snapshot(state_dir=state_dir) if current is None else stand_in(current)
     want = desired(host)
-    host = engine.with_sysctls(host, want)
+    host = engine.with_sysctls(host, want) if current is None else host
     try:
-        ops = engine.foresee(host, want)
+        ops = engine.foresee(host, want) if current is None else engine.plan_rows(host, want)
         raise_all([] if force else bereft(host, ops))
     except Error as error:
         raise desired.located(error) from error
     return Changes(ops, desired.notes())
+
+
+def stand_in(state: Policy) -> Host:
+    """Return the host that a state describes; raises `Error` with all that is wrong with it."""
+    return host_of(state, WRITTEN, KINDS)
 
 
 def apply(
@@ -83,9 +105,10 @@ def apply(
     state_dir: Path = STATE_DIR,
     timeout: float | None = None,
     force: bool = False,
+    values: Mapping[str, Any] | None = None,
 ) -> Changes:
     """Apply documents and return what was done; see `nncp.apply_rows`."""
-    desired = Desired(found)
+    desired = Desired(found, values=values)
     try:
         ops = engine.apply_compiled(desired, state_dir=state_dir, deadline=timeout, force=force)
     except Error as error:

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from nncp.document.complaints import did_you_mean, quoted, shown
 from nncp.document.lax import given, read_lax
 from nncp.document.port_vlan import PortVlan
-from nncp.document.source import Node
-from nncp.errors import Error, ErrorKind, raise_all
+from nncp.document.source import Node, Text
+from nncp.errors import Error, raise_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from nncp.document.state import Interface
 
 KIND = "NodeNetworkConfigurationPolicy"
+STATE_KIND = "NodeNetworkState"
 VERSIONS = ("nmstate.io/v1", "nmstate.io/v1beta1")
 MANIFEST_KEYS = ("apiVersion", "kind", "metadata", "spec", "status")
 SPEC_KEYS = ("capture", "desiredState", "maxUnavailable", "nodeSelector")
+BARE_KEYS = ("capture", "current", "desired", "desiredState")
 LONGEST_NAME = 63  # a label's value: kubernetes-nmstate labels its enactments with the policy's name
 
 PORT_VLAN = convert(
@@ -46,6 +48,10 @@ class Policy(Struct, frozen=True):
         name: the manifest's name; "" for a bare state.
         node_selector: labels of the nodes that the manifest is for.
         is_manifest: whether it came in a manifest, with a manifest's defaults.
+        capture: its captures; None where it has none.
+        current: the state that they look into, where the document holds one.
+        is_template: whether its texts may refer to captures and values; those of a bare state may not.
+        unknown: the paths of texts that refer to what is not known: what is wrong there is not their fault.
 
     """
 
@@ -53,6 +59,18 @@ class Policy(Struct, frozen=True):
     name: str = ""
     node_selector: dict[str, str] = {}
     is_manifest: bool = False
+    capture: Node | None = None
+    current: Node | None = None
+    is_template: bool = False
+    unknown: frozenset[str] = frozenset()
+
+    def excuses(self, error: Error) -> bool:
+        """Whether an error is about a text that refers to what is not known."""
+        return any(
+            error.path.startswith(path) and error.path[len(path) : len(path) + 1] in {"", ".", "["}
+            for path in self.unknown
+            if error.where and error.where.file == self.state.file
+        )
 
 
 def read_policies(nodes: Iterable[Node]) -> list[Policy]:
@@ -68,6 +86,30 @@ def read_policies(nodes: Iterable[Node]) -> list[Policy]:
     return found
 
 
+def read_current(nodes: Iterable[Node], *, file: str) -> Policy:
+    """Return the state that stands for a host: a bare one, that of a NodeNetworkState, or none at all.
+
+    Raises:
+        Error: it is neither, or not alone.
+
+    """
+    found = [node for node in nodes if node.value is not None]
+    if len(found) > 1:
+        raise found[1].error("a host has one state, and this is the second document", hint="give it alone")
+    if not found:
+        return Policy(Node({}, text=Text("", file=file), index=0))
+    node = found[0]
+    if isinstance(node.value, dict) and node.value.get("kind") == STATE_KIND:
+        try:
+            return Policy(node.at("status", "currentState"))
+        except (KeyError, TypeError):
+            raise node.error(f"the {STATE_KIND} has no status.currentState") from None
+    if isinstance(node.value, dict) and "kind" in node.value:
+        hint = f"give a bare state, as nncp show prints it, or a {STATE_KIND}"
+        raise node.error(f"a {shown(node.value['kind'])} is no state of a host", "kind", hint=hint)
+    return Policy(node)
+
+
 def _policies(node: Node, errors: list[Error]) -> Iterator[Policy]:
     data = node.value
     if not isinstance(data, dict):
@@ -78,10 +120,7 @@ def _policies(node: Node, errors: list[Error]) -> Iterator[Policy]:
     elif "kind" in data or "apiVersion" in data:
         yield from _manifest(node, errors)
     elif "desired" in data or "desiredState" in data or "capture" in data:
-        errors += _no_capture(node)
-        key = "desired" if "desired" in data else "desiredState"
-        if key in data:
-            yield Policy(node.at(key))
+        yield from _bare(node, errors)
     else:
         yield Policy(node)
 
@@ -92,10 +131,33 @@ def _manifest(node: Node, errors: list[Error]) -> Iterator[Policy]:
     if wrong:
         return
     spec, selector = node.at("spec"), node.value["spec"].get("nodeSelector") or {}
-    errors += _no_capture(spec)
-    state = spec.at("desiredState") if spec.value.get("desiredState") is not None else spec.replaced({})
     name = node.value["metadata"]["name"]
-    yield Policy(state, name=name, node_selector=selector, is_manifest=True)
+    yield Policy(
+        _part(spec, "desiredState") or spec.replaced({}),
+        name=name,
+        node_selector=selector,
+        is_manifest=True,
+        capture=_part(spec, "capture"),
+        is_template=True,
+    )
+
+
+def _bare(node: Node, errors: list[Error]) -> Iterator[Policy]:
+    """Yield the policy of a document that is one without a manifest, as nmstate's are."""
+    errors += _unknown_keys(node, BARE_KEYS)
+    key = "desired" if "desired" in node.value else "desiredState"
+    if key == "desired" and "desiredState" in node.value:
+        errors.append(node.error("desired and desiredState are one thing", "desiredState", key=True))
+    yield Policy(
+        _part(node, key) or node.replaced({}),
+        capture=_part(node, "capture"),
+        current=_part(node, "current"),
+        is_template=True,
+    )
+
+
+def _part(node: Node, key: str) -> Node | None:
+    return node.at(key) if node.value.get(key) is not None else None
 
 
 def _wrong_kind(node: Node) -> Iterator[Error]:
@@ -142,13 +204,6 @@ def _wrong_selector(spec: Node) -> Iterator[Error]:
         error = spec.error(f"label {label} must be text, got {shown(value)}", "nodeSelector", label)
         nothing = "quote it: ''" if value is None else "only equality is known: write label: 'value'"
         error.hint = quoted(value, spec.place("nodeSelector", label)) or nothing
-        yield error
-
-
-def _no_capture(node: Node) -> Iterator[Error]:
-    if node.value.get("capture"):
-        error = node.error("capture is not supported yet", "capture", key=True, hint="name the interfaces")
-        error.kind = ErrorKind.UNSUPPORTED
         yield error
 
 

@@ -63,8 +63,9 @@ def read_together(
     """Return all that can be read of documents that are one desired state; see `read_state`."""
     found = together([_part(policy, kinds, types or {}) for policy in policies])
     # A rule may miss what was wrong and has been cut out: that has been told.
-    errors = [error for error in rules(found) if not found.tells_of(error)]
-    return msgspec.structs.replace(found, errors=by_place([*found.errors, *errors]))
+    errors = [*found.errors, *(error for error in rules(found) if not found.tells_of(error))]
+    errors = [error for error in errors if not any(policy.excuses(error) for policy in policies)]
+    return msgspec.structs.replace(found, errors=by_place(errors))
 
 
 def _part(policy: Policy, kinds: Mapping[str, Documented], types: Mapping[str, str]) -> Part:
@@ -120,10 +121,10 @@ def _interface(
     ):
         errors.append(_unknown_type(node, name, kinds))
         return None
-    return _decoded(node, _form(data, kinds, types), errors, left)
+    return _decoded(node, form_of(data, kinds, types), errors, left)
 
 
-def _form(
+def form_of(
     data: Mapping[str, Any], kinds: Mapping[str, Documented], types: Mapping[str, str]
 ) -> type[Interface]:
     """Return the Struct of an interface: by the type it says, that it has, or that its section belongs to."""

@@ -77,6 +77,22 @@ class Text:
         last = end.column if end.line == start.line else len(self.lines[start.line])
         return self.place(start.line, start.column, width=last - start.column)
 
+    def place_in(self, tree: Tree, at: int) -> Place:
+        """Return the place of a character of a scalar, or of the scalar where it is written otherwise.
+
+        What folding changes is blanks alone (YAML 1.2.2, section 8.1.3): the others are counted.
+        """
+        if tree.id != "scalar":
+            return self.place_of(tree)
+        start, raw = tree.start_mark.index, self.content[tree.start_mark.index : tree.end_mark.index]
+        offset = len(raw.partition("\n")[0]) if tree.style in {"|", ">"} else int(bool(tree.style))
+        signs = [number for number in range(offset, len(raw)) if not raw[number].isspace()]
+        before = len("".join(tree.value[:at].split()))
+        same = zip("".join(tree.value[: at + 1].split()), signs, strict=False)
+        if before >= len(signs) or any(raw[number] != sign for sign, number in same):
+            return self.place_of(tree)
+        return self.place_at(start + signs[before])
+
 
 class Node:
     """One document, or a part of one: plain data that knows where in its file it was written."""
@@ -132,20 +148,36 @@ class Node:
             where=self._place(path, key=key),
         )
 
+    def wrong(self, message: str, *path: Step, at: int, hint: str = "") -> Error:
+        """Return an error about one character of the text at `path`, counted from 0."""
+        error = self.error(message, *path, hint=hint)
+        tree = self._trees(path)[1]
+        if tree is not None:
+            error.where = self._text.place_in(tree, at)
+        return error
+
     def _place(self, path: tuple[Step, ...], *, key: bool) -> Place:
-        trees = self._text.trees
-        tree = trees[self._index] if self._index < len(trees) else None
-        if tree is None:  # an empty document
+        key_tree, tree = self._trees(path)
+        if key_tree is None:  # an empty document
             return self._text.place(0, 0)
-        key_tree = tree
-        for step in self.path + path:
-            found = _step(tree, step)
-            if found is None:  # not written: what should hold it is the nearest thing that was
-                return self._text.place_of(key_tree)
-            key_tree, tree = found
+        if tree is None:
+            return self._text.place_of(key_tree)
         # A value that was left out has no text of its own to point at, but its key has.
         empty = tree.start_mark.index == tree.end_mark.index
         return self._text.place_of(key_tree if key or empty else tree)
+
+    def _trees(self, path: tuple[Step, ...]) -> tuple[Tree | None, Tree | None]:
+        """Return the trees of a key and its value; of what is not written, what should hold it and None."""
+        trees = self._text.trees
+        tree: Tree = trees[self._index] if self._index < len(trees) else None
+        key_tree = tree
+        for step in self.path + path if tree is not None else ():
+            found = _step(tree, step)
+            if found is None:
+                # What a text refers to is not written: the reference is.
+                return tree if tree.id == "scalar" and tree.value else key_tree, None
+            key_tree, tree = found
+        return key_tree, tree
 
     def _subject(self, path: tuple[Step, ...]) -> str:
         """Return the name of the interface that `path` leads into."""

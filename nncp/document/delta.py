@@ -1,0 +1,117 @@
+"""The part of one document that differs from another.
+
+This is about what is written, of a host or not; what a host has to be told is a plan's to say. nmstate's
+meaning (rust/src/lib/query_apply). Both states are in their one form: see `nncp.document.tidy`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nncp.document.entries import is_meant, is_same_route, route_order, with_family
+from nncp.document.tidy import by_name, entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    State = Mapping[str, Any]
+
+WHOLE = ("description", "hostname", "dns-resolver", "ovs-db", "ovn")
+"""What is compared as a whole, and not by its entries."""
+FIRST_PRIORITY = 30000
+"""Of rules that name none, where no other has a higher one (nmstate: route_rule.rs)."""
+
+
+def difference(desired: State, current: State) -> dict[str, Any]:
+    """Return the part of `desired` that differs from `current`, as a state: empty when none does."""
+    made: dict[str, Any] = {}
+    for key in WHOLE:
+        if differs(key, desired, current):
+            made[key] = desired[key]
+    if rules := _rules(desired, current):
+        made["route-rules"] = {"config": rules}
+    if routes := sorted(_routes(desired, current), key=route_order):
+        made["routes"] = {"config": routes}
+    have = by_name(current)
+    found = (_interface(one, have.get(key)) for key, one in by_name(desired).items())
+    if interfaces := [one for one in found if one is not None]:
+        made["interfaces"] = interfaces
+    return made
+
+
+def differs(key: str, desired: State, current: State) -> bool:
+    """Whether something of the whole host's is another one than it is."""
+    if key not in desired:
+        return False
+    wanted, have = desired[key], {} if current.get(key) is None else current[key]
+    if key == "dns-resolver" and (wanted or {}).get("config") == {}:
+        return bool(have.get("config"))  # it empties the resolver
+    return part_of(wanted, have) is not None
+
+
+def _interface(desired: State, current: State | None) -> dict[str, Any] | None:
+    if desired["state"] == "absent":
+        return dict(desired) if current else None
+    if current is None:
+        return dict(desired)
+    part: dict[str, Any] | None = part_of(desired, current)
+    if part is None:
+        return None
+    about = {key: desired.get(key, current.get(key)) for key in ("name", "type", "state")}
+    made = {key: value for key, value in about.items() if value is not None} | part
+    if isinstance(part.get("vlan"), dict):
+        # Alone neither says which VLAN it is.
+        both = {**current.get("vlan", {}), **desired["vlan"]}
+        made["vlan"] = {key: both[key] for key in ("base-iface", "id") if key in both} | part["vlan"]
+    if part.get("identifier") == "mac-address" and "mac-address" in current:
+        made["mac-address"] = current["mac-address"]
+    return made
+
+
+def part_of(desired: Any, current: Any) -> Any:
+    """Return what of a value differs, None when nothing does; a list differs as a whole."""
+    if not isinstance(desired, dict) or not isinstance(current, dict):
+        return None if desired == current else desired
+    parts = {}
+    for key, value in desired.items():
+        if key not in current and (value is None or (key in {"dhcp", "autoconf"} and value is False)):
+            continue
+        part = part_of(value, current[key]) if key in current else value
+        if part is not None or (key in current and value is None and current[key] is not None):
+            parts[key] = part
+    return parts or None
+
+
+def _routes(desired: State, current: State) -> Iterator[dict[str, Any]]:
+    """Yield the entries that take a route away or put one there."""
+    asked = entries(desired, "routes")
+    new = [entry for entry in asked if entry.get("state") != "absent"]
+    for have in entries(current, "routes"):
+        goes = any(is_meant(entry, have) for entry in asked if entry.get("state") == "absent")
+        if goes and not any(is_same_route(entry, have) for entry in new):
+            yield {**have, "state": "absent"}
+    for entry in new:
+        if not any(is_same_route(entry, have) for have in entries(current, "routes")):
+            yield entry
+
+
+def _rules(desired: State, current: State) -> list[dict[str, Any]]:
+    """Return the rules that go or come; those that come with family and priority."""
+    asked, have = entries(desired, "route-rules"), entries(current, "route-rules")
+    new = [entry for entry in asked if entry.get("state") != "absent"]
+    gone = [
+        rule
+        for rule in have
+        if any(is_meant(entry, rule) for entry in asked if entry.get("state") == "absent")
+        and not any(is_meant(entry, rule) for entry in new)
+    ]
+    used = [int(rule.get("priority") or -1) for rule in (*have, *new)]
+    priority = max([FIRST_PRIORITY - 1, *used])
+    made = [{**rule, "state": "absent"} for rule in gone]
+    for entry in new:
+        if any(is_meant(with_family(entry), with_family(rule)) for rule in have):
+            continue
+        if entry.get("priority") in {None, -1}:
+            priority += 1
+        made.append({"priority": priority, **with_family(entry)})
+    return made

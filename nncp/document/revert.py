@@ -1,0 +1,166 @@
+"""The document that undoes another: what stands where that one says something else.
+
+nmstate's meaning (rust/src/lib/revert), and the routes and links besides that go with others. Both states are
+in their one form: see `nncp.document.tidy`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nncp.document.delta import differs
+from nncp.document.entries import is_meant, is_same_route, route_order, with_family
+from nncp.document.tidy import FAMILIES, MAIN_TABLE, by_name, entries, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    State = Mapping[str, Any]
+
+AUTOMATIC = ("auto-dns", "auto-gateway", "auto-routes")
+
+
+def reverse(desired: State, current: State) -> dict[str, Any]:
+    """Return the state that leads from what `desired` makes of `current` back to `current`."""
+    made: dict[str, Any] = {}
+    for key in ("hostname", "dns-resolver"):
+        if key in current and differs(key, desired, current):
+            made[key] = current[key]
+    if "ovs-db" in desired:
+        made["ovs-db"] = _with_nulls(desired["ovs-db"], current.get("ovs-db") or {})
+    if mappings := list(_mappings(desired, current)):
+        made["ovn"] = {"bridge-mappings": mappings}
+    leaving = {name for name, one in _leaving(desired, current)}
+    if routes := sorted(_routes_back(desired, current, leaving), key=route_order):
+        made["routes"] = {"config": routes}
+    if rules := _rules_back(desired, current):
+        made["route-rules"] = {"config": rules}
+    if interfaces := list(_interfaces_back(desired, current)):
+        made["interfaces"] = interfaces
+    return made
+
+
+def _with_nulls(desired: Any, current: Any) -> Any:
+    """Return what stood where something else is asked for; null where nothing stood."""
+    if not isinstance(desired, dict):
+        return current
+    had = current if isinstance(current, dict) else {}
+    return {key: _with_nulls(value, had.get(key)) for key, value in desired.items()}
+
+
+def _mappings(desired: State, current: State) -> Iterator[dict[str, Any]]:
+    """Yield OVN's bridge mappings as they were, those that are new being absent."""
+    have = {entry["localnet"]: entry for entry in (current.get("ovn") or {}).get("bridge-mappings", [])}
+    asked = [entry["localnet"] for entry in (desired.get("ovn") or {}).get("bridge-mappings", [])]
+    yield from ({"localnet": name, "state": "absent"} for name in asked if name not in have)
+    yield from (have[name] for name in sorted(asked) if name in have)
+
+
+def _leaving(desired: State, current: State) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the interfaces that stand and lose their addresses: they go, become ports, or their base goes."""
+    have = {str(one.get("name")): one for one in current["interfaces"]}
+    gone = {str(one["name"]) for one in desired["interfaces"] if one["state"] == "absent"}
+    while more := {name for name, one in have.items() if _base(one) in gone and name not in gone}:
+        gone |= more
+    ports = {port for one in desired["interfaces"] for port in _ports(one)}
+    ports |= {str(one["name"]) for one in desired["interfaces"] if one.get("controller")}
+    for name, one in have.items():
+        if name in gone or (name in ports and not one.get("controller")):
+            yield name, one
+
+
+def _base(interface: State) -> str | None:
+    sections = (value for value in interface.values() if isinstance(value, dict))
+    return next((str(section["base-iface"]) for section in sections if section.get("base-iface")), None)
+
+
+def _ports(interface: State) -> Iterator[str]:
+    if interface["state"] == "absent" or interface.get("type") == "vrf":
+        return  # the ports of a VRF keep their addresses
+    for section in ("bridge", "link-aggregation"):
+        config = interface.get(section)
+        for port in (config.get("port") if isinstance(config, dict) else None) or []:
+            yield str(port.get("name") if isinstance(port, dict) else port)
+
+
+def _interfaces_back(desired: State, current: State) -> Iterator[dict[str, Any]]:
+    have, asked = by_name(current), by_name(desired)
+    leaving = dict(_leaving(desired, current))
+    for name, one in leaving.items():
+        if key_of(one) not in asked:
+            addresses = {family: _ip_back(one[family]) for family in FAMILIES if family in one}
+            is_port = any(name in _ports(other) for other in desired["interfaces"])
+            yield {**_about(one), **addresses} if is_port else dict(one)
+    for key, one in asked.items():
+        if key not in have:
+            if one["state"] != "absent":
+                yield {**_about(one), "state": "absent"}
+        elif one["state"] == "absent":
+            yield dict(have[key])
+        elif (back := _back(one, have[key], is_port=str(one["name"]) in leaving)) != dict(one):
+            yield back
+
+
+def _about(interface: State) -> dict[str, Any]:
+    return {key: interface[key] for key in ("name", "type", "state") if key in interface}
+
+
+def _back(desired: State, current: State, *, is_port: bool) -> dict[str, Any]:
+    """Return what an interface had of all that is asked of it."""
+    made = _about(current) | _had(desired, current)
+    for family in FAMILIES:
+        if family in current and (is_port or family in desired):
+            made[family] = _ip_back(current[family])
+    wanted, had = (((one.get("ethernet") or {}).get("sr-iov") or {}) for one in (desired, current))
+    if wanted.get("total-vfs") and not had.get("total-vfs"):
+        made["ethernet"] = {**made.get("ethernet", {}), "sr-iov": {"total-vfs": 0}}
+    return made
+
+
+def _had(desired: State, current: State) -> dict[str, Any]:
+    found = {}
+    for key, value in desired.items():
+        if key in current:
+            is_map = isinstance(value, dict) and isinstance(current[key], dict)
+            found[key] = _had(value, current[key]) if is_map else current[key]
+    return found
+
+
+def _ip_back(section: State) -> dict[str, Any]:
+    """Return an IP section, of one that is configured by others without what they gave it."""
+    if not (section.get("dhcp") or section.get("autoconf")):
+        return dict(section)
+    static = [one for one in section.get("address", []) if one.get("valid-life-time", "forever") == "forever"]
+    return {**section, "address": static, **{key: section.get(key, True) for key in AUTOMATIC}}
+
+
+def _routes_back(desired: State, current: State, leaving: set[str]) -> Iterator[dict[str, Any]]:
+    asked, have = entries(desired, "routes"), entries(current, "routes")
+    new = [entry for entry in asked if entry.get("state") != "absent"]
+    for entry in new:
+        if not any(is_same_route(entry, route) for route in have):
+            yield {**entry, "state": "absent"}
+    for route in have:
+        goes = any(is_meant(entry, route) for entry in asked if entry.get("state") == "absent")
+        if route.get("next-hop-interface") in leaving or (
+            goes and not any(is_same_route(one, route) for one in new)
+        ):
+            yield route
+
+
+def _rules_back(desired: State, current: State) -> list[dict[str, Any]]:
+    asked, have = entries(desired, "route-rules"), entries(current, "route-rules")
+    new = [entry for entry in asked if entry.get("state") != "absent"]
+    absent = [entry for entry in asked if entry.get("state") == "absent"]
+    made = [
+        {**entry, "state": "absent"}
+        for entry in new
+        if not any(is_meant(with_family(entry), with_family(rule)) for rule in have)
+    ]
+    made += [rule for rule in have if any(is_meant(entry, rule) for entry in absent)]
+    return sorted(made, key=_rule_order)
+
+
+def _rule_order(rule: State) -> tuple[Any, ...]:
+    family = with_family(rule)["family"]
+    return (rule.get("state") != "absent", family == "ipv4", rule.get("route-table") or MAIN_TABLE, str(rule))
