@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nncp.addresses import LOOPBACK, without_addresses
-from nncp.desk import LINUX_BRIDGE, SAME_TYPE, VRF
+from nncp.desk import SAME_TYPE
 from nncp.difference import difference
 from nncp.document.rules import NO_MAC
 from nncp.future import MAX_NEST_DEV, Future
@@ -89,11 +89,13 @@ def _tie(desk: Desk, name: str, below: str) -> Path | None:
 def _check_port(desk: Desk, row: Row, path: Path) -> None:
     """Refuse ports that are not there, and those that no controller takes (br_add_if, do_vrf_add_slave)."""
     controller = row.attrs["controller"]
+    kind = desk.kinds.by_type.get(desk.type_of(controller))
+    alike = kind is not None and desk.type_of(row.name) == kind.type
     if row.name == LOOPBACK:
         message = f"{row.name} is the loopback, and can be no port of {controller}"
         desk.fault(row.name, path, message, "use a dummy", of_host=False)
-    elif row.name != controller and desk.type_of(row.name) == desk.type_of(controller) == LINUX_BRIDGE:
-        message = f"{row.name} is a bridge, and can be no port of {controller}, which is one too"
+    elif row.name != controller and kind and alike and not kind.among_ports:
+        message = f"{row.name} is a {kind.type}, and can be no port of {controller}, which is one too"
         desk.fault(row.name, path, message, "join them by a veth, an end in each", of_host=False)
     elif not desk.will_be(row.name):
         desk.fault(
@@ -103,9 +105,14 @@ def _check_port(desk: Desk, row: Row, path: Path) -> None:
         desk.fault(
             row.name, path, f"{row.name} names the controller {controller}, which is not there", _there(desk)
         )
-    if desk.host.attr("port", row.name, name="controller") != controller:
+    if desk.host.attr("port", row.name, name="controller") != controller and not _is_routed(desk, controller):
         for lost in without_addresses(row.name, desk.host, families=(4, 6)):
             desk.add(lost, path, implied=True)
+
+
+def _is_routed(desk: Desk, controller: str) -> bool:
+    kind = desk.kinds.by_type.get(desk.type_of(controller))
+    return kind is not None and kind.routed
 
 
 def _check_base(desk: Desk, row: Row, path: Path) -> None:
@@ -154,7 +161,7 @@ def _check_mac_vlans(desk: Desk) -> None:
             continue
         base = _base(desk, key[1])
         port = desk.out.rows.get(("port", base)) or desk.host.get("port", base)
-        if port is None or port.absent or desk.type_of(port.attrs["controller"]) == VRF:
+        if port is None or port.absent or _is_routed(desk, port.attrs["controller"]):
             continue
         path = desk.out.origins.get(port.key) or desk.out.origins.get(key)
         if path:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nncp.document.state import Interface, State
     from nncp.kinds.kind import Kind
     from nncp.tables.kinds import Kinds
+    from nncp.tables.table import Table
 
 
 ETHTOOL = ("pause", "feature", "coalesce", "ring")
@@ -66,7 +67,7 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
         desk.out.notes.append(Note("warn", ("port", bridge), text, tuple(names)))
     routes = state.routes.config if is_given(state.routes) and state.routes else ()
     wished = route_rows(
-        tuple(routes or ()) if is_given(routes) else (), host, desk.out.rows, desk.will_be, desk.fault
+        tuple(routes or ()) if is_given(routes) else (), host, desk.out.rows, kinds, desk.will_be, desk.fault
     )
     takers = {key[1]: path for key, path in reversed(desk.out.origins.items()) if key[0] == "address"}
     for row, index in wished:
@@ -74,7 +75,21 @@ def compile_state(state: State, interfaces: Mapping[int, Interface], host: Host,
         hops = desk.host.attr(*row.key, name="nexthops", default=())
         taker = next((takers[hop[0]] for hop in hops if hop[0] in takers), ())
         desk.add(row, ("routes", "config", index) if index is not None else taker)
+    for table in kinds.tables.values():
+        _listed(desk, table, state)
     return desk.out
+
+
+def _listed(desk: Desk, table: Table, state: State) -> None:
+    """Take in what a list of the whole host's asks for."""
+    section: Any = getattr(state, table.section.replace("-", "_"), None) if table.section else None
+    entries = section.config if is_given(section) else ()
+
+    def fault(index: int, message: str, hint: str) -> None:
+        desk.fault(table.section, (table.section, "config", index), message, hint)
+
+    for row, index in table.asks(entries, desk.host, fault) if is_given(entries) else ():
+        desk.add(row, (table.section, "config", index))
 
 
 def _mtus(desk: Desk) -> None:

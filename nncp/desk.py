@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 Path = tuple[str | int, ...]
 
-LINUX_BRIDGE, VRF = "linux-bridge", "vrf"
 SAME_TYPE = frozenset({"ethernet", "veth"})
 """nmstate calls a veth an ethernet and the other way round."""
 

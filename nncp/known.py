@@ -8,6 +8,7 @@ from nncp.kinds.mac_vlan import MAC_VLAN
 from nncp.kinds.tap import TAP
 from nncp.kinds.veth import VETH
 from nncp.kinds.vlan import VLAN
+from nncp.kinds.vrf import VRF
 from nncp.tables.address import ADDRESS
 from nncp.tables.altname import ALTNAME
 from nncp.tables.elsewhere import ELSEWHERE
@@ -19,11 +20,14 @@ from nncp.tables.neighbour import NEIGHBOUR
 from nncp.tables.nexthop import NEXTHOP
 from nncp.tables.port import PORT
 from nncp.tables.route import ROUTE
+from nncp.tables.rule import RULE
 from nncp.tables.sysctl import SYSCTL
 from nncp.tables.up import UP
 from nncp.tables.vlans import VLANS
 
-TABLES = (LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, FDB, MDB, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE, ELSEWHERE)
+TABLES = (
+    *(LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, FDB, MDB, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE, RULE, ELSEWHERE),
+)
 """Among rows that could be written now, the earlier table goes first: no link speaks before its sysctls."""
 
-KINDS = Kinds.of((ETHERNET, LOOPBACK, VETH, DUMMY, BOND, LINUX_BRIDGE, VLAN, MAC_VLAN, TAP), TABLES)
+KINDS = Kinds.of((ETHERNET, LOOPBACK, VETH, DUMMY, BOND, LINUX_BRIDGE, VLAN, MAC_VLAN, VRF, TAP), TABLES)

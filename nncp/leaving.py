@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from nncp.host import Host, Key, Row
+    from nncp.tables.kinds import Kinds
     from nncp.tables.rtmsg import Hop
 
 BOTH = ("ipv4", "ipv6")
@@ -25,8 +26,8 @@ class Leaving:
     those of which it only loses the last address, `unadvertised` the links that no longer listen to routers.
     """
 
-    def __init__(self, wanted: Mapping[Key, Row], host: Host) -> None:
-        self.ended = set(_ended(wanted, host))
+    def __init__(self, wanted: Mapping[Key, Row], host: Host, kinds: Kinds) -> None:
+        self.ended = set(_ended(wanted, host, kinds))
         self.emptied = set(_emptied(wanted, host))
         self.unadvertised = {
             sysctl_link(key[1])
@@ -54,12 +55,15 @@ class Leaving:
         return is_global and protocol in CONFIG_PROTOCOLS
 
 
-def _ended(wanted: Mapping[Key, Row], host: Host) -> Iterator[tuple[str, str]]:
+def _ended(wanted: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tuple[str, str]]:
     for key, row in wanted.items():
         if key[0] == "link" and row.absent:
             yield from ((row.name, family) for family in BOTH)
         elif key[0] == "port" and not row.absent:
-            if host.attr(*key, name="controller") != row.attrs.get("controller"):
+            controller = ("link", str(row.attrs.get("controller")))
+            said = wanted[controller].attrs.get("type") if controller in wanted else None
+            routed = kinds.is_routed({"type": said or host.attr(*controller, name="type", default="")})
+            if host.attr(*key, name="controller") != controller[1] and not routed:
                 yield from ((row.name, family) for family in BOTH)
         elif key[0] == "sysctl" and key[1].endswith("/disable_ipv6") and row.attrs.get("value") == "1":
             yield sysctl_link(key[1]), "ipv6"

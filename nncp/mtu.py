@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from nncp.future import Future
-from nncp.host import Cost, Row
+from nncp.host import Row
 from nncp.tables.address import is_kernels_own, is_v6
 from nncp.tables.sysctl import sysctl_link
 
@@ -178,7 +178,7 @@ class _Mtus(Future):
         port, was = self.want.get(("port", name)), self.host.attr("port", name, name="controller")
         controller = was if port is None else None if port.absent else port.attrs["controller"]
         kind = self.kinds.by_type.get(self.attrs(str(controller)).get("type", ""))
-        if kind is None or kind.port_cost < Cost.DOWN:
+        if kind is None or not kind.imposes:
             return None
         stays = controller == was and self.mtu(controller) == self.host.attr("link", controller, name="mtu")
         return None if stays else str(controller)

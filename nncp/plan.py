@@ -203,7 +203,7 @@ def _fallen(keys: Iterable[Key], target: Rows, book: _Book) -> set[Key]:
     by_table: dict[str, list[Key]] = {}
     for key in keys:
         by_table.setdefault(key[0], []).append(key)
-    found = (book.kinds.tables[name].fallen(rows, target) for name, rows in by_table.items())
+    found = (book.kinds.tables[name].fallen(rows, target, book.kinds) for name, rows in by_table.items())
     return set().union(*found)
 
 

@@ -12,6 +12,7 @@ from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
 from nncp.leaving import Leaving
 from nncp.tables.address import is_v6
+from nncp.tables.kinds import Kinds
 from nncp.tables.route import (
     CONFIG_PROTOCOLS,
     OF_THE_LINK,
@@ -41,6 +42,7 @@ def route_rows(
     routes: Sequence[Route],
     host: Host,
     wanted: Mapping[Key, Row],
+    kinds: Kinds,
     will_be: Callable[[str], bool],
     fault: Fault,
 ) -> Iterator[tuple[Row, int | None]]:
@@ -50,11 +52,12 @@ def route_rows(
         routes: the entries of `routes.config`.
         host: the rows as they are.
         wanted: what the document asks for besides.
+        kinds: the interface types.
         will_be: whether an interface will be there.
         fault: takes (subject, path, message, hint) of what is wrong.
 
     """
-    book = _opened(host, Leaving(wanted, host))
+    book = _opened(host, Leaving(wanted, host, kinds), kinds)
     for number, route in enumerate(routes):
         if route.state == "absent":
             _take_away(book, route, number)
@@ -78,6 +81,7 @@ class _Book(Struct):
     """
 
     host: Host
+    kinds: Kinds
     leaving: Leaving
     hops: dict[Key, list[Hop]]
     alike: dict[Key, list[Key]]
@@ -87,9 +91,9 @@ class _Book(Struct):
     rows: dict[str, list[Row]]
 
 
-def _opened(host: Host, leaving: Leaving) -> _Book:
+def _opened(host: Host, leaving: Leaving, kinds: Kinds) -> _Book:
     """Return the book of the host's routes, without the hops through links that lose their addresses."""
-    book = _Book(host, leaving, {}, {}, {}, {}, set(), {})
+    book = _Book(host, kinds, leaving, {}, {}, {}, {}, set(), {})
     for row in host.table("route"):
         hops = list(row.attrs.get("nexthops", ()))
         book.alike.setdefault(row.key[:5], []).append(row.key)
@@ -207,7 +211,7 @@ def _check_hops(
     book: _Book, routes: Iterable[tuple[int, Route]], wanted: Mapping[Key, Row], fault: Fault
 ) -> None:
     """Tell of what the kernel would refuse: a gateway that it cannot reach, a source that no link has."""
-    reach = cache(lambda: Reach(_as_it_will_be(book, wanted)))
+    reach = cache(lambda: Reach(_as_it_will_be(book, wanted), book.kinds))
     for index, route in routes:
         if not is_given(route.route_type):
             hop = _hop(route)

@@ -48,7 +48,7 @@ def _interface(row: Row, host: Host, kinds: Kinds, addresses: Sequence[Row]) -> 
     shown["mtu"] = attrs.get("mtu")
     if controller := host.attr("port", name, name="controller"):
         shown["controller"] = controller
-    shown |= _families(name, host, addresses)
+    shown |= _families(name, host, addresses, kinds)
     if kind and kind.section and kind.show:
         section = kind.show(host, name)
         if section:
@@ -59,7 +59,7 @@ def _interface(row: Row, host: Host, kinds: Kinds, addresses: Sequence[Row]) -> 
     return shown
 
 
-def _families(name: str, host: Host, addresses: Sequence[Row]) -> dict[str, Any]:
+def _families(name: str, host: Host, addresses: Sequence[Row], kinds: Kinds) -> dict[str, Any]:
     """Return the sections of both families; of a port what is off alone: its controller speaks for it.
 
     No document can ask for what routers advertise, and one that does not refuse it leaves it to them.
@@ -70,7 +70,8 @@ def _families(name: str, host: Host, addresses: Sequence[Row]) -> dict[str, Any]
     if host.attr("sysctl", f"net/ipv6/conf/{name}/disable_ipv6", name="value") == "0":
         ipv6["enabled"] = True
     shown = {"ipv4": ipv4, "ipv6": ipv6}
-    routed = host.attr("port", name, name="type") in {None, "vrf"}
+    port = host.get("port", name)
+    routed = port is None or kinds.is_routed(port.attrs)
     return {word: section for word, section in shown.items() if routed or not section["enabled"]}
 
 

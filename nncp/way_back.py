@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from nncp.errors import Error, ErrorKind
-from nncp.host import Cost, Host, Op, Row, untold
+from nncp.host import Host, Op, Row, untold
 from nncp.journal import GIVE_UP, Journal
 from nncp.known import KINDS
 from nncp.listed import Listed, bereft
@@ -357,7 +357,7 @@ def _without_followers(rows: Sequence[Row], now: Host, kinds: Kinds) -> list[Row
 
 def _imposes_mac(port: Row, kinds: Kinds) -> bool:
     kind = kinds.by_type.get(port.attrs.get("type", ""))
-    return kind is not None and kind.port_cost >= Cost.DOWN
+    return kind is not None and kind.imposes
 
 
 def _less_followers(row: Row, now: Host, kinds: Kinds, *, bonded: bool) -> Row:

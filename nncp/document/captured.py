@@ -6,33 +6,22 @@ the first is told of. What was taken once may be handed in again: a policy then 
 
 from __future__ import annotations
 
-import fnmatch
-import operator
-import re
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from nncp.document.capture import CAPTURE, ORDERS, Both, Capture, Either, Path, Word, Wrong, capture_of
+from nncp.document.capture import CAPTURE, Capture, Path, Word, Wrong, capture_of
 from nncp.document.complaints import did_you_mean, shown
+from nncp.document.condition import LISTS, NUMBER, entries_at, judge_of, looked_up, root_of
 from nncp.document.template import VALUES, filled
 from nncp.errors import Error, raise_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from nncp.document.capture import Condition, Test, Value
+    from nncp.document.capture import Value
     from nncp.document.source import Node, Step
 
-LISTS = {
-    ("interfaces",): "interface",
-    ("routes", "running"): "route",
-    ("routes", "config"): "route",
-    ("route-rules", "config"): "rule",
-}
-"""The lists whose entries a capture may compare, and what an entry is."""
-MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2})+", re.IGNORECASE)
-NUMBER = re.compile(r"-?[0-9]+")
 MOST_NAMES = 5
 """So many entries are named where a capture found too much."""
 
@@ -173,14 +162,14 @@ def _taken(capture: Capture, state: Mapping[str, Any], taken: Mapping[str, Any])
         return source
     if capture.condition is None and capture.replacement is None:
         return _kept(source, capture.path.steps)
-    root = _root(capture.path)
-    entries = _entries(source, root)
+    root = root_of(capture.path)
+    entries = entries_at(source, root)
     if capture.replacement is not None:
         value = capture.replacement
         new = _typed(value) if isinstance(value, Word) else resolved(value)
         path = capture.path.beyond(len(root))
         return _under(root, [_replaced(entry, path, new) for entry in entries])
-    holds = _judge(capture.condition, root, resolved)
+    holds = judge_of(capture.condition, root, resolved)
     found = [entry for entry in entries if holds(entry)]
     if not found:
         message = f"no {LISTS[root]} fulfils this"
@@ -190,66 +179,11 @@ def _taken(capture: Capture, state: Mapping[str, Any], taken: Mapping[str, Any])
     return _under(root, found)
 
 
-def looked_up(path: Path, data: Any) -> Any:
-    """Return what a path leads to; of a list without a number, that of each entry that has it.
-
-    Raises:
-        Wrong: it leads to nothing.
-
-    """
-    for number, step in enumerate(path.steps):
-        before = ".".join(path.steps[:number]) or "it"
-        if isinstance(data, list) and step.isdecimal():
-            if int(step) >= len(data):
-                count = f"{len(data)} entries" if len(data) != 1 else "one entry"
-                raise Wrong(f"{before} has {count}, and no number {step}", path.place(number))
-            data = data[int(step)]
-        elif isinstance(data, list):
-            return _of_each(path.beyond(number), data, before)
-        elif not isinstance(data, dict):
-            raise Wrong(f"{before} is {shown(data)}, and no mapping", path.place(number))
-        elif step not in data:
-            hint = did_you_mean(step, data) or f"it has {', '.join(map(str, data)) or 'nothing'}"
-            raise Wrong(f"{before} has no {step}", path.place(number), hint)
-        else:
-            data = data[step]
-    return data
-
-
-def _of_each(path: Path, entries: Sequence[Any], before: str) -> list[Any]:
-    found = []
-    for entry in entries:
-        try:
-            found.append(looked_up(path, entry))
-        except Wrong:
-            continue
-    if not found:
-        raise Wrong(f"no entry of {before} has {path}", path.at)
-    return found
-
-
 def _kept(data: Any, steps: Sequence[str]) -> Any:
     """Return data with nothing but what is on the way of a path."""
     if not steps or not isinstance(data, dict):
         return data
     return {steps[0]: _kept(data[steps[0]], steps[1:])} if steps[0] in data else {}
-
-
-def _root(path: Path) -> tuple[str, ...]:
-    """Return the list at a path's start."""
-    root = next((root for root in LISTS if path.steps[: len(root)] == root), None)
-    if root is None:
-        lists = ", ".join(".".join(root) for root in LISTS)
-        raise Wrong(f"{path} is no property of an entry of a list", path.at, f"the lists are {lists}")
-    if len(path.steps) == len(root):
-        raise Wrong(f"a property has to follow {path}", path.at)
-    return root
-
-
-def _entries(state: Any, root: tuple[str, ...]) -> list[Any]:
-    for step in root:
-        state = state.get(step) if isinstance(state, dict) else None
-    return [entry for entry in state if isinstance(entry, dict)] if isinstance(state, list) else []
 
 
 def _under(root: tuple[str, ...], entries: list[Any]) -> Any:
@@ -275,83 +209,6 @@ def _typed(word: Word) -> Any:
     if NUMBER.fullmatch(word.text):
         return int(word.text)
     return {"true": True, "false": False}.get(word.text.lower(), word.text)
-
-
-def _judge(
-    condition: Condition | None, root: tuple[str, ...], resolved: Callable[[Value], Any]
-) -> Callable[[Any], bool]:
-    """Return what tells whether an entry fulfils a condition."""
-    if isinstance(condition, Both | Either):
-        judges = [_judge(part, root, resolved) for part in condition.parts]
-        joined = all if isinstance(condition, Both) else any
-        return lambda entry: joined(judge(entry) for judge in judges)
-    assert condition is not None
-    return _judge_of(condition, root, resolved)
-
-
-def _judge_of(test: Test, root: tuple[str, ...], resolved: Callable[[Value], Any]) -> Callable[[Any], bool]:
-    if _root(test.path) != root:
-        message = f"{test.path} is of another list than {'.'.join(root)}"
-        raise Wrong(message, test.path.at, "make a capture for each list")
-    steps = test.path.steps[len(root) :]
-    values = [resolved(value) for value in test.values]
-    if test.compares == "in" and len(values) == 1 and isinstance(values[0], list):
-        values = values[0]
-    if test.compares in ORDERS:
-        return _ordered(test, steps, values[0])
-    if test.compares == "glob":
-        pattern = _text(values[0])
-        return lambda entry: any(fnmatch.fnmatchcase(_text(one), pattern) for one in _at(entry, steps))
-
-    def holds(entry: Any) -> bool:
-        have = list(_at(entry, steps)) or [None]
-        return any(_same(one, value) for one in have for value in values)
-
-    return (lambda entry: not holds(entry)) if test.compares == "!=" else holds
-
-
-def _ordered(test: Test, steps: Sequence[str], limit: Any) -> Callable[[Any], bool]:
-    number = _number(limit)
-    if number is None:
-        raise Wrong(f"{test.compares} compares numbers, and {shown(limit)} is none", test.values[0].at)
-    compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[test.compares]
-
-    def holds(entry: Any) -> bool:
-        numbers = (_number(one) for one in _at(entry, steps))
-        return any(one is not None and compare(one, number) for one in numbers)
-
-    return holds
-
-
-def _at(value: Any, steps: Sequence[str]) -> Iterator[Any]:
-    """Yield what an entry has at a path, of a list each of its entries'."""
-    if isinstance(value, list) and not (steps and steps[0].isdecimal()):
-        for item in value:
-            yield from _at(item, steps)
-    elif not steps:
-        yield value
-    elif isinstance(value, list):
-        if int(steps[0]) < len(value):
-            yield from _at(value[int(steps[0])], steps[1:])
-    elif isinstance(value, dict) and steps[0] in value:
-        yield from _at(value[steps[0]], steps[1:])
-
-
-def _number(value: Any) -> int | None:
-    text = _text(value)
-    return int(text) if NUMBER.fullmatch(text) else None
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values are written alike, as nmstate compares them; MAC addresses in whatever case."""
-    if None in (one, other) or isinstance(one, dict | list) or isinstance(other, dict | list):
-        return bool(one == other)
-    mine, theirs = _text(one), _text(other)
-    return mine == theirs or (mine.lower() == theirs.lower() and MAC.fullmatch(mine) is not None)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def template_filled(
@@ -404,7 +261,7 @@ def _note_choice(path: Path, taken: Captured) -> None:
     root = next((root for root in LISTS if rest[: len(root)] == root), None)
     if root is None or len(rest) <= len(root) or not rest[len(root)].isdecimal():
         return
-    entries = _entries(taken.states[name], root)
+    entries = entries_at(taken.states[name], root)
     if len(entries) > 1:
         names = [str(entry.get("name", entry.get("next-hop-interface", "?"))) for entry in entries]
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""

@@ -57,7 +57,6 @@ INTERFACE: Mapping[str, tuple[str, tuple[Any, ...]]] = {
 DOCUMENT: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "hostname": (NO_FILES, ()),
     "dns-resolver.config": (NO_FILES, ()),
-    "route-rules.config": (NOT_YET, ()),
     "ovs-db": (NO_PROGRAM, ()),
     "ovn": (NO_PROGRAM, ()),
 }

@@ -454,6 +454,7 @@ BOND = Kind(
     # state, mii-status, link-failure-count, perm-hwaddr, ad-aggregator-id, both port states
     port_read_only=frozenset({1, 2, 3, 4, 6, 7, 8}),
     port_cost=Cost.DOWN,
+    imposes=True,
     settings=_settings,
     rows=_rows,
     check=_check,

@@ -135,6 +135,9 @@ class Kind(Struct, frozen=True):
         port_attrs: the attributes that it gives to its ports (IFLA_INFO_SLAVE_DATA).
         port_read_only: the numbers of those that only tell of a port.
         port_cost: what attaching costs the port: a bond wants it down.
+        imposes: whether its ports have its MAC address and MTU.
+        routed: whether its ports keep their addresses.
+        among_ports: whether such a link can be a port of another of the type (br_add_if, do_vrf_add_slave).
         settings: the attributes that a section asks for, given the host.
         rows: further rows that a section implies: ports, VLANs, sysctls.
         show: the section that describes a link, as plain data.
@@ -164,6 +167,9 @@ class Kind(Struct, frozen=True):
     port_attrs: tuple[Attr, ...] = ()
     port_read_only: frozenset[int] = frozenset()
     port_cost: Cost = Cost.LIVE
+    imposes: bool = False
+    routed: bool = False
+    among_ports: bool = True
     settings: Callable[[Any, str, Host], Mapping[str, Value]] = _flat_settings
     rows: Callable[[Any, str, Host], Iterable[Row]] = _nothing
     show: Callable[[Host, str], Mapping[str, Any]] | None = None

@@ -376,6 +376,7 @@ def _borrowed(given: Mapping[int, bytes]) -> Iterator[str]:
 
 
 LINUX_BRIDGE = Kind(
+    among_ports=False,
     type="linux-bridge",
     link="bridge",
     section="bridge",

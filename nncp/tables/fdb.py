@@ -88,7 +88,7 @@ def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001
         yield ("vlans", key[1])
 
 
-def fallen(keys: Iterable[Key], rows: Rows) -> set[Key]:
+def fallen(keys: Iterable[Key], rows: Rows, kinds: Kinds) -> set[Key]:  # noqa: ARG001  (a Table's shape)
     """Return the entries of ports that are another bridge's, or that do not carry the entry's VLAN."""
     return {key for key in keys if not _is_held(key, rows)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -43,6 +44,11 @@ class Kinds(Struct, frozen=True):
     def tells(self, row_type: str) -> Kind | None:
         """Return the type that says how links of it are read, written by us or not."""
         return self.by_type.get(row_type) or self.foreign.get(row_type)
+
+    def is_routed(self, port: Mapping[str, Any]) -> bool:
+        """Whether a port keeps its addresses, by its row's attributes."""
+        kind = self.by_type.get(port.get("type", ""))
+        return kind is not None and kind.routed
 
     def attrs(self, table: str, row_type: str) -> Mapping[str, Attr]:
         """Return what a row of a table may hold, by name; a port by its controller's type."""

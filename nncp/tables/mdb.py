@@ -102,10 +102,10 @@ def _needs(key: Key, rows: Rows, kinds: Kinds) -> Iterator[Key]:  # noqa: ARG001
     yield from (other for other in (("vlans", key[1]), ("up", bridge), ("up", key[1])) if other in rows)
 
 
-def _fallen(keys: Iterable[Key], rows: Rows) -> set[Key]:
+def _fallen(keys: Iterable[Key], rows: Rows, kinds: Kinds) -> set[Key]:
     """Return the entries that their port cannot hold, and those of bridges that would take none."""
     keys = list(keys)
-    return fallen(keys, rows) | {key for key in keys if not _is_open(rows[key]["bridge"], rows)}
+    return fallen(keys, rows, kinds) | {key for key in keys if not _is_open(rows[key]["bridge"], rows)}
 
 
 def _is_open(bridge: str, rows: Rows) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from nncp.host import Host, Key, Op
+    from nncp.tables.kinds import Kinds
     from nncp.tables.rtmsg import Hop
     from nncp.tables.table import Dumps, Indexes, Rows, Write
 
@@ -45,8 +46,6 @@ MAIN_TABLE = "254"
 TOLD = 8
 """So many prefixes of a link are told."""
 LINK_LOCAL = ipaddress.ip_network("fe80::/64")
-VRF = "vrf"
-"""The type of controllers whose ports keep their addresses."""
 PUT = wire.NLM_F_ACK | wire.NLM_F_CREATE
 
 
@@ -126,7 +125,7 @@ class Reach:
     listens to one nothing is known to be out of reach.
     """
 
-    def __init__(self, rows: Iterable[tuple[Key, Mapping[str, Any]]]) -> None:
+    def __init__(self, rows: Iterable[tuple[Key, Mapping[str, Any]]], kinds: Kinds) -> None:
         self._networks: dict[str, dict[tuple[str, int, int], dict[int, Any]]] = {}
         self._broadcast: dict[tuple[str, Any], str] = {}
         self._own: set[tuple[str, Any]] = set()
@@ -138,7 +137,7 @@ class Reach:
                 self._add_address(key, attrs)
             elif key[0] == "route" and attrs.get("type", "unicast") == "unicast":
                 self._add_route(key, attrs)
-            elif key[0] == "port" and attrs.get("type") != VRF:
+            elif key[0] == "port" and not kinds.is_routed(attrs):
                 self._ports.add(key[1])
 
     def _add_address(self, key: Key, attrs: Mapping[str, Any]) -> None:
@@ -206,12 +205,12 @@ def _where(link: str, address: Any) -> tuple[str, Any]:
     return (link if address.version == 6 and address.is_link_local else "", address)
 
 
-def _fallen(keys: Iterable[Key], rows: Rows) -> set[Key]:
+def _fallen(keys: Iterable[Key], rows: Rows, kinds: Kinds) -> set[Key]:
     """Return those routes that the kernel would not take: a gateway that cannot be reached any more."""
     found = [key for key in keys if any(hop[1] and not hop[3] for hop in rows[key].get("nexthops", ()))]
     if not found:
         return set()
-    reach = Reach(rows.items())
+    reach = Reach(rows.items(), kinds)
     return {key for key in found if any(_falls(hop, key[2], reach) for hop in rows[key]["nexthops"])}
 
 

@@ -235,6 +235,9 @@ class Table(Struct, frozen=True):
         plural: what rows that come back are called in a summary; "" when they are not counted.
         renamed: a key and attributes after links were renamed, where the link is not just the second part.
         show: the part of a document that describes the rows, or nothing.
+        section: the part of a document whose `config` lists what is asked of the rows, "" for none.
+        asks: the rows that its entries ask for, each with the entry's index; takes the entries, the host, and
+            what is told of an entry that cannot be meant: its index, a sentence and a hint.
 
     """
 
@@ -246,7 +249,7 @@ class Table(Struct, frozen=True):
     needs: Callable[[Key, Rows, Any], Iterable[Key]] = _nothing
     upholds: Callable[[Key], Iterable[Key]] = _nothing
     lives_on: Callable[[Key, Mapping[str, Any]], Iterable[Key]] = _nothing
-    fallen: Callable[[Iterable[Key], Rows], set[Key]] = _none
+    fallen: Callable[[Iterable[Key], Rows, Any], set[Key]] = _none
     cannot_be_made: Callable[[Mapping[str, Any], Any], str] = _unsaid
     links: Callable[[Key, Mapping[str, Any]], Iterable[str]] = _nothing
     own: Callable[[Key, Mapping[str, Any]], bool] = _no
@@ -276,6 +279,10 @@ class Table(Struct, frozen=True):
         None
     )
     show: Callable[[Host, set[str]], Mapping[str, Any]] = _shown
+    section: str = ""
+    asks: Callable[[Sequence[Any], Host, Callable[[int, str, str], None]], Iterable[tuple[Row, int]]] = (
+        _nothing
+    )
 
 
 def not_sent_back(attrs: Mapping[str, Any]) -> str:

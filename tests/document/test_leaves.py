@@ -22,7 +22,6 @@ SAMPLES: dict[str, Any] = {
     "ipv6.token": "::1",
     "hostname": {"config": "node1"},
     "dns-resolver.config": {"server": ["192.0.2.53"]},
-    "route-rules.config": [{"family": "ipv4", "priority": 5}],
     "alt-names": [{"name": "uplink"}],
     "ipv4.prefix-route-metric": 7,
     "ipv6.prefix-route-metric": 7,

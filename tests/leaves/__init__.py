@@ -13,7 +13,8 @@ from tests.leaves.address import EVERY_INTERFACE
 from tests.leaves.bond import EVERY_BOND_OPTION
 from tests.leaves.bridge import EVERY_BRIDGE_OPTION, EVERY_PORT
 from tests.leaves.route import EVERY_ROUTE
-from tests.leaves.stacked import EVERY_MAC_VLAN, EVERY_VLAN
+from tests.leaves.rule import EVERY_RULE
+from tests.leaves.stacked import EVERY_MAC_VLAN, EVERY_VLAN, EVERY_VRF
 from tests.leaves.walk import QUERY, leaves
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ SEEN: Mapping[str, Leaf] = {
     **{path.replace(".port[]", ".ports[]", 1): leaf for path, leaf in EVERY_PORT.items()},
     **EVERY_VLAN,
     **EVERY_MAC_VLAN,
+    **EVERY_VRF,
     **EVERY_ROUTE,
+    **EVERY_RULE,
 }
 
 OF_A_LEASE = "only DHCP and advertisements have it, which are refused"
@@ -41,6 +44,7 @@ MOOT: Mapping[str, str] = {
     "profile-name": "a kernel has no profiles",
     "pci-address": "of an identifier, which is refused",
     "alt-names[].state": "of a name, which is refused",
+    "route-rules.config[].state": "a word for absence, tried by tests/kernel/test_rules.py",
     "routes.config[].state": "a word for absence, tried by tests/kernel/test_routes.py",
     **{
         f"{family}.{word}": OF_A_LEASE

@@ -66,3 +66,26 @@ EVERY_MAC_VLAN = {
         for word in ("promiscuous", "accept-all-mac")
     },
 }
+
+
+def _vrf(**config: Any) -> Document:
+    return documents(of("red", "vrf", vrf={"route-table-id": 100, **config}))
+
+
+EVERY_VRF = {
+    "vrf.route-table-id": Leaf(
+        (1, 100, "0x1388", 2**32 - 1),
+        lambda value: _vrf(**{"route-table-id": value}),
+        of_link("red", *OF_VLAN, "table"),
+        lambda value: int(str(value), 0),
+    ),
+    **{
+        f"vrf.{word}[]": Leaf(
+            ("eth1", "eth2"),
+            lambda value, word=word: _vrf(**{word: [value]}),
+            lambda ns: [link["ifname"] for link in ns.json("ip", "-j", "link") if link.get("master") == "red"],
+            lambda value: [value],
+        )
+        for word in ("port", "ports")
+    },
+}

@@ -1,0 +1,255 @@
+"""Rules that choose a routing table: what `ip rule` shows (net/core/fib_rules.c).
+
+Keys are ("rule", "ipv4" | "ipv6", priority, words), the words being all that a rule compares and does, as
+`ip rule` has them: no two rules are alike in them (rule_exists). So a rule comes or goes, and is never
+changed. The kernel's own are no rows, nor are those that compare what no document has a word for: nothing here
+touches them.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from nncp import wire
+from nncp.host import Host, Row
+from nncp.tables.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from nncp.document.state import RouteRule
+    from nncp.host import Key, Op
+    from nncp.tables.table import Dumps, Indexes
+
+FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+# struct fib_rule_hdr: family, to's and from's prefix lengths, tos, table, two unused, action, flags
+HEAD = struct.Struct("=BBBBBxxBI")
+(
+    FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_PRIORITY, FRA_FWMARK, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_FWMASK,
+    FRA_PAD, FRA_PROTOCOL,
+) = (1, 2, 3, 6, 10, 14, 15, 16, 18, 21)  # fmt: skip
+SAID = frozenset({
+    FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_PRIORITY, FRA_FWMARK, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_FWMASK,
+    FRA_PAD, FRA_PROTOCOL,
+})  # fmt: skip
+"""What a document has a word for, and who made the rule."""
+FR_ACT_TO_TBL = 1
+ACTIONS = {FR_ACT_TO_TBL: "", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+NUMBERS = {word: number for number, word in ACTIONS.items()}
+DETACHED = 0x18
+"""FIB_RULE_IIF_DETACHED, FIB_RULE_OIF_DETACHED: the link that it names is not there now."""
+NONE = 0xFFFFFFFF
+"""No suppression; every bit of a mark."""
+RTPROT_UNSPEC, RTPROT_KERNEL, RTPROT_BOOT, RTPROT_STATIC = 0, 2, 3, 4
+CONFIG_PROTOCOLS = frozenset({RTPROT_UNSPEC, RTPROT_BOOT, RTPROT_STATIC})
+MAIN_TABLE = 254
+RT_TABLE_COMPAT = 252
+OWN = frozenset({(0, 255), (32766, MAIN_TABLE), (32767, 253)})
+"""Priority and table of those that a kernel makes that does not say so (fib_default_rules_init)."""
+FIRST, MAIN_PRIORITY = 30000, 32766
+"""Where priorities begin of rules that name none (nmstate: route_rule.rs), and where they come to nothing."""
+
+
+def _read(dumps: Dumps) -> Iterator[Row]:
+    for word, family in FAMILIES.items():
+        for data in dumps.dump(wire.RTM_GETRULE, HEAD.pack(family, 0, 0, 0, 0, 0, 0)):
+            row = _row(word, data)
+            if row is not None:
+                yield row
+
+
+def _row(word: str, data: bytes) -> Row | None:
+    family, to_size, from_size, tos, table, action, flags = HEAD.unpack_from(data)
+    given = wire.table(data, HEAD.size)
+    is_sayable = not tos and not flags & ~DETACHED and action in ACTIONS and not given.keys() - SAID
+    if family != FAMILIES[word] or not is_sayable:
+        return None
+    protocol = given.get(FRA_PROTOCOL, b"\0")[0]
+    priority, table = _number(given, FRA_PRIORITY, 0), _number(given, FRA_TABLE, table)
+    attrs = {
+        "from": _network(family, given.get(FRA_SRC), from_size),
+        "to": _network(family, given.get(FRA_DST), to_size),
+        "iif": given.get(FRA_IIFNAME, b"").rstrip(b"\0").decode(errors="surrogateescape"),
+        "mark": _number(given, FRA_FWMARK, 0),
+        "mask": _number(given, FRA_FWMASK, 0),
+        "table": table if action == FR_ACT_TO_TBL else 0,
+        "action": ACTIONS[action],
+        "suppress": _number(given, FRA_SUPPRESS_PREFIXLEN, NONE),
+    }
+    if protocol == RTPROT_KERNEL or (protocol == RTPROT_UNSPEC and (priority, table) in OWN):
+        return None
+    return Row(_key(word, priority, attrs), {**attrs, "protocol": protocol})
+
+
+def _number(given: Mapping[int, bytes], number: int, default: int) -> int:
+    return int(struct.unpack("=I", given[number])[0]) if number in given else default
+
+
+def _network(family: int, data: bytes | None, size: int) -> str:
+    return f"{wire.address(family, data)}/{size}" if data is not None else ""
+
+
+def _key(family: str, priority: int, attrs: Mapping[str, Any]) -> Key:
+    return ("rule", family, str(priority), words(attrs))
+
+
+def words(attrs: Mapping[str, Any]) -> str:
+    """Return what a rule compares and does, as `ip rule` words it."""
+    said = [f"from {attrs['from'] or 'all'}"]
+    said += [f"to {attrs['to']}"] if attrs["to"] else []
+    if attrs["mark"] or attrs["mask"]:
+        mask = "" if attrs["mask"] == NONE else f"/{attrs['mask']:#x}"
+        said.append(f"fwmark {attrs['mark']:#x}{mask}")
+    said += [f"iif {attrs['iif']}"] if attrs["iif"] else []
+    said.append(attrs["action"] or f"lookup {attrs['table']}")
+    said += [f"suppress_prefixlength {attrs['suppress']}"] if attrs["suppress"] != NONE else []
+    return " ".join(said)
+
+
+def _write(op: Op, indexes: Indexes) -> Iterator[bytearray]:  # noqa: ARG001  (a Table's shape)
+    attrs = op.old if op.verb == "remove" else op.attrs
+    family, table = FAMILIES[op.key[1]], attrs["table"]
+    sizes = [int(attrs[word].partition("/")[2] or 0) for word in ("to", "from")]
+    small = table if table < 256 else RT_TABLE_COMPAT
+    body = HEAD.pack(family, *sizes, 0, small, NUMBERS[attrs["action"]], 0)
+    for number, word in ((FRA_DST, "to"), (FRA_SRC, "from")):
+        if attrs[word]:
+            body += wire.attr(number, socket.inet_pton(family, attrs[word].partition("/")[0]))
+    body += _numbered(FRA_PRIORITY, int(op.key[2]))
+    body += _numbered(FRA_TABLE, table) if table else b""
+    if attrs["mark"] or attrs["mask"]:
+        body += _numbered(FRA_FWMARK, attrs["mark"]) + _numbered(FRA_FWMASK, attrs["mask"])
+    if attrs["iif"]:
+        body += wire.attr(FRA_IIFNAME, attrs["iif"].encode(errors="surrogateescape") + b"\0")
+    if attrs["suppress"] != NONE:
+        body += _numbered(FRA_SUPPRESS_PREFIXLEN, attrs["suppress"])
+    body += wire.attr(FRA_PROTOCOL, bytes([attrs.get("protocol", RTPROT_STATIC)]))
+    if op.verb == "remove":
+        yield wire.message(wire.RTM_DELRULE, wire.NLM_F_ACK, body)
+    else:
+        flags = wire.NLM_F_ACK | wire.NLM_F_CREATE | wire.NLM_F_EXCL
+        yield wire.message(wire.RTM_NEWRULE, flags, body)
+
+
+def _numbered(number: int, value: int) -> bytes:
+    return wire.attr(number, struct.pack("=I", value))
+
+
+def _asks(
+    entries: Sequence[RouteRule], host: Host, fault: Callable[[int, str, str], None]
+) -> Iterator[tuple[Row, int]]:
+    """Yield what the entries of `route-rules.config` ask for, each with its index."""
+    have = {row.key: row for row in host.table("rule")}
+    wanted: dict[Key, tuple[Row, int]] = {}
+    used = {int(key[2]) for key in have} | {_priority(entry) or 0 for entry in entries}
+    free = max((number for number in used if FIRST <= number < MAIN_PRIORITY), default=FIRST - 1) + 1
+    for index, entry in enumerate(entries):
+        if entry.state == "absent":
+            continue
+        family, attrs = _family(entry), _attrs(entry)
+        if (priority := _priority(entry)) is not None:
+            key = _key(family, priority, attrs)
+        elif stands := [key for key in have if key[1::2] == (family, words(attrs)) and key not in wanted]:
+            key = min(stands, key=lambda key: int(key[2]))
+        else:
+            if free >= MAIN_PRIORITY:
+                message = f"no priority is left between {FIRST} and {MAIN_PRIORITY}, the main table's"
+                fault(index, message, "name one")
+                continue
+            key, free = _key(family, free, attrs), free + 1
+        wanted.setdefault(key, (Row(key, attrs), index))
+    for index, entry in enumerate(entries):
+        for key, row in have.items() if entry.state == "absent" else ():
+            if key not in wanted and row.attrs["protocol"] in CONFIG_PROTOCOLS and _is_meant(entry, row):
+                wanted[key] = Row(key, row.attrs, absent=True), index
+    yield from wanted.values()
+
+
+def _priority(entry: RouteRule) -> int | None:
+    """Return the priority that an entry names, None for one that leaves it to us."""
+    return entry.priority if isinstance(entry.priority, int) and entry.priority >= 0 else None
+
+
+def _family(entry: RouteRule) -> str:
+    network = str(entry.ip_from or entry.ip_to or "")
+    return str(entry.family) if entry.family else "ipv6" if ":" in network else "ipv4"
+
+
+def _attrs(entry: RouteRule) -> dict[str, Any]:
+    action = str(entry.action) if entry.action else ""
+    mark = int(entry.fwmark or 0)
+    return {
+        "from": str(entry.ip_from or ""),
+        "to": str(entry.ip_to or ""),
+        "iif": str(entry.iif or ""),
+        "mark": mark,
+        "mask": int(entry.fwmask) if isinstance(entry.fwmask, int) else NONE if mark else 0,
+        "table": 0 if action else int(entry.route_table or MAIN_TABLE),
+        "action": action,
+        "suppress": int(entry.suppress_prefix_length)
+        if isinstance(entry.suppress_prefix_length, int)
+        else NONE,
+    }
+
+
+def _is_meant(entry: RouteRule, row: Row) -> bool:
+    """Whether a rule has all that an absent entry says; "" says that it compares no such network."""
+    shown = _entry(row)
+    said = {
+        "family": entry.family,
+        "ip-from": entry.ip_from,
+        "ip-to": entry.ip_to,
+        "priority": _priority(entry),
+        "route-table": entry.route_table or None,
+        "action": entry.action,
+        "iif": entry.iif,
+        "suppress-prefix-length": entry.suppress_prefix_length,
+    }
+    marks = (("mark", entry.fwmark), ("mask", entry.fwmask))
+    return all(
+        shown.get(word, "") == value for word, value in said.items() if isinstance(value, str | int)
+    ) and all(row.attrs[word] == value for word, value in marks if isinstance(value, int))
+
+
+def _entry(row: Row) -> dict[str, Any]:
+    """Return a rule as a document has it."""
+    attrs = row.attrs
+    entry: dict[str, Any] = {"family": row.key[1], "priority": int(row.key[2])}
+    entry |= {word: attrs[name] for word, name in (("ip-from", "from"), ("ip-to", "to")) if attrs[name]}
+    entry |= {word: attrs[word] for word in ("iif", "action") if attrs[word]}
+    if attrs["table"]:
+        entry["route-table"] = attrs["table"]
+    if attrs["mark"] or attrs["mask"]:
+        entry |= {"fwmark": f"{attrs['mark']:#x}", "fwmask": f"{attrs['mask']:#x}"}
+    if attrs["suppress"] != NONE:
+        entry["suppress-prefix-length"] = attrs["suppress"]
+    return entry
+
+
+def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
+    """Return the rules of an administrator; they are no interface's."""
+    if names:
+        return {}
+    rules = (row for row in host.table("rule") if row.attrs["protocol"] in CONFIG_PROTOCOLS)
+    found = sorted(rules, key=lambda row: (row.key[1], int(row.key[2]), row.key[3]))
+    return {"route-rules": {"config": [_entry(row) for row in found]}} if found else {}
+
+
+def _said(key: Key) -> str:
+    return f"{key[1]} rule {key[2]}: {key[3]}"
+
+
+RULE = Table(
+    name="rule",
+    read=_read,
+    write=_write,
+    section="route-rules",
+    asks=_asks,
+    about=False,
+    sentence=lambda op: f"{'create' if op.verb == 'create' else 'remove'} {_said(op.key)}",
+    what=lambda key, _: _said(key),
+    plural="rules",
+    show=_show,
+)

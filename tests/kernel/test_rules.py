@@ -1,0 +1,148 @@
+"""Rules on a real kernel: others' stay, each comes or goes alone, and what goes comes back as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outside import Namespace
+
+pytestmark = pytest.mark.kernel
+
+KERNELS = {"0: from all lookup local", "32766: from all lookup main", "32767: from all lookup default"}
+
+
+def rules(ns: Namespace, family: str = "-4") -> list[str]:
+    """Return the rules but for the kernel's own, as `ip rule` words them."""
+    lines = (" ".join(line.split()) for line in ns.run("ip", family, "rule").stdout.splitlines())
+    return [line for line in lines if line not in KERNELS]
+
+
+@pytest.fixture
+def apply(run: Callable[..., str]) -> Callable[..., str]:
+    def applied(*entries: dict[str, Any], code: int = 0) -> str:
+        document = {"interfaces": [], "route-rules": {"config": list(entries)}}
+        said = run("apply", "-", document=document, code=code)
+        if not code and all("state" not in entry for entry in entries):
+            assert run("plan", "-", document=document) == "No changes.\n"
+        return said
+
+    return applied
+
+
+def entry(**words: Any) -> dict[str, Any]:
+    return {word.replace("_", "-"): value for word, value in words.items()}
+
+
+def absent(**words: Any) -> dict[str, Any]:
+    return entry(state="absent", **words)
+
+
+def test_rules_come_in_both_families_and_are_shown_as_they_were_asked_for(
+    host: Namespace, apply: Callable[..., str], run: Callable[..., str]
+) -> None:
+    apply(
+        entry(ip_from="192.0.2.0/24", route_table=50, priority=1000),
+        entry(ip_to="2001:db8::/32", route_table=50, priority=1000),
+        entry(family="ipv4", fwmark=0x10, fwmask=0xF0, iif="eth1", suppress_prefix_length=8, priority=7),
+    )
+    assert rules(host) == [
+        "7: from all fwmark 0x10/0xf0 iif eth1 lookup main suppress_prefixlength 8 proto static",
+        "1000: from 192.0.2.0/24 lookup 50 proto static",
+    ]
+    assert rules(host, "-6") == ["1000: from all to 2001:db8::/32 lookup 50 proto static"]
+    shown = run("show")
+    assert run("diff", "-", document=_yaml(shown)) == ""
+
+
+def _yaml(text: str) -> Any:
+    from nncp.document.source import load  # noqa: PLC0415
+
+    return load(text, file="shown")[0].value
+
+
+def test_a_rule_without_a_priority_gets_the_next_one_and_keeps_it(
+    host: Namespace, apply: Callable[..., str]
+) -> None:
+    host.run("ip", "rule", "add", "from", "203.0.113.1", "lookup", "9", "pref", "30004")
+    apply(entry(ip_from="192.0.2.1", route_table=50), entry(ip_from="192.0.2.2", route_table=50))
+    expected = [
+        "30004: from 203.0.113.1 lookup 9",
+        "30005: from 192.0.2.1 lookup 50 proto static",
+        "30006: from 192.0.2.2 lookup 50 proto static",
+    ]
+    assert rules(host) == expected
+    apply(entry(ip_from="192.0.2.2", route_table=50))
+    assert rules(host) == expected
+
+
+def test_one_that_somebody_else_has_made_is_taken_for_the_one_that_is_asked_for(
+    host: Namespace, apply: Callable[..., str]
+) -> None:
+    host.run("ip", "rule", "add", "from", "192.0.2.1", "lookup", "50", "pref", "77", "proto", "bird")
+    apply(entry(ip_from="192.0.2.1", route_table=50))
+    assert rules(host) == ["77: from 192.0.2.1 lookup 50 proto bird"]
+
+
+def test_an_absent_entry_takes_all_rules_that_have_what_it_says_and_no_others(
+    host: Namespace, apply: Callable[..., str]
+) -> None:
+    for words in (
+        "from 192.0.2.1 lookup 50 pref 1",
+        "to 192.0.2.1 lookup 50 pref 2",
+        "from 192.0.2.1 lookup 51 pref 3",
+        "from 192.0.2.1 lookup 50 pref 4 proto bird",  # a routing daemon's
+        "from 192.0.2.1 ipproto tcp lookup 50 pref 5",  # no document has a word for it
+        "not from 192.0.2.1 lookup 50 pref 6",
+    ):
+        host.run("ip", "rule", "add", *words.split())
+    apply(absent(route_table=50, ip_to=""))
+    assert rules(host) == [
+        "2: from all to 192.0.2.1 lookup 50",
+        "3: from 192.0.2.1 lookup 51",
+        "4: from 192.0.2.1 lookup 50 proto bird",
+        "5: from 192.0.2.1 ipproto tcp lookup 50",
+        "6: not from 192.0.2.1 lookup 50",
+    ]
+    apply(absent(family="ipv4"))
+    assert rules(host)[0].startswith("4: ")
+
+
+def test_what_is_both_absent_and_asked_for_stays(host: Namespace, apply: Callable[..., str]) -> None:
+    host.run("ip", "rule", "add", "from", "192.0.2.1", "lookup", "50", "pref", "1")
+    host.run("ip", "rule", "add", "from", "192.0.2.2", "lookup", "50", "pref", "2")
+    said = apply(absent(route_table=50), entry(ip_from="192.0.2.1", route_table=50))
+    assert rules(host) == ["1: from 192.0.2.1 lookup 50"]
+    assert said.count("rule") == 1
+
+
+def test_a_rollback_brings_rules_back_as_they_were_and_takes_those_that_came(
+    host: Namespace, apply: Callable[..., str], run: Callable[..., str]
+) -> None:
+    host.run(*"ip rule add from 192.0.2.1 lookup 50 pref 1 proto boot".split())
+    host.run(*"ip -6 rule add fwmark 1/3 iif lo blackhole pref 2".split())
+    before = host.settled()
+    apply(absent(family="ipv4"), absent(family="ipv6"), entry(ip_to="192.0.2.0/24", action="prohibit"))
+    assert rules(host) == ["30000: from all to 192.0.2.0/24 prohibit proto static"]
+    assert rules(host, "-6") == []
+    run("rollback")
+    assert host.differs(before) == {}
+
+
+def test_a_thousand_rules_are_as_many_writes(host: Namespace, run: Callable[..., str]) -> None:
+    entries = [entry(ip_from=f"10.{n >> 8}.{n & 255}.0/24", route_table=50) for n in range(1000)]
+    document = {"interfaces": [], "route-rules": {"config": entries}}
+    said = run("apply", "-", document=document)
+    assert said.endswith("Plan: 1000 to add, 0 to change, 0 to remove.\n")
+    assert run("plan", "-", document=document) == "No changes.\n"
+
+
+def test_no_priority_left_is_told_at_the_entry(host: Namespace, apply: Callable[..., str]) -> None:
+    host.run(*"ip rule add from 192.0.2.1 lookup 50 pref 32765".split())
+    said = apply(entry(ip_from="192.0.2.2", route_table=50), code=65)
+    assert "no priority is left between 30000 and 32766" in said
+    assert "route-rules.config[0]" in said
