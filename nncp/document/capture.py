@@ -24,7 +24,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Both", "Capture", "Condition", "Either", "Path", "Test", "Word", "Wrong", "capture_of"]
+__all__ = ["Both", "Capture", "Comparison", "Condition", "Either", "Path", "Word", "Wrong", "capture_of"]
 
 TOKEN = re.compile(r'\s*(?:(==|!=|<=|>=|:=|[<>|(),])|"([^"]*)"|([^\s=!|":<>(),]+))')
 ORDERS = ("<", "<=", ">", ">=")
@@ -75,7 +75,7 @@ class Word(Struct, frozen=True):
 Value: TypeAlias = "Path | Word"
 
 
-class Test(Struct, frozen=True):
+class Comparison(Struct, frozen=True):
     """What one property of an entry is compared with: several values only for `in`."""
 
     path: Path
@@ -95,7 +95,7 @@ class Either(Struct, frozen=True):
     parts: tuple[Condition, ...]
 
 
-Condition: TypeAlias = "Test | Both | Either"
+Condition: TypeAlias = "Comparison | Both | Either"
 
 
 class Capture(Struct, frozen=True):
@@ -162,7 +162,7 @@ def capture_of(line: str) -> Capture:
             path, replacement = reader.replacement()
         else:
             condition = reader.condition()
-            path = next(_tests(condition)).path
+            path = next(_comparisons(condition)).path
         reader.ends()
     elif rest and isinstance(rest[0].value, Path):
         path = rest[0].value
@@ -270,8 +270,8 @@ class _Reader:
             return found
         path, token = self._path(), self._compares()
         if token.word == "in":
-            return Test(path, "in", tuple(self._choice(token)))
-        return Test(path, token.word, (self._value(token),))
+            return Comparison(path, "in", tuple(self._choice(token)))
+        return Comparison(path, token.word, (self._value(token),))
 
     def replacement(self) -> tuple[Path, Value]:
         """Read a path, `:=` and a value."""
@@ -320,16 +320,16 @@ class _Reader:
             self.take()
 
 
-def _tests(condition: Condition | None) -> Iterator[Test]:
-    if isinstance(condition, Test):
+def _comparisons(condition: Condition | None) -> Iterator[Comparison]:
+    if isinstance(condition, Comparison):
         yield condition
     elif condition is not None:
         for part in condition.parts:
-            yield from _tests(part)
+            yield from _comparisons(part)
 
 
 def _values(condition: Condition | None) -> Iterator[Value]:
-    for test in _tests(condition):
+    for test in _comparisons(condition):
         yield from test.values
 
 
@@ -338,7 +338,7 @@ def _sourced(capture: Capture, head: list[_Token], *, piped: bool) -> Capture:
     for value in _values(capture.condition):
         _check_source(value)
     _check_source(capture.replacement)
-    tests = list(_tests(capture.condition))
+    tests = list(_comparisons(capture.condition))
     paths = [test.path for test in tests] or ([capture.path] if capture.path else [])
     sources = [path for path in paths if path.steps[0] == CAPTURE]
     if piped:
@@ -374,7 +374,7 @@ def _check_source(value: Value | None) -> None:
 
 def _beyond(condition: Condition | None) -> Condition | None:
     """Return a condition without the capture's name at the start of its paths."""
-    if isinstance(condition, Test):
+    if isinstance(condition, Comparison):
         return replace(condition, path=condition.path.beyond(2))
     if condition is None:
         return None

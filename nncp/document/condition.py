@@ -13,7 +13,7 @@ from nncp.document.complaints import did_you_mean, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from nncp.document.capture import Condition, Test, Value
+    from nncp.document.capture import Comparison, Condition, Value
 
 LISTS = {
     ("interfaces",): "interface",
@@ -91,10 +91,12 @@ def judge_of(
         joined = all if isinstance(condition, Both) else any
         return lambda entry: joined(judge(entry) for judge in judges)
     assert condition is not None
-    return _test_of(condition, root, resolved)
+    return _comparison_of(condition, root, resolved)
 
 
-def _test_of(test: Test, root: tuple[str, ...], resolved: Callable[[Value], Any]) -> Callable[[Any], bool]:
+def _comparison_of(
+    test: Comparison, root: tuple[str, ...], resolved: Callable[[Value], Any]
+) -> Callable[[Any], bool]:
     if root_of(test.path) != root:
         message = f"{test.path} is of another list than {'.'.join(root)}"
         raise Wrong(message, test.path.at, "make a capture for each list")
@@ -115,7 +117,7 @@ def _test_of(test: Test, root: tuple[str, ...], resolved: Callable[[Value], Any]
     return (lambda entry: not holds(entry)) if test.compares == "!=" else holds
 
 
-def _ordered(test: Test, steps: Sequence[str], limit: Any) -> Callable[[Any], bool]:
+def _ordered(test: Comparison, steps: Sequence[str], limit: Any) -> Callable[[Any], bool]:
     number = _number(limit)
     if number is None:
         raise Wrong(f"{test.compares} compares numbers, and {shown(limit)} is none", test.values[0].at)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nncp.document.entries import is_meant, is_same_route, route_order, with_family
+from nncp.document.entries import is_meant, parted, route_key, route_order, with_family
 from nncp.document.tidy import by_name, entries
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WHOLE = ("description", "hostname", "dns-resolver", "ovs-db", "ovn")
 """What is compared as a whole, and not by its entries."""
+SAME_TYPE = ("ethernet", "veth")
+"""nmstate calls a veth an ethernet and the other way round."""
 FIRST_PRIORITY = 30000
 """Of rules that name none, where no other has a higher one (nmstate: route_rule.rs)."""
 
@@ -46,7 +48,14 @@ def differs(key: str, desired: State, current: State) -> bool:
     wanted, have = desired[key], {} if current.get(key) is None else current[key]
     if key == "dns-resolver" and (wanted or {}).get("config") == {}:
         return bool(have.get("config"))  # it empties the resolver
-    return part_of(wanted, have) is not None
+    return part_of(wanted, have) is not None or (key == "ovs-db" and _deletes(wanted, have))
+
+
+def _deletes(desired: Any, current: Any) -> bool:
+    """Whether a null takes something away, as it does of Open vSwitch's maps alone."""
+    if not isinstance(desired, dict) or not isinstance(current, dict):
+        return desired is None and current is not None
+    return any(_deletes(value, current.get(key)) for key, value in desired.items())
 
 
 def _interface(desired: State, current: State | None) -> dict[str, Any] | None:
@@ -70,40 +79,47 @@ def _interface(desired: State, current: State | None) -> dict[str, Any] | None:
 
 def part_of(desired: Any, current: Any) -> Any:
     """Return what of a value differs, None when nothing does; a list differs as a whole."""
+    if isinstance(desired, list) and isinstance(current, list):
+        return None if _same_list(desired, current) else desired
     if not isinstance(desired, dict) or not isinstance(current, dict):
-        return None if desired == current else desired
+        same = desired == current or (desired in SAME_TYPE and current in SAME_TYPE)
+        return None if same else desired
     parts = {}
     for key, value in desired.items():
-        if key not in current and (value is None or (key in {"dhcp", "autoconf"} and value is False)):
-            continue
+        if value is None or (key not in current and key in {"dhcp", "autoconf"} and value is False):
+            continue  # it asks for nothing
         part = part_of(value, current[key]) if key in current else value
-        if part is not None or (key in current and value is None and current[key] is not None):
+        if part is not None:
             parts[key] = part
     return parts or None
 
 
+def _same_list(desired: list[Any], current: list[Any]) -> bool:
+    """Whether the entries are the same ones, and nothing that is said of one differs."""
+    return len(desired) == len(current) and all(
+        part_of(one, other) is None for one, other in zip(desired, current, strict=True)
+    )
+
+
 def _routes(desired: State, current: State) -> Iterator[dict[str, Any]]:
     """Yield the entries that take a route away or put one there."""
-    asked = entries(desired, "routes")
-    new = [entry for entry in asked if entry.get("state") != "absent"]
-    for have in entries(current, "routes"):
-        goes = any(is_meant(entry, have) for entry in asked if entry.get("state") == "absent")
-        if goes and not any(is_same_route(entry, have) for entry in new):
-            yield {**have, "state": "absent"}
-    for entry in new:
-        if not any(is_same_route(entry, have) for have in entries(current, "routes")):
-            yield entry
+    absent, new = parted(entries(desired, "routes"))
+    have = entries(current, "routes")
+    stay, stand = {route_key(entry) for entry in new}, {route_key(entry) for entry in have}
+    for entry in have:
+        if route_key(entry) not in stay and any(is_meant(one, entry) for one in absent):
+            yield {**entry, "state": "absent"}
+    yield from (entry for entry in new if route_key(entry) not in stand)
 
 
 def _rules(desired: State, current: State) -> list[dict[str, Any]]:
     """Return the rules that go or come; those that come with family and priority."""
-    asked, have = entries(desired, "route-rules"), entries(current, "route-rules")
-    new = [entry for entry in asked if entry.get("state") != "absent"]
+    absent, new = parted(entries(desired, "route-rules"))
+    have = entries(current, "route-rules")
     gone = [
         rule
         for rule in have
-        if any(is_meant(entry, rule) for entry in asked if entry.get("state") == "absent")
-        and not any(is_meant(entry, rule) for entry in new)
+        if any(is_meant(entry, rule) for entry in absent) and not any(is_meant(entry, rule) for entry in new)
     ]
     used = [int(rule.get("priority") or -1) for rule in (*have, *new)]
     priority = max([FIRST_PRIORITY - 1, *used])

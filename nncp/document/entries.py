@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nncp.document.tidy import MAIN_TABLE, is_v6
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     Entry = Mapping[str, Any]
 
@@ -39,16 +39,20 @@ def _metric(route: Entry) -> int:
     return V6_METRIC if is_v6(str(route.get("destination"))) else 0
 
 
-def is_same_route(one: Entry, other: Entry) -> bool:
-    """Whether two entries are one route: the metric counts, as in the kernel."""
-    keys = {*one, *other} - {"metric", "table-id", "state"}
-    same = all(_hop(one.get(key)) == _hop(other.get(key)) for key in keys)
-    return same and _metric(one) == _metric(other) and table_of(one) == table_of(other)
+def parted(found: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the entries that take away, and those that ask for something."""
+    listed = list(found)
+    absent = [entry for entry in listed if entry.get("state") == "absent"]
+    return absent, [entry for entry in listed if entry.get("state") != "absent"]
 
 
-def _hop(value: Any) -> Any:
-    """Return a value, None for what nmstate shows as the address of no gateway."""
-    return None if value in {"", "::", "0.0.0.0"} else value  # noqa: S104
+def route_key(route: Entry) -> tuple[Any, ...]:
+    """Return what two entries have in common that are one route: the metric counts, as in the kernel."""
+    gateway = route.get("next-hop-address")
+    none = {None, "", "::", "0.0.0.0"}  # noqa: S104  (how nmstate shows a route without one)
+    words = ("destination", "next-hop-interface", "route-type", "weight", "cwnd", "source")
+    said = tuple(route.get(word) or None for word in words)
+    return (*said, None if gateway in none else gateway, table_of(route), _metric(route))
 
 
 def route_order(route: Entry) -> tuple[Any, ...]:

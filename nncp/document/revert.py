@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nncp.document.delta import differs
-from nncp.document.entries import is_meant, is_same_route, route_order, with_family
+from nncp.document.entries import is_meant, parted, route_key, route_order, with_family
 from nncp.document.tidy import FAMILIES, MAIN_TABLE, by_name, entries, key_of
 
 if TYPE_CHECKING:
@@ -135,23 +135,19 @@ def _ip_back(section: State) -> dict[str, Any]:
 
 
 def _routes_back(desired: State, current: State, leaving: set[str]) -> Iterator[dict[str, Any]]:
-    asked, have = entries(desired, "routes"), entries(current, "routes")
-    new = [entry for entry in asked if entry.get("state") != "absent"]
-    for entry in new:
-        if not any(is_same_route(entry, route) for route in have):
-            yield {**entry, "state": "absent"}
-    for route in have:
-        goes = any(is_meant(entry, route) for entry in asked if entry.get("state") == "absent")
-        if route.get("next-hop-interface") in leaving or (
-            goes and not any(is_same_route(one, route) for one in new)
-        ):
-            yield route
+    absent, new = parted(entries(desired, "routes"))
+    have = entries(current, "routes")
+    stay, stand = {route_key(entry) for entry in new}, {route_key(entry) for entry in have}
+    yield from ({**entry, "state": "absent"} for entry in new if route_key(entry) not in stand)
+    for entry in have:
+        goes = route_key(entry) not in stay and any(is_meant(one, entry) for one in absent)
+        if goes or entry.get("next-hop-interface") in leaving:
+            yield entry
 
 
 def _rules_back(desired: State, current: State) -> list[dict[str, Any]]:
-    asked, have = entries(desired, "route-rules"), entries(current, "route-rules")
-    new = [entry for entry in asked if entry.get("state") != "absent"]
-    absent = [entry for entry in asked if entry.get("state") == "absent"]
+    absent, new = parted(entries(desired, "route-rules"))
+    have = entries(current, "route-rules")
     made = [
         {**entry, "state": "absent"}
         for entry in new

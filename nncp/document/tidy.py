@@ -79,7 +79,8 @@ def _decoded(
         read = msgspec.convert(data, struct, dec_hook=read_lax)
     except msgspec.ValidationError:
         return dict(data)
-    return dict(msgspec.to_builtins(meant(read) if meant else read))
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(meant(read) if meant else read))
+    return plain
 
 
 def _interface(
@@ -95,7 +96,7 @@ def _interface(
     for section, key in PORTS:
         config = made.get(section)
         ports = config.get(key) if isinstance(config, dict) else None
-        if isinstance(ports, list | tuple):
+        if isinstance(ports, list):
             made[section] = {**made[section], key: sorted(ports, key=_name)}
     for family in FAMILIES:
         if isinstance(made.get(family), dict):
@@ -110,7 +111,7 @@ def _name(port: Any) -> str:
 def _family(section: dict[str, Any]) -> dict[str, Any]:
     """Return an IP section without the link's own addresses, which no document sets."""
     listed = section.get("address")
-    if not isinstance(listed, list | tuple):
+    if not isinstance(listed, list):
         return section
     return {**section, "address": [entry for entry in listed if not _is_link_local(entry)]}
 

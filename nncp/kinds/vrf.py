@@ -47,7 +47,9 @@ def _settings(config: VrfConfig, name: str, host: Host) -> Mapping[str, Value]: 
 
 
 def _rows(config: VrfConfig, name: str, host: Host) -> Iterator[Row]:
-    listed = {port: {} for port in config.port or ()} if is_given(config.port) else None
+    listed: dict[str, Any] | None = None
+    if is_given(config.port):
+        listed = {port: {} for port in config.port or ()}
     return port_rows(name, listed, host)
 
 

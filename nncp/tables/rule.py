@@ -2,8 +2,7 @@
 
 Keys are ("rule", "ipv4" | "ipv6", priority, words), the words being all that a rule compares and does, as
 `ip rule` has them: no two rules are alike in them (rule_exists). So a rule comes or goes, and is never
-changed. The kernel's own are no rows, nor are those that compare what no document has a word for: nothing here
-touches them.
+changed. The kernel's own are no rows, nor are those that compare what no document has a word for: they stay.
 """
 
 from __future__ import annotations

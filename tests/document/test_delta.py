@@ -144,8 +144,16 @@ V6 = {
 @pytest.mark.parametrize(
     ("entries", "part", "back"),
     [
-        ("[{destination: 0.0.0.0/0, next-hop-interface: eth1, next-hop-address: 192.0.2.1, metric: 10}]", [], []),
-        ("[{destination: '2001:db8:9::1/48', next-hop-interface: eth1, next-hop-address: '2001:db8::1'}]", [], []),
+        (
+            "[{destination: 0.0.0.0/0, next-hop-interface: eth1, next-hop-address: 192.0.2.1, metric: 10}]",
+            [],
+            [],
+        ),
+        (
+            "[{destination: '2001:db8:9::1/48', next-hop-interface: eth1, next-hop-address: '2001:db8::1'}]",
+            [],
+            [],
+        ),
         (
             "[{destination: 0.0.0.0/0, next-hop-interface: eth1, next-hop-address: 192.0.2.1, metric: 20}]",
             [{**DEFAULT, "metric": 20}],
@@ -160,8 +168,8 @@ V6 = {
             [V6, DEFAULT],
         ),
         (
-            "[{state: absent, destination: 0.0.0.0/0}, {destination: 0.0.0.0/0, next-hop-interface: eth1,"
-            " next-hop-address: 192.0.2.1, metric: 10}]",
+            """[{state: absent, destination: 0.0.0.0/0}, {destination: 0.0.0.0/0, metric: 10,
+            next-hop-interface: eth1, next-hop-address: 192.0.2.1}]""",
             [],
             [],
         ),
@@ -217,7 +225,10 @@ ADDRESSES = {
     ("text", "back"),
     [
         (CURRENT, {}),
-        ("interfaces: [{name: eth1, mtu: 1280}]", interfaces(name="eth1", type="ethernet", state="up", mtu=1500)),
+        (
+            "interfaces: [{name: eth1, mtu: 1280}]",
+            interfaces(name="eth1", type="ethernet", state="up", mtu=1500),
+        ),
         ("interfaces: [{name: d0, type: dummy}]", interfaces(name="d0", type="dummy", state="absent")),
         ("interfaces: [{name: d0, type: dummy, state: absent}]", {}),
         (
@@ -267,9 +278,13 @@ def test_what_rests_on_what_goes_comes_back_with_it() -> None:
 
 def test_what_dhcp_gave_is_asked_of_it_again() -> None:
     leased = {"ip": "10.0.0.9", "prefix-length": 24, "valid-life-time": "300sec"}
-    current = f"interfaces: [{{name: e, type: ethernet, ipv4: {{enabled: true, dhcp: true, address: [{leased}]}}}}]"
+    current = (
+        f"interfaces: [{{name: e, type: ethernet, ipv4: {{enabled: true, dhcp: true, address: [{leased}]}}}}]"
+    )
     have = tidied(policy(current.replace("'", '"')), WRITTEN)
-    static = tidied(policy("interfaces: [{name: e, type: ethernet, ipv4: {enabled: true, dhcp: false}}]"), WRITTEN)
+    static = tidied(
+        policy("interfaces: [{name: e, type: ethernet, ipv4: {enabled: true, dhcp: false}}]"), WRITTEN
+    )
     (back,) = reverse(static, have)["interfaces"]
     assert back["ipv4"] == {
         "enabled": True, "dhcp": True, "address": [], "auto-dns": True, "auto-gateway": True, "auto-routes": True
@@ -277,7 +292,9 @@ def test_what_dhcp_gave_is_asked_of_it_again() -> None:
 
 
 def test_maps_of_open_vswitch_get_their_entries_back() -> None:
-    have = tidied(policy("ovs-db: {external_ids: {a: x}}\novn: {bridge-mappings: [{localnet: l, bridge: b}]}"), WRITTEN)
+    have = tidied(
+        policy("ovs-db: {external_ids: {a: x}}\novn: {bridge-mappings: [{localnet: l, bridge: b}]}"), WRITTEN
+    )
     want = tidied(
         policy(
             "ovs-db: {external_ids: {a: null, b: y}}\n"

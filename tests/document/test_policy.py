@@ -11,7 +11,7 @@ from nncp.document.policy import Policy, read_policies
 from nncp.document.read import read_partly, read_together
 from nncp.document.source import Node, load
 from nncp.document.state import Documented
-from nncp.errors import Error, ErrorKind
+from nncp.errors import Error
 
 MANIFEST = """\
 apiVersion: nmstate.io/v1
@@ -157,19 +157,30 @@ def test_a_kind_that_is_nearly_right_gets_a_hint() -> None:
     assert caught.value.hint == "did you mean NodeNetworkConfigurationPolicy?"
 
 
+CAPTURE = "  capture: {gw: 'routes.running.destination==\"0.0.0.0/0\"'}\n  desiredState:"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "path"),
     [
-        MANIFEST.replace(
-            "  desiredState:", "  capture: {gw: 'routes.running.destination==\"0.0.0.0/0\"'}\n  desiredState:"
-        ),
-        "capture: {a: b}\ndesiredState: {interfaces: []}\n",
+        (MANIFEST.replace("  desiredState:", CAPTURE), ("spec", "capture")),
+        ("capture: {a: b}\ndesiredState: {interfaces: []}\n", ("capture",)),
     ],
 )
-def test_captures_are_refused_by_name(text: str) -> None:
-    with pytest.raises(Error, match="capture is not supported yet") as caught:
-        policies(text)
-    assert caught.value.kind is ErrorKind.UNSUPPORTED
+def test_a_policy_has_captures(text: str, path: tuple[str, ...]) -> None:
+    (policy,) = policies(text)
+    assert policy.capture is not None
+    assert (policy.capture.path, policy.is_template) == (path, True)
+
+
+def test_the_two_words_for_a_desired_state_are_one_thing() -> None:
+    assert refused("desired: {}\ndesiredState: {}\n") == [
+        ("desired and desiredState are one thing", "2:1", "desiredState")
+    ]
+
+
+def test_a_typo_beside_a_capture_is_told() -> None:
+    assert refused("capture: {}\ndesird: {}\n") == [("unknown key desird", "2:1", "desird")]
 
 
 def test_a_policy_file_of_nmstate_without_captures_is_its_state() -> None:

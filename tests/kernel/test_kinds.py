@@ -39,6 +39,7 @@ def apply(ns: Namespace, tmp_path: Path) -> Any:
         if code == 0:
             again = nncp(ns, "apply", "-", "--state-dir", str(tmp_path), document=document)
             assert again.stdout == "No changes.\n"
+            assert nncp(ns, "diff", "-", "-o", "yaml", document=document).stdout == "{}\n"
             shown = nncp(ns, "show").stdout
             assert nncp(ns, "diff", "-", document=shown).stdout == "", (
                 "what is shown differs from what is there"

@@ -60,7 +60,7 @@ def test_rules_come_in_both_families_and_are_shown_as_they_were_asked_for(
 
 
 def _yaml(text: str) -> Any:
-    from nncp.document.source import load  # noqa: PLC0415
+    from nncp.document.source import load
 
     return load(text, file="shown")[0].value
 
@@ -123,8 +123,8 @@ def test_what_is_both_absent_and_asked_for_stays(host: Namespace, apply: Callabl
 def test_a_rollback_brings_rules_back_as_they_were_and_takes_those_that_came(
     host: Namespace, apply: Callable[..., str], run: Callable[..., str]
 ) -> None:
-    host.run(*"ip rule add from 192.0.2.1 lookup 50 pref 1 proto boot".split())
-    host.run(*"ip -6 rule add fwmark 1/3 iif lo blackhole pref 2".split())
+    host.run(*["ip", "rule", "add", "from", "192.0.2.1", "lookup", "50", "pref", "1", "proto", "boot"])
+    host.run(*["ip", "-6", "rule", "add", "fwmark", "1/3", "iif", "lo", "blackhole", "pref", "2"])
     before = host.settled()
     apply(absent(family="ipv4"), absent(family="ipv6"), entry(ip_to="192.0.2.0/24", action="prohibit"))
     assert rules(host) == ["30000: from all to 192.0.2.0/24 prohibit proto static"]
@@ -142,7 +142,7 @@ def test_a_thousand_rules_are_as_many_writes(host: Namespace, run: Callable[...,
 
 
 def test_no_priority_left_is_told_at_the_entry(host: Namespace, apply: Callable[..., str]) -> None:
-    host.run(*"ip rule add from 192.0.2.1 lookup 50 pref 32765".split())
+    host.run(*["ip", "rule", "add", "from", "192.0.2.1", "lookup", "50", "pref", "32765"])
     said = apply(entry(ip_from="192.0.2.2", route_table=50), code=65)
     assert "no priority is left between 30000 and 32766" in said
     assert "route-rules.config[0]" in said

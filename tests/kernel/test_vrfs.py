@@ -15,7 +15,12 @@ pytestmark = pytest.mark.kernel
 
 
 def vrf(name: str = "red", **config: Any) -> dict[str, Any]:
-    return {"name": name, "type": "vrf", "state": "up", "vrf": {word.replace("_", "-"): v for word, v in config.items()}}
+    return {
+        "name": name,
+        "type": "vrf",
+        "state": "up",
+        "vrf": {word.replace("_", "-"): v for word, v in config.items()},
+    }
 
 
 def addresses(ns: Namespace, name: str) -> set[str]:
@@ -47,16 +52,20 @@ def test_a_port_keeps_its_addresses_and_the_document_says_nothing_of_them(
     assert addresses(addressed, "eth1") == before
     assert controller(addressed, "eth1") == "red"
     assert "eth1" in said
-    assert addressed.json("ip", "-j", "-d", "link", "show", "red")[0]["linkinfo"]["info_data"] == {"table": 100}
+    assert addressed.json("ip", "-j", "-d", "link", "show", "red")[0]["linkinfo"]["info_data"] == {
+        "table": 100
+    }
     connected = addressed.run("ip", "route", "show", "table", "100").stdout
     assert "192.0.2.0/24 dev eth1" in connected
-    assert run("plan", "-", document={"interfaces": [vrf(route_table_id=100, port=["eth1"])]}) == "No changes.\n"
+    assert (
+        run("plan", "-", document={"interfaces": [vrf(route_table_id=100, port=["eth1"])]}) == "No changes.\n"
+    )
 
 
 def test_it_is_shown_and_what_is_shown_changes_nothing(
     addressed: Namespace, apply: Callable[..., str], run: Callable[..., str]
 ) -> None:
-    from nncp.document.source import load  # noqa: PLC0415
+    from nncp.document.source import load
 
     apply(vrf(route_table_id=100, port=["eth1"]))
     shown = load(run("show"), file="shown")[0].value
@@ -134,7 +143,10 @@ def test_all_is_as_before_when_it_goes(
         ([vrf(port=["eth1"])], "vrf.route-table-id is missing"),
         ([vrf(route_table_id=100, port=["lo"])], "lo is the loopback"),
         ([vrf(route_table_id=100, port=["eth9"])], "eth9, which is not there"),
-        ([vrf(route_table_id=100, port=["blue"]), vrf("blue", route_table_id=200)], "blue is a vrf, and can be no port"),
+        (
+            [vrf(route_table_id=100, port=["blue"]), vrf("blue", route_table_id=200)],
+            "blue is a vrf, and can be no port",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_at_its_place(

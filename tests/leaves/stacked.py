@@ -83,7 +83,9 @@ EVERY_VRF = {
         f"vrf.{word}[]": Leaf(
             ("eth1", "eth2"),
             lambda value, word=word: _vrf(**{word: [value]}),
-            lambda ns: [link["ifname"] for link in ns.json("ip", "-j", "link") if link.get("master") == "red"],
+            lambda ns: [
+                link["ifname"] for link in ns.json("ip", "-j", "link") if link.get("master") == "red"
+            ],
             lambda value: [value],
         )
         for word in ("port", "ports")

@@ -125,9 +125,9 @@ def test_a_port_that_moves_between_controllers_arrives(case: str) -> None:
 @pytest.mark.parametrize(
     ("have", "kind", "why", "unsupported"),
     [
-        ("dummy", "vrf", "x is of type dummy, and not of type vrf (type: dummy)", False),
-        ("vrf", "vrf", "x is of type vrf, which is not supported yet, and could", True),
-        ("vxlan", "vrf", "x is of type vxlan, which is not supported yet, and could", True),
+        ("dummy", "ipvlan", "x is of type dummy, and not of type ipvlan (type: dummy)", False),
+        ("ipvlan", "ipvlan", "x is of type ipvlan, which is not supported yet, and could", True),
+        ("vxlan", "ipvlan", "x is of type vxlan, which is not supported yet, and could", True),
         ("tap", "tun", "x is of type tap, which is not supported yet, and could", True),
     ],
 )
@@ -185,7 +185,7 @@ ALONE = {
     "{name: b, type: bond, link-aggregation: {mode: balance-rr, port: [lo]}}": "lo is the loopback, and can be no port of b",
     "{name: v, type: vlan, vlan: {base-iface: lo, id: 5}}": "lo is the loopback, and nothing can rest on it",
     "{name: lo, type: loopback, mac-address: '02:00:00:00:00:01'}": "lo can have no MAC address",
-    f"{BRIDGE}, bridge: {{port: [{{name: br1}}]}}}}, {{name: br1, type: linux-bridge}}": "br1 is a bridge, and can be no port of br0",
+    f"{BRIDGE}, bridge: {{port: [{{name: br1}}]}}}}, {{name: br1, type: linux-bridge}}": "br1 is a linux-bridge, and can be no port of br0",
 }  # fmt: skip
 
 
