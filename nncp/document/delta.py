@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nncp.document.entries import is_meant, parted, route_key, route_order, with_family
-from nncp.document.tidy import by_name, entries
+from nncp.document.tidy import FAMILIES, by_name, entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,8 +72,12 @@ def _interface(desired: State, current: State | None) -> dict[str, Any] | None:
         # Alone neither says which VLAN it is.
         both = {**current.get("vlan", {}), **desired["vlan"]}
         made["vlan"] = {key: both[key] for key in ("base-iface", "id") if key in both} | part["vlan"]
+    for family in FAMILIES:
+        if "address" in part.get(family, {}) and "enabled" in desired[family]:
+            made[family] = {"enabled": desired[family]["enabled"], **part[family]}
     if part.get("identifier") == "mac-address" and "mac-address" in current:
-        made["mac-address"] = current["mac-address"]
+        # The name is a profile's from then on, and the link is found by the address.
+        made |= {"mac-address": current["mac-address"], "profile-name": desired["name"]}
     return made
 
 

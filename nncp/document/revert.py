@@ -127,11 +127,14 @@ def _had(desired: State, current: State) -> dict[str, Any]:
 
 
 def _ip_back(section: State) -> dict[str, Any]:
-    """Return an IP section, of one that is configured by others without what they gave it."""
+    """Return an IP section; one that others configure asks them again, for all that they give by default."""
     if not (section.get("dhcp") or section.get("autoconf")):
         return dict(section)
-    static = [one for one in section.get("address", []) if one.get("valid-life-time", "forever") == "forever"]
-    return {**section, "address": static, **{key: section.get(key, True) for key in AUTOMATIC}}
+    return {
+        **section,
+        "address": section.get("address", []),
+        **{key: section.get(key, True) for key in AUTOMATIC},
+    }
 
 
 def _routes_back(desired: State, current: State, leaving: set[str]) -> Iterator[dict[str, Any]]:

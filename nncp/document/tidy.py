@@ -29,6 +29,7 @@ PORTS = (("link-aggregation", "port"), ("vrf", "port"), ("bridge", "port"))
 """Lists whose order means nothing."""
 NETWORKS = frozenset({"destination", "ip-from", "ip-to"})
 MAIN_TABLE = 254
+FOREVER = "forever"
 
 
 def tidied(
@@ -109,11 +110,18 @@ def _name(port: Any) -> str:
 
 
 def _family(section: dict[str, Any]) -> dict[str, Any]:
-    """Return an IP section without the link's own addresses, which no document sets."""
+    """Return an IP section without the addresses that no document sets: the link's own, and leased ones."""
     listed = section.get("address")
     if not isinstance(listed, list):
         return section
-    return {**section, "address": [entry for entry in listed if not _is_link_local(entry)]}
+    leased = bool(section.get("dhcp") or section.get("autoconf"))
+    kept = [one for one in listed if not _is_link_local(one) and not (leased and _ends(one))]
+    return {**section, "address": kept}
+
+
+def _ends(entry: Any) -> bool:
+    """Whether an address has a life time: whoever leased it renews it."""
+    return isinstance(entry, dict) and entry.get("valid-life-time", FOREVER) != FOREVER
 
 
 def _is_link_local(entry: Any) -> bool:

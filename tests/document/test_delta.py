@@ -110,7 +110,7 @@ def interfaces(*, name: str, **parts: Any) -> dict[str, Any]:
         (
             "interfaces: [{name: eth1, identifier: mac-address}]",
             interfaces(name="eth1", type="ethernet", state="up", identifier="mac-address",
-                       **{"mac-address": "02:00:00:00:00:0a"}),
+                       **{"mac-address": "02:00:00:00:00:0a", "profile-name": "eth1"}),
         ),
         (
             "interfaces: [{name: ovs0, type: ovs-bridge, bridge: {port: [{name: eth8}]}}]",
