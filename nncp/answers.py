@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nncp.desk import Note
     from nncp.host import Op
     from nncp.journal import Record
+    from nncp.restore import Restored
     from nncp.work import Changes
 
 
@@ -83,6 +84,14 @@ def undone(ops: Sequence[Op], pinned: Sequence[str], output: str) -> str:
     kept = [f"  {name} keeps its MAC address: the apply has pinned it" for name in pinned]
     lines = render_plan(ops, KINDS)
     return "\n".join([*lines[:-1], *kept, lines[-1]]) + "\n"
+
+
+def restored(found: Sequence[Restored], output: str) -> str:
+    """Return what `restore` answers: by each apply, what its documents took to be in force again."""
+    if output == "json":
+        return _json([{"documents": list(one.names), "ops": [_op(op) for op in one.ops]} for one in found])
+    lines = [f"{', '.join(one.names)}: {render_plan(one.ops, KINDS)[-1]}" for one in found]
+    return "".join(f"{line}\n" for line in lines) or "Nothing was applied here.\n"
 
 
 def forgotten(record: Record | None, output: str) -> str:

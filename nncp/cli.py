@@ -38,6 +38,18 @@ CURRENT = click.option(
     metavar="STATE",
     help="A state that stands for the host, as show prints it: neither root nor the kernel is asked.",
 )
+PRUNE = click.option(
+    "--prune",
+    is_flag=True,
+    help="Take away what documents of these names asked for before, and no longer do.",
+)
+UNIT_DIR = click.option(
+    "--unit-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/etc/systemd/system"),
+    show_default=True,
+    help="Where systemd looks for units.",
+)
 VALUES = click.option("--values", metavar="FILE", help="A mapping of what {{ values.NAME }} stands for.")
 
 
@@ -81,6 +93,7 @@ def show(names: tuple[str, ...], output: str) -> None:
 @STATE_DIR
 @CURRENT
 @VALUES
+@PRUNE
 @FORCE
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there is something to do.")
 @output("table", "yaml", "json")
@@ -89,6 +102,7 @@ def plan(
     state_dir: Path,
     current: str | None,
     values: str | None,
+    prune: bool,
     force: bool,
     exit_code: bool,
     output: str,
@@ -97,7 +111,7 @@ def plan(
     from nncp import answers, work  # noqa: PLC0415
 
     asked = _asked(files, current, values)
-    changes = work.plan(*asked, state_dir=state_dir, force=force)
+    changes = work.plan(*asked, state_dir=state_dir, force=force, prune=prune)
     say(answers.changes(changes, output), nl=False)
     return int(exit_code and changes.differ)
 
@@ -179,6 +193,7 @@ def policy(
     help="Seconds until it must hold.",
 )
 @VALUES
+@PRUNE
 @FORCE
 @output("table", "json")
 def apply(
@@ -186,6 +201,7 @@ def apply(
     state_dir: Path,
     timeout: float | None,
     values: str | None,
+    prune: bool,
     force: bool,
     output: str,
 ) -> None:
@@ -194,7 +210,7 @@ def apply(
 
     _stop_as_by_ctrl_c()
     found, _, known = _asked(files, None, values)
-    changes = work.apply(found, state_dir=state_dir, timeout=timeout, force=force, values=known)
+    changes = work.apply(found, state_dir=state_dir, timeout=timeout, force=force, values=known, prune=prune)
     say(answers.changes(changes, output), nl=False)
 
 
@@ -213,6 +229,43 @@ def rollback(state_dir: Path, force: bool, forget: bool, output: str) -> None:
         say(answers.forgotten(engine.forget(state_dir=state_dir), output), nl=False)
     else:
         say(answers.undone(*engine.rolled_back(state_dir=state_dir, force=force), output), nl=False)
+
+
+@cli.command()
+@STATE_DIR
+@click.option("--force", is_flag=True, help="Delete bridges although guests and Pods are on them.")
+@output("table", "json")
+def restore(state_dir: Path, force: bool, output: str) -> None:
+    """Apply again all that was applied and not forgotten, as a host does when it starts."""
+    from nncp import answers  # noqa: PLC0415
+    from nncp.restore import restore as bring_back  # noqa: PLC0415
+
+    _stop_as_by_ctrl_c()
+    say(answers.restored(bring_back(state_dir=state_dir, force=force), output), nl=False)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@STATE_DIR
+def forget(names: tuple[str, ...], state_dir: Path) -> None:
+    """Do not bring documents back when the host starts; it stays as it is now."""
+    from nncp import restore  # noqa: PLC0415
+
+    restore.forget(names, state_dir=state_dir)
+
+
+@cli.command("install-unit")
+@STATE_DIR
+@UNIT_DIR
+@click.option("--remove", is_flag=True, help="Take it away again.")
+def install_unit(state_dir: Path, unit_dir: Path, remove: bool) -> None:
+    """Have systemd run `nncp restore` when the host starts, before anything waits for the network."""
+    from nncp import restore  # noqa: PLC0415
+
+    if remove:
+        say(f"{restore.remove_unit(unit_dir=unit_dir)} is gone")
+    else:
+        say(f"{restore.install_unit(state_dir=state_dir, unit_dir=unit_dir)} runs when the host starts")
 
 
 @cli.command()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import cache
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
+from nncp.applied import Applied
 from nncp.compile import compile_state
 from nncp.desk import Compiled, Note
 from nncp.document.policy import Policy, read_current, read_policies
+from nncp.document.prune import pruned
 from nncp.document.read import by_place, read_together
 from nncp.document.resolve import resolve
 from nncp.document.source import load
+from nncp.document.tidy import joined, tidied
 from nncp.document.unsupported import unsupported
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Host
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from nncp.host import Row
 
 
+STDIN = "<stdin>"
 WRITTEN = {name: kind for name, kind in KINDS.by_type.items() if not kind.shown_as}
 """The types that a document may name: a tap is made for a guest, and goes with it."""
 
@@ -72,11 +79,13 @@ class Desired:
         policies: Sequence[Policy],
         *,
         values: Mapping[str, Any] | None = None,
-        before: Mapping[str, Mapping[str, Any]] | None = None,
+        before: Iterable[Applied] = (),
+        prune: bool = False,
     ) -> None:
         self.policies = policies
         self.values = values or {}
-        self.before = before or {}
+        self.before = {document.name: document for document in before}
+        self.prune = prune
         self.read: Partly | None = None
         self.resolved: list[Resolved] = []
         self.compiled = Compiled({}, {}, [])
@@ -90,7 +99,9 @@ class Desired:
         """
         types = {row.name: str(row.attrs["type"]) for row in host.table("link")}
         self.resolved = self._resolved(host)
-        self.read = found = read_together([one.policy for one in self.resolved], WRITTEN, types=types)
+        asked = [one.policy for one in self.resolved]
+        asked += [self._pruned(asked)] if self.prune else []
+        self.read = found = read_together(asked, WRITTEN, types=types)
         # What cannot be resolved is not there, and what lacks for that is not wrong.
         unresolved = [error for one in self.resolved for error in one.errors]
         raise_all(by_place([*unresolved, *found.errors]) if unresolved else [])
@@ -108,8 +119,40 @@ class Desired:
             return show_state(host, KINDS)
 
         return [
-            resolve(policy, state, values=self.values, before=self.before.get(policy.name))
+            resolve(policy, state, values=self.values, before=self._taken_before(policy))
             for policy in self.policies
+        ]
+
+    def _taken_before(self, policy: Policy) -> Mapping[str, Any] | None:
+        """Return what a policy's captures took when it was applied, unless they are others by now.
+
+        They would take something else: an uplink that became a port is no uplink any more.
+        """
+        document = self.before.get(name_of(policy))
+        lines = policy.capture.value if policy.capture else None
+        return document.taken if document and lines and document.capture == lines else None
+
+    def _pruned(self, asked: Sequence[Policy]) -> Policy:
+        """Return what takes away what documents of these names asked for before, and nothing does now."""
+        names = {name_of(policy) for policy in self.policies}
+        others = [plain(one) for one in self.before.values() if one.name not in names]
+        states = [tidied(policy, WRITTEN) for policy in (*asked, *others)]
+        former = [tidied(plain(one), WRITTEN) for one in self.before.values() if one.name in names]
+        made = pruned(joined(former), {"interfaces": []}, states)
+        (node,) = load(json.dumps(made), file="what the documents no longer list")
+        return Policy(node)
+
+    def meant(self) -> list[Applied]:
+        """Return the documents as they were meant at the last look at a host."""
+        return [
+            Applied(
+                name_of(one.policy),
+                one.policy.state.value,
+                is_manifest=one.policy.is_manifest,
+                capture=one.policy.capture.value if one.taken.captures and one.policy.capture else {},
+                taken=one.taken.states,
+            )
+            for one in self.resolved
         ]
 
     def notes(self) -> list[Note]:
@@ -118,8 +161,11 @@ class Desired:
         text = "warning: the nodeSelector of {} is not evaluated: this is the host that is meant"
         notes = [Note("warn", ("policy", name), text.format(name)) for name in chosen]
         for one in self.resolved:
-            said = one.taken.choices.values()
-            notes += [Note("warn", ("policy", one.policy.name), f"warning: {text}") for text in said]
+            if self._taken_before(one.policy) is not None:
+                text = f"keeps what the captures of {name_of(one.policy)} took when it was applied"
+                notes.append(Note("keep", ("policy", one.policy.name), text))
+            choices = one.taken.choices.values()
+            notes += [Note("warn", ("policy", one.policy.name), f"warning: {said}") for said in choices]
         return [*notes, *self.compiled.notes]
 
     def located(self, error: Error) -> Error:
@@ -136,6 +182,23 @@ class Desired:
             placed = self.read.error(error.message, *path, subject=error.subject, hint=error.hint)
             error.where, error.path = placed.where, placed.path
         return error
+
+
+def plain(document: Applied) -> Policy:
+    """Return a document as it was applied, as a policy without templates."""
+    (node,) = load(json.dumps(document.state), file=f"{document.name}, as it was applied")
+    return Policy(node, name=document.name, is_manifest=document.is_manifest)
+
+
+def name_of(policy: Policy) -> str:
+    """Return what a document is known by once it is applied: a manifest's name, or its file's.
+
+    What comes by standard input has no name, and is known by what it says.
+    """
+    if policy.name or policy.state.file != STDIN:
+        return policy.name or PurePath(policy.state.file).name
+    said = json.dumps(policy.state.value, sort_keys=True).encode()
+    return f"stdin-{hashlib.sha256(said).hexdigest()[:8]}"
 
 
 def faults(found: Partly, compiled: Compiled, *, on_any_host: bool = False) -> Iterator[Error]:

@@ -6,9 +6,12 @@ snapshot ────┴─▶ plan ─▶ transaction ─▶ plan again, until 
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from typing import TYPE_CHECKING
 
 from nncp import transaction
+from nncp.applied import is_alike, with_new
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.gone import sweep
 from nncp.journal import STATE_DIR, Journal, Record
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from nncp.applied import Applied, AppliedFile
     from nncp.host import Host, Op, Row
 
 PATIENCE = 30.0
@@ -88,17 +92,19 @@ def apply_compiled(
     deadline: float | None = None,
     silence: float = transaction.SILENCE,
     force: bool = False,
+    meant: Callable[[], Sequence[Applied]] | None = None,
 ) -> list[Op]:
     """Lead the current network namespace to the rows that `compiled` makes of it; see `apply_rows`.
 
     They are a document's: the ports among them are known from then on as listed by one, and a bridge that
-    carries guests goes only by `force`.
+    carries guests goes only by `force`. `meant` returns the documents as they were compiled: they are in
+    force from then on.
     """
 
     def checked(now: Host, ops: Sequence[Op]) -> None:
         raise_all([] if force else bereft(now, ops))
 
-    return _apply(compiled, Listed.after, state_dir, deadline, silence, checked, pinned)
+    return _apply(compiled, Listed.after, state_dir, deadline, silence, checked, pinned, meant)
 
 
 def _apply(
@@ -109,29 +115,70 @@ def _apply(
     silence: float,
     checked: Callable[[Host, Sequence[Op]], None] = lambda _now, _ops: None,
     pins: Callable[[Host, Sequence[Op]], Sequence[str]] = lambda _now, _ops: (),
+    meant: Callable[[], Sequence[Applied]] | None = None,
 ) -> list[Op]:
     journal = Journal(state_dir)
+    file = journal.applied()
     with Channel() as channel:
         namespace = Namespace(channel, KINDS)
         try:
             with journal.locked(patience=PATIENCE) as lock:
                 if journal.is_pending():
                     undo(namespace, journal)
+                file.settle(journal.held)
                 now = journal.listed().known_to(namespace.snapshot())
                 want = compiled(now)
                 now, ops = namespace.foresee(namespace.with_sysctls(now, want), want)
                 checked(now, ops)
                 listed = noted(journal.listed(), now, want)
+                force = _Force(file, journal, meant() if meant else (), changes=bool(ops))
+                force.stage()
                 if ops:
-                    change = transaction.Change(now, ops, want, listed, pins(now, ops))
-                    transaction.run(change, journal, lock, KINDS, deadline=deadline, silence=silence)
+                    change = transaction.Change(
+                        now, ops, want, listed, pins(now, ops), force.call, force.replaced
+                    )
+                    try:
+                        transaction.run(change, journal, lock, KINDS, deadline=deadline, silence=silence)
+                    except BaseException:
+                        force.drop()
+                        raise
                     sweep(journal)
                 journal.note_listed(listed)
+                force.take()
                 return ops
         except Error as error:
             if error.kind is ErrorKind.PRIVILEGE:
                 compiled(namespace.snapshot())  # what is wrong with the document is told to everybody
             raise
+
+
+class _Force:
+    """The documents that an apply brings into force, and those that it takes out of it."""
+
+    def __init__(self, file: AppliedFile, journal: Journal, new: Sequence[Applied], *, changes: bool) -> None:
+        self.file = file
+        self.before = file.read(journal.held) if new else ()
+        known = all(any(is_alike(one, other) for other in self.before) for one in new)
+        self.new = () if known and not changes else new
+        self.call = secrets.token_hex(8) if self.new else ""
+        names = {document.name for document in self.new}
+        self.replaced = [document for document in self.before if document.name in names]
+
+    def stage(self) -> None:
+        """Write down what will be in force, before anything is done about it."""
+        if self.new:
+            self.file.stage(with_new(self.before, self.new, self.call), self.call)
+
+    def take(self) -> None:
+        """Let it be in force."""
+        if self.new:
+            self.file.take()
+
+    def drop(self) -> None:
+        """Leave in force what was. What cannot be dropped is not taken either: the apply did not hold."""
+        if self.new:
+            with contextlib.suppress(Error):
+                self.file.drop()
 
 
 def rollback(*, state_dir: Path = STATE_DIR, force: bool = False) -> list[Op]:

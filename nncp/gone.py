@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nncp.applied import FOLDER, HOST, NAMESPACE, AppliedFile
 from nncp.errors import Error
 from nncp.journal import boot_id
 from nncp.state_folder import StateFolder
@@ -34,6 +35,24 @@ def sweep(journal: Journal, *, every: float = SWEEP_EVERY) -> None:
             for name in folder.names():
                 if name not in {journal.key, STAMP}:
                     _remove_if_gone(folder, name, in_use, least_age=every)
+
+
+def orphans(journal: Journal) -> list[AppliedFile]:
+    """Return the documents of network namespaces that are gone, those that changed last first.
+
+    Whoever makes a namespace anew, as a start makes the host's, may bring them back in it.
+    """
+    state_dir, own = journal.state_dir, journal.applied().scope
+    folder = StateFolder.find(state_dir, FOLDER)
+    if folder is None or own == HOST:
+        return []
+    with folder:
+        names = [name for name in folder.names() if name not in {HOST, own}]
+    # The kernel gives a namespace's number to the next one (proc_alloc_inum): ours was another's then.
+    in_use = _namespaces() - {str(NAMESPACE.readlink())}
+    found = [AppliedFile(state_dir, journal.key, name) for name in names]
+    of_gone = [file for file in found if file.namespace and file.namespace not in in_use]
+    return sorted(of_gone, key=lambda file: file.changed, reverse=True)
 
 
 def _is_due(folder: StateFolder, every: float) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nncp.applied import Applied, AppliedFile
 from nncp.errors import Error, ErrorKind
 from nncp.host import Row
 from nncp.listed import Listed
@@ -49,6 +50,8 @@ class Record(msgspec.Struct, frozen=True):
         made: the indexes drawn for each new link, also for one that is made again.
         gone: the links that the apply deletes; any other that has gone since was deleted by somebody else.
         pinned: the bridges whose MAC address is set in the end.
+        call: what the apply is known by; "" where no document asked for it.
+        replaced: the documents that were in force until then and are not by it.
 
     """
 
@@ -57,6 +60,8 @@ class Record(msgspec.Struct, frozen=True):
     made: Mapping[str, tuple[int, ...]] = {}
     gone: frozenset[str] = frozenset()
     pinned: tuple[str, ...] = ()
+    call: str = ""
+    replaced: tuple[Applied, ...] = ()
     version: int = VERSION
 
     def noting(self, drawn: Mapping[str, int]) -> Record:
@@ -67,6 +72,10 @@ class Record(msgspec.Struct, frozen=True):
 
 class _Versioned(msgspec.Struct, frozen=True):
     version: int = 0
+
+
+class _Called(msgspec.Struct, frozen=True):
+    call: str = ""
 
 
 def namespace_key() -> str:
@@ -153,6 +162,22 @@ class Journal:
         if listed != self.listed():
             with self._folder() as folder:
                 folder.write(LISTED, msgspec.json.encode(listed))
+
+    def applied(self) -> AppliedFile:
+        """Return the documents that are in force in the journal's namespace."""
+        return AppliedFile(self.state_dir, self.key)
+
+    def held(self, key: str, call: str) -> bool:
+        """Whether an apply of a journal held: it is the last that did."""
+        folder = StateFolder.find(self.state_dir, "journals", key)
+        if folder is None or not call:
+            return False
+        with folder:
+            data = folder.read(KEPT)
+        try:
+            return data is not None and msgspec.json.decode(data, type=_Called).call == call
+        except (msgspec.MsgspecError, RecursionError):
+            return False
 
     def note_drawn(self, drawn: Mapping[str, int]) -> None:
         """Record the indexes of links that are about to be made, on the disk when this returns."""

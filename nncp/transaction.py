@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from nncp.applied import Applied
 from nncp.before import before, see_the_way_back
 from nncp.errors import Error, ErrorKind
 from nncp.guard import Guard
@@ -53,6 +54,8 @@ class Change(Struct, frozen=True):
         want: what must hold in the end.
         listed: what documents have listed once it does.
         pin: the bridges that are to keep the MAC address which they have then.
+        call: what it is known by, where documents ask for it.
+        replaced: the documents that it takes out of force.
 
     """
 
@@ -61,6 +64,8 @@ class Change(Struct, frozen=True):
     want: Sequence[Row]
     listed: Listed
     pin: Sequence[str] = ()
+    call: str = ""
+    replaced: Sequence[Applied] = ()
 
 
 def run(
@@ -87,7 +92,14 @@ def run(
         see_the_way_back(change.now, change.ops, rows, kinds)
         drawn = draw(change.ops, indexes(change.now))
         gone = frozenset(op.key[1] for op in change.ops if op.key[0] == "link" and op.verb == "remove")
-        record = Record(tuple(rows), journal.listed(), gone=gone, pinned=tuple(change.pin)).noting(drawn)
+        record = Record(
+            tuple(rows),
+            journal.listed(),
+            gone=gone,
+            pinned=tuple(change.pin),
+            call=change.call,
+            replaced=tuple(change.replaced),
+        ).noting(drawn)
         guard.await_ready()
     except BaseException:
         guard.dismiss()

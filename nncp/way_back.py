@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from nncp.applied import without_call
 from nncp.errors import Error, ErrorKind
 from nncp.host import Host, Op, Row, untold
 from nncp.journal import GIVE_UP, Journal
@@ -60,6 +61,8 @@ def undo(namespace: Namespace, journal: Journal, *, kept: bool = False) -> list[
     try:
         if record.listed is not None:
             journal.note_listed(record.listed)
+        if record.call:
+            _out_of_force(record, journal)
         journal.forget()
     except Error as error:
         raise Error(
@@ -68,6 +71,15 @@ def undo(namespace: Namespace, journal: Journal, *, kept: bool = False) -> list[
             hint="make room or mend the state folder, and run `nncp rollback` again",
         ) from error
     return ops
+
+
+def _out_of_force(record: Record, journal: Journal) -> None:
+    """Let the documents count that counted before an apply."""
+    file = journal.applied()
+    found = file.read(journal.held)
+    if any(document.call == record.call for document in found):
+        file.write(without_call(found, record.call, record.replaced))
+    file.drop()
 
 
 @contextlib.contextmanager

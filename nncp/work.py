@@ -12,7 +12,7 @@ from nncp.desired import WRITTEN, Desired, checked, documents
 from nncp.desk import Note
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Op
-from nncp.journal import STATE_DIR
+from nncp.journal import STATE_DIR, Journal
 from nncp.kinds.linux_bridge import BORROWED
 from nncp.known import KINDS
 from nncp.listed import bereft
@@ -20,9 +20,10 @@ from nncp.show import show_state
 from nncp.stand_in import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from nncp.applied import Applied
     from nncp.document.policy import Policy
     from nncp.host import Host
 
@@ -68,6 +69,7 @@ def plan(
     *,
     state_dir: Path = STATE_DIR,
     force: bool = False,
+    prune: bool = False,
 ) -> Changes:
     """Return what an apply of documents would do.
 
@@ -77,12 +79,14 @@ def plan(
         values: what their templates call values.
         state_dir: what documents applied here have listed.
         force: whether what others have there may go.
+        prune: whether what documents of these names asked for before goes, where nothing does now.
 
     Raises:
         Error: with all that is wrong with them, given this host.
 
     """
-    desired = Desired(found, values=values)
+    before = () if current else in_force(found, state_dir, every=prune)
+    desired = Desired(found, values=values, before=before, prune=prune)
     host = engine.snapshot(state_dir=state_dir) if current is None else stand_in(current)
     want = desired(host)
     host = engine.with_sysctls(host, want) if current is None else host
@@ -92,6 +96,22 @@ def plan(
     except Error as error:
         raise desired.located(error) from error
     return Changes(ops, desired.notes())
+
+
+def in_force(found: Iterable[Policy], state_dir: Path, *, every: bool = False) -> Sequence[Applied]:
+    """Return the documents that were applied here: unless `every`, for those found that have captures.
+
+    To who may not read them there are none.
+    """
+    if not every and not any(policy.capture for policy in found):
+        return ()
+    journal = Journal(state_dir)
+    try:
+        return journal.applied().read(journal.held)
+    except Error as error:
+        if error.kind is ErrorKind.PRIVILEGE:
+            return ()
+        raise
 
 
 def stand_in(state: Policy) -> Host:
@@ -106,11 +126,17 @@ def apply(
     timeout: float | None = None,
     force: bool = False,
     values: Mapping[str, Any] | None = None,
+    prune: bool = False,
 ) -> Changes:
-    """Apply documents and return what was done; see `nncp.apply_rows`."""
-    desired = Desired(found, values=values)
+    """Apply documents and return what was done; see `nncp.apply_rows`.
+
+    With `prune` goes what documents of the same names asked for when they were applied, and nothing does now.
+    """
+    desired = Desired(found, values=values, before=in_force(found, state_dir, every=prune), prune=prune)
     try:
-        ops = engine.apply_compiled(desired, state_dir=state_dir, deadline=timeout, force=force)
+        ops = engine.apply_compiled(
+            desired, state_dir=state_dir, deadline=timeout, force=force, meant=desired.meant
+        )
     except Error as error:
         raise desired.located(error) from error
     notes = desired.notes()
