@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from nncp.document.ethtool import Ethtool
+from nncp.document.ip import Ipv4, Ipv6
 from nncp.document.lax import (
     U8,
     U32,
@@ -21,14 +22,9 @@ from nncp.document.lax import (
     IpAddress,
     IpNetwork,
     IpNetworkOrNone,
-    Ipv4Address,
-    Ipv4Prefix,
-    Ipv6Address,
-    Ipv6Prefix,
     LaxBool,
     LaxEnum,
     LaxInt,
-    LifeTime,
     MacAddress,
     Maybe,
     Mtu,
@@ -90,107 +86,12 @@ class RuleAction(LaxEnum, words={"blackhole": 6, "unreachable": 7, "prohibit": 8
     __slots__ = ()
 
 
-class AddrGenMode(LaxEnum, words=("eui64", "none", "stable-privacy", "random")):
-    """Of what a link makes the second half of its own addresses (linux/if_link.h, IN6_ADDR_GEN_MODE_*)."""
-
-    __slots__ = ()
-
-
 class Metric(LaxInt, ge=-1, le=2**32 - 1):
     """A route's metric; -1 leaves it to the kernel."""
 
 
 class Weight(LaxInt, ge=1, le=256):
     """A next hop's share of a multipath route; the kernel keeps it less one, in a byte."""
-
-
-LIVES = {
-    "valid_left": "valid_life_time", "valid_lft": "valid_life_time",
-    "preferred_left": "preferred_life_time", "preferred_lft": "preferred_life_time",
-}  # fmt: skip
-
-
-class Ipv4Entry(Section, frozen=True):
-    """An IPv4 address of an interface."""
-
-    aliases: ClassVar[Mapping[str, str]] = LIVES
-
-    ip: Ipv4Address
-    prefix_length: Ipv4Prefix
-    mptcp_flags: Query = UNSET
-    valid_life_time: Maybe[LifeTime] = UNSET
-    valid_left: Maybe[LifeTime] = UNSET
-    valid_lft: Maybe[LifeTime] = UNSET
-    preferred_life_time: Query = UNSET
-    preferred_left: Query = UNSET
-    preferred_lft: Query = UNSET
-
-
-class Ipv6Entry(Section, frozen=True):
-    """An IPv6 address of an interface."""
-
-    aliases: ClassVar[Mapping[str, str]] = LIVES
-
-    ip: Ipv6Address
-    prefix_length: Ipv6Prefix
-    mptcp_flags: Query = UNSET
-    valid_life_time: Maybe[LifeTime] = UNSET
-    valid_left: Maybe[LifeTime] = UNSET
-    valid_lft: Maybe[LifeTime] = UNSET
-    preferred_life_time: Query = UNSET
-    preferred_left: Query = UNSET
-    preferred_lft: Query = UNSET
-
-
-class Ip(Section, frozen=True):
-    """What both IP versions have."""
-
-    enabled: Maybe[LaxBool] = UNSET
-    dhcp: Maybe[LaxBool] = UNSET
-    auto_dns: Maybe[LaxBool] = UNSET
-    auto_gateway: Maybe[LaxBool] = UNSET
-    auto_routes: Maybe[LaxBool] = UNSET
-    auto_route_table_id: Maybe[U32] = UNSET
-    auto_route_metric: Maybe[U32] = UNSET
-    allow_extra_address: Maybe[LaxBool] = UNSET  # an apply leaves exactly the listed ones, which fits both
-    dhcp_send_hostname: Maybe[LaxBool] = UNSET
-    dhcp_custom_hostname: Maybe[str] = UNSET
-    forwarding: Maybe[LaxBool] = UNSET
-    prefix_route_metric: Maybe[U32] = UNSET
-
-
-class Ipv4(Ip, frozen=True):
-    """Static IPv4, or none.
-
-    ipv4:
-      enabled: true
-      dhcp: false
-      address:
-      - ip: 172.16.1.21
-        prefix-length: 24
-    """
-
-    address: Maybe[tuple[Ipv4Entry, ...]] = UNSET
-    dhcp_client_id: Maybe[str] = UNSET
-
-
-class Ipv6(Ip, frozen=True):
-    """Static IPv6, router advertisements, or none.
-
-    ipv6:
-      enabled: true
-      dhcp: false
-      autoconf: false
-      address:
-      - ip: 2001:db8::21
-        prefix-length: 64
-    """
-
-    autoconf: Maybe[LaxBool] = UNSET
-    address: Maybe[tuple[Ipv6Entry, ...]] = UNSET
-    dhcp_duid: Maybe[str] = UNSET
-    addr_gen_mode: Maybe[AddrGenMode] = UNSET
-    token: Maybe[Ipv6Address] = UNSET
 
 
 class AltName(Section, frozen=True):
