@@ -95,7 +95,16 @@ class Weight(LaxInt, ge=1, le=256):
 
 
 class AltName(Section, frozen=True):
-    """A further name of a link."""
+    """A further name of a link.
+
+    alt-names:
+    - name: uplink
+    """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "name": "The further name, of at most 127 bytes.",
+        "state": "With absent the name is taken away.",
+    }
 
     name: str
     state: Maybe[Absent] = UNSET
@@ -103,6 +112,13 @@ class AltName(Section, frozen=True):
 
 class Lldp(Section, frozen=True):
     """Whether the interface tells its neighbours of itself."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "enabled": (
+            "Whether the interface tells its neighbours of itself, and listens to them (IEEE 802.1AB)."
+        ),
+        "neighbors": "What the neighbours have told; only shown.",
+    }
 
     enabled: Maybe[LaxBool] = UNSET
     neighbors: Query = UNSET
@@ -122,6 +138,48 @@ class Interface(Section, frozen=True):
 
     section: ClassVar[str] = ""
     form: ClassVar[str] = ""  # the type whose section it has, also where the document does not say it
+    meaning: ClassVar[Mapping[str, str]] = {
+        "name": "The interface's name; where an identifier finds it by its address, the name of a profile.",
+        "type": (
+            "What the interface is, hence what is made and which section is read; unknown is what stands"
+            " there."
+        ),
+        "state": "Whether it is to be up, down, gone (absent) or left exactly as it is (ignore, unknown).",
+        "description": (
+            'What an administrator says of the link, which keeps it as its alias; "" takes it away.'
+        ),
+        "profile_name": "The name of NetworkManager's profile: read and ignored, since a kernel has none.",
+        "identifier": "What finds the interface on the host: its name, its MAC address or its PCI address.",
+        "mac_address": "The hardware address.",
+        "pci_address": "The card's place on the PCI bus, for an identifier that asks for it.",
+        "copy_mac_from": "The interface whose permanent hardware address this one gets.",
+        "mtu": "The most bytes of a packet, without the link's own header; IPv6 needs 1280.",
+        "controller": (
+            'The bond, bridge or VRF whose port the link is; "" takes it out of the one that it is in.'
+        ),
+        "accept_all_mac_addresses": "Whether frames to any hardware address are taken in (promiscuous mode).",
+        "wait_ip": "Which addresses must be there before the interface counts as up.",
+        "alt_names": "Further names by which the link is found.",
+        "ieee_802_1x": "How the port proves to its switch who it is (IEEE 802.1X).",
+        "mptcp": "What multipath TCP makes of the interface's addresses.",
+        "dispatch": "Scripts that NetworkManager runs when the interface comes up or goes down.",
+        "ovs_db": "What Open vSwitch keeps of the interface in its database.",
+        "driver": "The card's driver; only shown.",
+        "min_mtu": "The least MTU that the link takes, in bytes; only shown.",
+        "max_mtu": "The largest MTU that the link takes, in bytes, 0 for no bound; only shown.",
+        "permanent_mac_address": "The hardware address that the card was made with; only shown.",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "state": "up",
+        "identifier": "name",
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "profile_name": "uplink",
+        "pci_address": "0000:01:00.0",
+        "copy_mac_from": "eth2",
+        "controller": "br1",
+        "description": "to the switch in rack 3",
+    }
 
     name: str
     type: Maybe[str] = UNSET
@@ -184,6 +242,34 @@ class Route(Section, frozen=True):
         next-hop-interface: eth1
     """
 
+    meaning: ClassVar[Mapping[str, str]] = {
+        "state": "With absent, every route that has all the given properties is taken away.",
+        "destination": "The network that the route leads to; 0.0.0.0/0 and ::/0 are the default routes.",
+        "next_hop_interface": "The interface by which packets leave.",
+        "next_hop_address": (
+            "The router that gets the packets; without one the destination is on the link itself."
+        ),
+        "metric": (
+            "Which of several routes is used, the lowest; -1 leaves it to the kernel: 0, or 1024 for IPv6."
+        ),
+        "table_id": "The routing table; 0 is the main one, 254.",
+        "weight": "The share of this next hop among all of an IPv4 destination.",
+        "route_type": "What becomes of packets that are not sent on: dropped silently, or answered by ICMP.",
+        "cwnd": "The most segments of TCP's congestion window, from 1 on.",
+        "source": "The address that packets of this host itself get as their source.",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "table_id": 254,
+        "weight": 1,
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "metric": 100,
+        "table_id": 100,
+        "cwnd": 10,
+        "source": "192.0.2.2",
+        "weight": 2,
+    }
+
     state: Maybe[Absent] = UNSET
     destination: Maybe[IpNetwork] = UNSET
     next_hop_interface: Maybe[str] = UNSET
@@ -198,6 +284,11 @@ class Route(Section, frozen=True):
 
 class Routes(Section, frozen=True):
     """The routes that are to be there besides those of interfaces and protocols."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "config": "The routes to add, or with state absent to take away; others stay.",
+        "running": "All routes of the host; only shown.",
+    }
 
     config: Maybe[tuple[Route, ...]] = UNSET
     running: Query = UNSET
@@ -214,6 +305,32 @@ class RouteRule(Section, frozen=True):
     """
 
     aliases: ClassVar[Mapping[str, str]] = {"suppress_prefixlength": "suppress_prefix_length"}
+    meaning: ClassVar[Mapping[str, str]] = {
+        "family": "The IP version of the packets, where no network tells it.",
+        "state": "With absent, every rule that has all the given properties is taken away.",
+        "ip_from": 'The network that packets come from; "" in an absent entry is a rule without one.',
+        "ip_to": 'The network that packets go to; "" in an absent entry is a rule without one.',
+        "priority": (
+            "When the rule is looked at, the lowest first; without one, or with -1, it gets one from"
+            " 30000 on."
+        ),
+        "route_table": "The routing table that is looked into; 0 is the main one, 254.",
+        "fwmark": "The mark, set by a firewall, that packets have.",
+        "fwmask": "The bits of the mark that count; without it all of them.",
+        "action": "What becomes of packets that look into no table: dropped silently, or answered by ICMP.",
+        "iif": "The interface by which packets come in.",
+        "suppress_prefix_length": (
+            "What is found with a prefix of at most so many bits does not count; 0 is the default route."
+        ),
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "route_table": 254,
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "iif": "eth1",
+        "fwmark": 1,
+        "ip_to": "198.51.100.0/24",
+    }
 
     family: Maybe[Family] = UNSET
     state: Maybe[Absent] = UNSET
@@ -232,11 +349,21 @@ class RouteRule(Section, frozen=True):
 class RouteRules(Section, frozen=True):
     """The policy rules."""
 
+    meaning: ClassVar[Mapping[str, str]] = {
+        "config": "The rules to add, or with state absent to take away; others stay.",
+    }
+
     config: Maybe[tuple[RouteRule, ...]] = UNSET
 
 
 class Dns(Section, frozen=True):
     """A resolver's lists: each that is written replaces its own."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "server": "The addresses of the name servers, in the order in which they are asked.",
+        "search": "The domains in which short names are looked up, in their order.",
+        "options": "Options of the resolver, as resolv.conf has them.",
+    }
 
     server: Maybe[tuple[str, ...]] = UNSET
     search: Maybe[tuple[str, ...]] = UNSET
@@ -244,14 +371,41 @@ class Dns(Section, frozen=True):
 
 
 class DnsResolver(Section, frozen=True):
-    """The resolver; `config: {}` empties it."""
+    """The resolver; `config: {}` empties it.
+
+    dns-resolver:
+      config:
+        server:
+        - 192.0.2.53
+        search:
+        - example.com
+        options:
+        - timeout:1
+    """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "config": "The resolver that is wanted; {} empties it.",
+        "running": "The resolver as it is now; only shown.",
+    }
 
     config: Maybe[Dns] = UNSET
     running: Query = UNSET
 
 
 class Hostname(Section, frozen=True):
-    """The host's name: now, and after a start."""
+    """The host's name: now, and after a start.
+
+    hostname:
+      config: node1
+    """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "running": "The name now, until the host starts again.",
+        "config": "The name after a start.",
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "running": "node1",
+    }
 
     running: Maybe[str] = UNSET
     config: Maybe[str] = UNSET
@@ -259,6 +413,16 @@ class Hostname(Section, frozen=True):
 
 class State(Section, frozen=True):
     """A whole document. Each interface is of the Struct that `form` makes for its type."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "description": "A remark about the document, read and ignored.",
+        "interfaces": "The interfaces, each once; what is not listed stays as it is.",
+        "ovs_db": "What Open vSwitch keeps in its database beside bridges and ports.",
+        "ovn": "Which bridges serve which networks of OVN.",
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "description": "what all nodes have",
+    }
 
     description: Maybe[str] = UNSET
     hostname: Maybe[Hostname] = UNSET
