@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct, inspect
@@ -34,6 +35,7 @@ def held(structs: Iterable[type[Struct]]) -> list[type[Struct]]:
     return list(found)
 
 
+@cache
 def fields(struct: type[Struct]) -> tuple[Field, ...]:
     """Return the fields of a Struct."""
     told = inspect.type_info(struct)

@@ -31,6 +31,7 @@ from nncp.document.lax import (
     Query,
     given,
 )
+from nncp.document.names import DnsResolver, Hostname
 from nncp.document.section import Section
 
 INTERFACE_TYPES = (
@@ -125,7 +126,7 @@ class Lldp(Section, frozen=True):
 
 
 class Interface(Section, frozen=True):
-    """An interface, of whatever type; `form` adds the section of one type.
+    """An interface, of whatever type: `form` adds the section of one type.
 
     interfaces:
     - name: eth1
@@ -172,6 +173,7 @@ class Interface(Section, frozen=True):
     defaults: ClassVar[Mapping[str, Any]] = {
         "state": "up",
         "identifier": "name",
+        "wait_ip": "any",
     }
     samples: ClassVar[Mapping[str, Any]] = {
         "profile_name": "uplink",
@@ -240,6 +242,8 @@ class Route(Section, frozen=True):
       - destination: 198.51.100.0/24
         next-hop-address: 192.0.2.1
         next-hop-interface: eth1
+      - destination: 203.0.113.0/24
+        route-type: blackhole
     """
 
     meaning: ClassVar[Mapping[str, str]] = {
@@ -302,6 +306,10 @@ class RouteRule(Section, frozen=True):
       - ip-from: 192.0.2.0/24
         priority: 1000
         route-table: 50
+      - family: ipv4
+        fwmark: 1
+        fwmask: 255
+        route-table: 51
     """
 
     aliases: ClassVar[Mapping[str, str]] = {"suppress_prefixlength": "suppress_prefix_length"}
@@ -328,7 +336,6 @@ class RouteRule(Section, frozen=True):
     }
     samples: ClassVar[Mapping[str, Any]] = {
         "iif": "eth1",
-        "fwmark": 1,
         "ip_to": "198.51.100.0/24",
     }
 
@@ -356,63 +363,11 @@ class RouteRules(Section, frozen=True):
     config: Maybe[tuple[RouteRule, ...]] = UNSET
 
 
-class Dns(Section, frozen=True):
-    """A resolver's lists: each that is written replaces its own."""
-
-    meaning: ClassVar[Mapping[str, str]] = {
-        "server": "The addresses of the name servers, in the order in which they are asked.",
-        "search": "The domains in which short names are looked up, in their order.",
-        "options": "Options of the resolver, as resolv.conf has them.",
-    }
-
-    server: Maybe[tuple[str, ...]] = UNSET
-    search: Maybe[tuple[str, ...]] = UNSET
-    options: Maybe[tuple[str, ...]] = UNSET
-
-
-class DnsResolver(Section, frozen=True):
-    """The resolver; `config: {}` empties it.
-
-    dns-resolver:
-      config:
-        server:
-        - 192.0.2.53
-        search:
-        - example.com
-        options:
-        - timeout:1
-    """
-
-    meaning: ClassVar[Mapping[str, str]] = {
-        "config": "The resolver that is wanted; {} empties it.",
-        "running": "The resolver as it is now; only shown.",
-    }
-
-    config: Maybe[Dns] = UNSET
-    running: Query = UNSET
-
-
-class Hostname(Section, frozen=True):
-    """The host's name: now, and after a start.
-
-    hostname:
-      config: node1
-    """
-
-    meaning: ClassVar[Mapping[str, str]] = {
-        "running": "The name now, until the host starts again.",
-        "config": "The name after a start.",
-    }
-    samples: ClassVar[Mapping[str, Any]] = {
-        "running": "node1",
-    }
-
-    running: Maybe[str] = UNSET
-    config: Maybe[str] = UNSET
-
-
 class State(Section, frozen=True):
-    """A whole document. Each interface is of the Struct that `form` makes for its type."""
+    """A document: what it does not say stays as it is on the host.
+
+    Each interface is of the Struct that `form` makes for its type.
+    """
 
     meaning: ClassVar[Mapping[str, str]] = {
         "description": "A remark about the document, read and ignored.",
