@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from textwrap import indent, wrap
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET, to_builtins
+
 from nncp.known import KINDS
-from nncp.render import render_plan
+from nncp.render import WIDEST, render_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nncp.desk import Note
+    from nncp.explain import Explanation
     from nncp.host import Op
     from nncp.journal import Record
     from nncp.restore import Restored
@@ -75,6 +79,45 @@ def captured(states: dict[str, Any], output: str) -> str:
         name: {"state": state, "metaInfo": {"time": time, "version": "0"}} for name, state in states.items()
     }
     return _json(told) if output == "json" else yaml([told])
+
+
+def explanation(found: Explanation, output: str) -> str:
+    """Return what `explain` answers; what is not known is left out."""
+    if output != "table":
+        told = to_builtins(found)
+        return _json(told) if output == "json" else yaml([told])
+    facts = {name: text for name, text in _facts(found) if text}
+    parts = [f"{found.path}\n{_columns({'': found.meaning})}".lstrip("\n")]
+    parts += [_columns(facts), f"keys:\n{_columns(found.keys, margin=2)}" if found.keys else ""]
+    parts.append(f"example:\n{indent(yaml([found.example]), '  ')}" if found.example else "")
+    return "\n".join(filter(None, parts))
+
+
+def _facts(found: Explanation) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a property, each with its name; "" where it is not."""
+    bounds = (("from", found.minimum), ("to", found.maximum))
+    told = " ".join(f"{word} {bound}" for word, bound in bounds if bound is not UNSET)
+    yield "type", ", ".join(filter(None, (found.type, told)))
+    yield "values", ", ".join(_spelled(word, others) for word, others in found.values.items())
+    yield "default", "" if found.default is UNSET else yaml([found.default]).strip()
+    only = f"only in mode {' or '.join(found.modes)}" if found.modes else ""
+    yield "change", "; ".join(filter(None, (found.change, only)))
+    yield "note", found.note
+
+
+def _spelled(word: str, others: Sequence[Any]) -> str:
+    return f"{word} ({', '.join(yaml([one]).strip() for one in others)})" if others else word
+
+
+def _columns(told: Mapping[str, str], *, margin: int = 0) -> str:
+    """Return names and texts side by side, the texts folded."""
+    width = max(map(len, told), default=0) + 2
+    lines = [
+        f"{'':{margin}}{'' if at else name:{width}}{line}".rstrip()
+        for name, text in told.items()
+        for at, line in enumerate(wrap(text, WIDEST - margin - width) or [""])
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def undone(ops: Sequence[Op], pinned: Sequence[str], output: str) -> str:

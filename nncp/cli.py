@@ -285,6 +285,30 @@ def fmt(files: tuple[str, ...], write: bool) -> None:
             between = answers.BETWEEN
 
 
+@cli.command()
+@output("json", "yaml")
+def schema(output: str) -> None:
+    """Print the JSON Schema (2020-12) of a document, with what each property means."""
+    from nncp import answers, desired  # noqa: PLC0415
+    from nncp.document.schema import schema_of  # noqa: PLC0415
+
+    say(answers.state(schema_of(desired.WRITTEN), output), nl=False)
+
+
+@cli.command()
+@click.argument("path", default="", metavar="[PATH]")
+@output("table", "json", "yaml")
+def explain(path: str, output: str) -> None:
+    """Explain a property of a document, such as bond.options.miimon; without PATH a document itself.
+
+    The default is what something new has of it when no document says it.
+    """
+    from nncp import answers, desired  # noqa: PLC0415
+    from nncp.explain import explain  # noqa: PLC0415
+
+    say(answers.explanation(explain(path, desired.WRITTEN), output), nl=False)
+
+
 def _write(file: Path, text: str) -> None:
     from nncp.errors import Error, ErrorKind  # noqa: PLC0415
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from nncp.future import MAX_NEST_DEV
 from nncp.host import Row
-from nncp.kinds.bond import BOND, BondConfig
+from nncp.kinds.bond import BOND
+from nncp.kinds.bond_section import BondConfig
 from nncp.kinds.linux_bridge import LINUX_BRIDGE
 from nncp.kinds.vlan import VLAN
 

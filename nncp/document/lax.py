@@ -195,7 +195,7 @@ class _Query(metaclass=Lax):
     @classmethod
     def schema(cls) -> dict[str, Any]:
         """Return the JSON Schema that takes anything."""
-        return {"description": "shown, ignored when applied"}
+        return {"readOnly": True}
 
 
 class LifeTime(str, metaclass=Lax):

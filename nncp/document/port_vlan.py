@@ -1,8 +1,8 @@
 """The VLANs of a bridge port, which Linux bridges and OVS bridges write alike."""
 
 # No `from __future__ import annotations`: msgspec evaluates the annotations.
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, TypeAlias
 
 from msgspec import UNSET
 
@@ -23,12 +23,22 @@ class VlanMode(LaxEnum, words=("access", "trunk")):
 class IdRange(Section, frozen=True):
     """VLANs from `min` to `max`, both included."""
 
+    meaning: ClassVar[Mapping[str, str]] = {
+        "min": "The first VLAN.",
+        "max": "The last VLAN, which belongs to the range.",
+    }
+
     min: VlanTag
     max: VlanTag
 
 
 class TrunkTag(Section, frozen=True):
     """One VLAN, or a range of them."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "id": "The number of one VLAN.",
+        "id_range": "The VLANs of a range.",
+    }
 
     id: Maybe[VlanTag] = UNSET
     id_range: Maybe[IdRange] = UNSET
@@ -53,6 +63,15 @@ class PortVlan(Section, frozen=True):
       - id: 33
       - id-range: {min: 100, max: 200}
     """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "mode": "Whether the port has one untagged VLAN (access) or tagged ones (trunk).",
+        "tag": "The untagged VLAN: of an access port, or of a trunk with enable-native.",
+        "enable_native": (
+            "Whether a trunk has an untagged VLAN of its own in place of the bridge's, which is the tag."
+        ),
+        "trunk_tags": "The VLANs that a trunk carries tagged.",
+    }
 
     mode: Maybe[VlanMode] = UNSET
     tag: Maybe[VlanTag] = UNSET

@@ -33,14 +33,22 @@ STEP = re.compile(r"\.([^.\[`]+)|\[(\d+)\]")
 
 def schema_of(kinds: Mapping[str, Documented]) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a document in which these interface types are known."""
+    from nncp.document.meaning import describe  # noqa: PLC0415  (only people want sentences)
+
     forms = {name: form(name, kind) for name, kind in kinds.items()}
-    refs, defs = json.schema_components([State, Interface, *forms.values()], schema_hook=lax_schema)
+    structs: list[type[Struct]] = [State, Interface, *forms.values()]
+    refs, defs = json.schema_components(structs, schema_hook=lax_schema)
+    describe(defs, structs)
+    interface = defs["Interface"]["properties"]
     by_type = [{"if": _has("type", name), "then": ref} for name, ref in zip(forms, refs[2:], strict=True)]
     defs["State"]["properties"]["interfaces"]["items"] = {
         "type": "object",
         "properties": {
-            "name": {"type": "string"},
-            "type": {"enum": sorted({*INTERFACE_TYPES, "unknown", *kinds})},
+            "name": interface["name"],
+            "type": {
+                "enum": sorted({*INTERFACE_TYPES, "unknown", *kinds}),
+                "description": interface["type"]["description"],
+            },
         },
         "required": ["name"],
         # Of an absent interface nothing else is read (state.absent).

@@ -1,7 +1,7 @@
 """The base of every mapping that a document may hold: strict keys, kebab-case, and keys of two names."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec import UNSET, Struct
 from msgspec.structs import force_setattr
@@ -21,12 +21,25 @@ class Section(
     `aliases` maps a property's second name to the first (`{"ports": "port"}`). Both are fields, so both
     are in the schema; after decoding only the first holds the value.
 
+    For people, by the field's name: `meaning` has a sentence for each property that is no mapping (what it
+    means, in which unit, what 0, -1 or "" is), `defaults` what something new has of what nobody says, as far
+    as that is known, `samples` a value for an example where the docstring's YAML has none. Decoding looks at
+    none of them.
+
         class VlanConfig(Section, frozen=True):
+            meaning: ClassVar[Mapping[str, str]] = {
+                "base_iface": "The interface that the VLAN is on.",
+                "id": "The VLAN's number; 0 tags priorities only.",
+            }
+
             base_iface: Maybe[str] = UNSET
             id: Maybe[VlanId] = UNSET
     """
 
     aliases: ClassVar[Mapping[str, str]] = {}
+    meaning: ClassVar[Mapping[str, str]] = {}
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    samples: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
         """Move what stands under a second name to the first; ValueError when the two disagree."""

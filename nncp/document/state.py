@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from nncp.document.ethtool import Ethtool
+from nncp.document.ip import Ipv4, Ipv6
 from nncp.document.lax import (
     U8,
     U32,
@@ -21,20 +22,16 @@ from nncp.document.lax import (
     IpAddress,
     IpNetwork,
     IpNetworkOrNone,
-    Ipv4Address,
-    Ipv4Prefix,
-    Ipv6Address,
-    Ipv6Prefix,
     LaxBool,
     LaxEnum,
     LaxInt,
-    LifeTime,
     MacAddress,
     Maybe,
     Mtu,
     Query,
     given,
 )
+from nncp.document.names import DnsResolver, Hostname
 from nncp.document.section import Section
 
 INTERFACE_TYPES = (
@@ -90,12 +87,6 @@ class RuleAction(LaxEnum, words={"blackhole": 6, "unreachable": 7, "prohibit": 8
     __slots__ = ()
 
 
-class AddrGenMode(LaxEnum, words=("eui64", "none", "stable-privacy", "random")):
-    """Of what a link makes the second half of its own addresses (linux/if_link.h, IN6_ADDR_GEN_MODE_*)."""
-
-    __slots__ = ()
-
-
 class Metric(LaxInt, ge=-1, le=2**32 - 1):
     """A route's metric; -1 leaves it to the kernel."""
 
@@ -104,97 +95,17 @@ class Weight(LaxInt, ge=1, le=256):
     """A next hop's share of a multipath route; the kernel keeps it less one, in a byte."""
 
 
-LIVES = {
-    "valid_left": "valid_life_time", "valid_lft": "valid_life_time",
-    "preferred_left": "preferred_life_time", "preferred_lft": "preferred_life_time",
-}  # fmt: skip
-
-
-class Ipv4Entry(Section, frozen=True):
-    """An IPv4 address of an interface."""
-
-    aliases: ClassVar[Mapping[str, str]] = LIVES
-
-    ip: Ipv4Address
-    prefix_length: Ipv4Prefix
-    mptcp_flags: Query = UNSET
-    valid_life_time: Maybe[LifeTime] = UNSET
-    valid_left: Maybe[LifeTime] = UNSET
-    valid_lft: Maybe[LifeTime] = UNSET
-    preferred_life_time: Query = UNSET
-    preferred_left: Query = UNSET
-    preferred_lft: Query = UNSET
-
-
-class Ipv6Entry(Section, frozen=True):
-    """An IPv6 address of an interface."""
-
-    aliases: ClassVar[Mapping[str, str]] = LIVES
-
-    ip: Ipv6Address
-    prefix_length: Ipv6Prefix
-    mptcp_flags: Query = UNSET
-    valid_life_time: Maybe[LifeTime] = UNSET
-    valid_left: Maybe[LifeTime] = UNSET
-    valid_lft: Maybe[LifeTime] = UNSET
-    preferred_life_time: Query = UNSET
-    preferred_left: Query = UNSET
-    preferred_lft: Query = UNSET
-
-
-class Ip(Section, frozen=True):
-    """What both IP versions have."""
-
-    enabled: Maybe[LaxBool] = UNSET
-    dhcp: Maybe[LaxBool] = UNSET
-    auto_dns: Maybe[LaxBool] = UNSET
-    auto_gateway: Maybe[LaxBool] = UNSET
-    auto_routes: Maybe[LaxBool] = UNSET
-    auto_route_table_id: Maybe[U32] = UNSET
-    auto_route_metric: Maybe[U32] = UNSET
-    allow_extra_address: Maybe[LaxBool] = UNSET  # an apply leaves exactly the listed ones, which fits both
-    dhcp_send_hostname: Maybe[LaxBool] = UNSET
-    dhcp_custom_hostname: Maybe[str] = UNSET
-    forwarding: Maybe[LaxBool] = UNSET
-    prefix_route_metric: Maybe[U32] = UNSET
-
-
-class Ipv4(Ip, frozen=True):
-    """Static IPv4, or none.
-
-    ipv4:
-      enabled: true
-      dhcp: false
-      address:
-      - ip: 172.16.1.21
-        prefix-length: 24
-    """
-
-    address: Maybe[tuple[Ipv4Entry, ...]] = UNSET
-    dhcp_client_id: Maybe[str] = UNSET
-
-
-class Ipv6(Ip, frozen=True):
-    """Static IPv6, router advertisements, or none.
-
-    ipv6:
-      enabled: true
-      dhcp: false
-      autoconf: false
-      address:
-      - ip: 2001:db8::21
-        prefix-length: 64
-    """
-
-    autoconf: Maybe[LaxBool] = UNSET
-    address: Maybe[tuple[Ipv6Entry, ...]] = UNSET
-    dhcp_duid: Maybe[str] = UNSET
-    addr_gen_mode: Maybe[AddrGenMode] = UNSET
-    token: Maybe[Ipv6Address] = UNSET
-
-
 class AltName(Section, frozen=True):
-    """A further name of a link."""
+    """A further name of a link.
+
+    alt-names:
+    - name: uplink
+    """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "name": "The further name, of at most 127 bytes.",
+        "state": "With absent the name is taken away.",
+    }
 
     name: str
     state: Maybe[Absent] = UNSET
@@ -203,12 +114,19 @@ class AltName(Section, frozen=True):
 class Lldp(Section, frozen=True):
     """Whether the interface tells its neighbours of itself."""
 
+    meaning: ClassVar[Mapping[str, str]] = {
+        "enabled": (
+            "Whether the interface tells its neighbours of itself, and listens to them (IEEE 802.1AB)."
+        ),
+        "neighbors": "What the neighbours have told; only shown.",
+    }
+
     enabled: Maybe[LaxBool] = UNSET
     neighbors: Query = UNSET
 
 
 class Interface(Section, frozen=True):
-    """An interface, of whatever type; `form` adds the section of one type.
+    """An interface, of whatever type: `form` adds the section of one type.
 
     interfaces:
     - name: eth1
@@ -221,6 +139,49 @@ class Interface(Section, frozen=True):
 
     section: ClassVar[str] = ""
     form: ClassVar[str] = ""  # the type whose section it has, also where the document does not say it
+    meaning: ClassVar[Mapping[str, str]] = {
+        "name": "The interface's name; where an identifier finds it by its address, the name of a profile.",
+        "type": (
+            "What the interface is, hence what is made and which section is read; unknown is what stands"
+            " there."
+        ),
+        "state": "Whether it is to be up, down, gone (absent) or left exactly as it is (ignore, unknown).",
+        "description": (
+            'What an administrator says of the link, which keeps it as its alias; "" takes it away.'
+        ),
+        "profile_name": "The name of NetworkManager's profile: read and ignored, since a kernel has none.",
+        "identifier": "What finds the interface on the host: its name, its MAC address or its PCI address.",
+        "mac_address": "The hardware address.",
+        "pci_address": "The card's place on the PCI bus, for an identifier that asks for it.",
+        "copy_mac_from": "The interface whose permanent hardware address this one gets.",
+        "mtu": "The most bytes of a packet, without the link's own header; IPv6 needs 1280.",
+        "controller": (
+            'The bond, bridge or VRF whose port the link is; "" takes it out of the one that it is in.'
+        ),
+        "accept_all_mac_addresses": "Whether frames to any hardware address are taken in (promiscuous mode).",
+        "wait_ip": "Which addresses must be there before the interface counts as up.",
+        "alt_names": "Further names by which the link is found.",
+        "ieee_802_1x": "How the port proves to its switch who it is (IEEE 802.1X).",
+        "mptcp": "What multipath TCP makes of the interface's addresses.",
+        "dispatch": "Scripts that NetworkManager runs when the interface comes up or goes down.",
+        "ovs_db": "What Open vSwitch keeps of the interface in its database.",
+        "driver": "The card's driver; only shown.",
+        "min_mtu": "The least MTU that the link takes, in bytes; only shown.",
+        "max_mtu": "The largest MTU that the link takes, in bytes, 0 for no bound; only shown.",
+        "permanent_mac_address": "The hardware address that the card was made with; only shown.",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "state": "up",
+        "identifier": "name",
+        "wait_ip": "any",
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "profile_name": "uplink",
+        "pci_address": "0000:01:00.0",
+        "copy_mac_from": "eth2",
+        "controller": "br1",
+        "description": "to the switch in rack 3",
+    }
 
     name: str
     type: Maybe[str] = UNSET
@@ -281,7 +242,37 @@ class Route(Section, frozen=True):
       - destination: 198.51.100.0/24
         next-hop-address: 192.0.2.1
         next-hop-interface: eth1
+      - destination: 203.0.113.0/24
+        route-type: blackhole
     """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "state": "With absent, every route that has all the given properties is taken away.",
+        "destination": "The network that the route leads to; 0.0.0.0/0 and ::/0 are the default routes.",
+        "next_hop_interface": "The interface by which packets leave.",
+        "next_hop_address": (
+            "The router that gets the packets; without one the destination is on the link itself."
+        ),
+        "metric": (
+            "Which of several routes is used, the lowest; -1 leaves it to the kernel: 0, or 1024 for IPv6."
+        ),
+        "table_id": "The routing table; 0 is the main one, 254.",
+        "weight": "The share of this next hop among all of an IPv4 destination.",
+        "route_type": "What becomes of packets that are not sent on: dropped silently, or answered by ICMP.",
+        "cwnd": "The most segments of TCP's congestion window, from 1 on.",
+        "source": "The address that packets of this host itself get as their source.",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "table_id": 254,
+        "weight": 1,
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "metric": 100,
+        "table_id": 100,
+        "cwnd": 10,
+        "source": "192.0.2.2",
+        "weight": 2,
+    }
 
     state: Maybe[Absent] = UNSET
     destination: Maybe[IpNetwork] = UNSET
@@ -298,6 +289,11 @@ class Route(Section, frozen=True):
 class Routes(Section, frozen=True):
     """The routes that are to be there besides those of interfaces and protocols."""
 
+    meaning: ClassVar[Mapping[str, str]] = {
+        "config": "The routes to add, or with state absent to take away; others stay.",
+        "running": "All routes of the host; only shown.",
+    }
+
     config: Maybe[tuple[Route, ...]] = UNSET
     running: Query = UNSET
 
@@ -310,9 +306,38 @@ class RouteRule(Section, frozen=True):
       - ip-from: 192.0.2.0/24
         priority: 1000
         route-table: 50
+      - family: ipv4
+        fwmark: 1
+        fwmask: 255
+        route-table: 51
     """
 
     aliases: ClassVar[Mapping[str, str]] = {"suppress_prefixlength": "suppress_prefix_length"}
+    meaning: ClassVar[Mapping[str, str]] = {
+        "family": "The IP version of the packets, where no network tells it.",
+        "state": "With absent, every rule that has all the given properties is taken away.",
+        "ip_from": 'The network that packets come from; "" in an absent entry is a rule without one.',
+        "ip_to": 'The network that packets go to; "" in an absent entry is a rule without one.',
+        "priority": (
+            "When the rule is looked at, the lowest first; without one, or with -1, it gets one from"
+            " 30000 on."
+        ),
+        "route_table": "The routing table that is looked into; 0 is the main one, 254.",
+        "fwmark": "The mark, set by a firewall, that packets have.",
+        "fwmask": "The bits of the mark that count; without it all of them.",
+        "action": "What becomes of packets that look into no table: dropped silently, or answered by ICMP.",
+        "iif": "The interface by which packets come in.",
+        "suppress_prefix_length": (
+            "What is found with a prefix of at most so many bits does not count; 0 is the default route."
+        ),
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "route_table": 254,
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "iif": "eth1",
+        "ip_to": "198.51.100.0/24",
+    }
 
     family: Maybe[Family] = UNSET
     state: Maybe[Absent] = UNSET
@@ -331,33 +356,28 @@ class RouteRule(Section, frozen=True):
 class RouteRules(Section, frozen=True):
     """The policy rules."""
 
+    meaning: ClassVar[Mapping[str, str]] = {
+        "config": "The rules to add, or with state absent to take away; others stay.",
+    }
+
     config: Maybe[tuple[RouteRule, ...]] = UNSET
 
 
-class Dns(Section, frozen=True):
-    """A resolver's lists: each that is written replaces its own."""
-
-    server: Maybe[tuple[str, ...]] = UNSET
-    search: Maybe[tuple[str, ...]] = UNSET
-    options: Maybe[tuple[str, ...]] = UNSET
-
-
-class DnsResolver(Section, frozen=True):
-    """The resolver; `config: {}` empties it."""
-
-    config: Maybe[Dns] = UNSET
-    running: Query = UNSET
-
-
-class Hostname(Section, frozen=True):
-    """The host's name: now, and after a start."""
-
-    running: Maybe[str] = UNSET
-    config: Maybe[str] = UNSET
-
-
 class State(Section, frozen=True):
-    """A whole document. Each interface is of the Struct that `form` makes for its type."""
+    """A document: what it does not say stays as it is on the host.
+
+    Each interface is of the Struct that `form` makes for its type.
+    """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "description": "A remark about the document, read and ignored.",
+        "interfaces": "The interfaces, each once; what is not listed stays as it is.",
+        "ovs_db": "What Open vSwitch keeps in its database beside bridges and ports.",
+        "ovn": "Which bridges serve which networks of OVN.",
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "description": "what all nodes have",
+    }
 
     description: Maybe[str] = UNSET
     hostname: Maybe[Hostname] = UNSET

@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET, field
-
-from nncp.document.lax import (
-    U8,
-    U16,
-    EthernetAddress,
-    Ipv4List,
-    LaxBool,
-    LaxEnum,
-    LaxInt,
-    Maybe,
-    Natural,
-    Positive,
-)
-from nncp.document.section import Section
 from nncp.host import Attrs, Cost, Host, Row, Value
 from nncp.kinds import codec
+from nncp.kinds.bond_section import (
+    AD_SELECT,
+    ALL_SLAVES_ACTIVE,
+    ARP_ALL_TARGETS,
+    ARP_VALIDATE,
+    DEFAULTS,
+    FAIL_OVER_MAC,
+    LACP_ACTIVE,
+    LACP_RATE,
+    MODES,
+    PRIMARY_RESELECT,
+    XMIT_HASH_POLICY,
+    BondConfig,
+    BondOptions,
+)
 from nncp.kinds.codec import BOOL8, LINK, MAC, S32, address_list, enum
 from nncp.kinds.flat import flat, is_given, nested
 from nncp.kinds.kind import Attr, Fault, Kind, Tie, as_read
 from nncp.kinds.ports import port_rows, ports_of
 
-MODES = {
-    "balance-rr": 0,
-    "active-backup": 1,
-    "balance-xor": 2,
-    "broadcast": 3,
-    "802.3ad": 4,
-    "balance-tlb": 5,
-    "balance-alb": 6,
-}
-ARP_VALIDATE = {
-    "none": 0,
-    "active": 1,
-    "backup": 2,
-    "all": 3,
-    "filter": 4,
-    "filter_active": 5,
-    "filter_backup": 6,
-}
-ARP_ALL_TARGETS = {"any": 0, "all": 1}
-PRIMARY_RESELECT = {"always": 0, "better": 1, "failure": 2}
-FAIL_OVER_MAC = {"none": 0, "active": 1, "follow": 2}
-XMIT_HASH_POLICY = {"layer2": 0, "layer3+4": 1, "layer2+3": 2, "encap2+3": 3, "encap3+4": 4, "vlan+srcmac": 5}
-ALL_SLAVES_ACTIVE = {"dropped": 0, "delivered": 1}
-LACP_RATE = {"slow": 0, "fast": 1}
-AD_SELECT = {"stable": 0, "bandwidth": 1, "count": 2}
-LACP_ACTIVE = {"off": 0, "on": 1}
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 IFLA_BOND_MODE, IFLA_BOND_FAIL_OVER_MAC = 1, 13
 TX_QUEUES = 16
 """What a new bond has (bond_main.c, BOND_DEFAULT_TX_QUEUES)."""
@@ -110,174 +86,12 @@ ATTRS = (
     Attr("arp_missed_max", 30, codec.U8, only=ARP_MONITOR),
 )
 
-DEFAULTS = {
-    "miimon": 100, "updelay": 0, "downdelay": 0, "use_carrier": True, "arp_interval": 0, "arp_ip_target": "",
-    "arp_validate": "none", "arp_all_targets": "any", "primary": "", "primary_reselect": "always",
-    "fail_over_mac": "none", "xmit_hash_policy": "layer2", "resend_igmp": 1, "num_grat_arp": 1,
-    "all_slaves_active": "dropped", "min_links": 0, "lp_interval": 1, "packets_per_slave": 1,
-    "lacp_rate": "slow", "ad_select": "stable", "ad_actor_sys_prio": 65535, "ad_user_port_key": 0,
-    "ad_actor_system": "00:00:00:00:00:00", "tlb_dynamic_lb": True, "peer_notif_delay": 0,
-    "lacp_active": "on", "arp_missed_max": 2,
-}  # fmt: skip
-"""What a bond has without options (bond_main.c, bond_check_params), and the miimon that we give it."""
-
 PORT_ATTRS = (
     Attr("permanent-mac", 4, MAC),
     Attr("queue-id", 5, codec.U16, shared=0),
     Attr("priority", 9, S32, only=WITH_PRIMARY),
     Attr("actor-port-priority", 10, codec.U16, only=LACP),
 )
-
-
-class BondMode(LaxEnum, words=MODES):
-    """How the ports share the traffic."""
-
-    __slots__ = ()
-
-
-class ArpValidate(LaxEnum, words=ARP_VALIDATE):
-    """Which ARP replies count."""
-
-    __slots__ = ()
-
-
-class ArpAllTargets(LaxEnum, words=ARP_ALL_TARGETS):
-    """How many ARP targets must answer."""
-
-    __slots__ = ()
-
-
-class PrimaryReselect(LaxEnum, words=PRIMARY_RESELECT):
-    """When the primary port takes over again."""
-
-    __slots__ = ()
-
-
-class FailOverMac(LaxEnum, words=FAIL_OVER_MAC):
-    """Whose MAC address the bond has."""
-
-    __slots__ = ()
-
-
-class XmitHashPolicy(LaxEnum, words=XMIT_HASH_POLICY):
-    """What picks the port that a frame leaves by."""
-
-    __slots__ = ()
-
-
-class AllPortsActive(LaxEnum, words=ALL_SLAVES_ACTIVE):
-    """What becomes of frames that arrive on an inactive port."""
-
-    __slots__ = ()
-
-
-class LacpRate(LaxEnum, words=LACP_RATE):
-    """How often the partner is to send: every 30 s or every second."""
-
-    __slots__ = ()
-
-
-class LacpActive(LaxEnum, words=LACP_ACTIVE):
-    """Whether LACPDUs are sent unasked."""
-
-    __slots__ = ()
-
-
-class AdSelect(LaxEnum, words=AD_SELECT):
-    """Which aggregator is used."""
-
-    __slots__ = ()
-
-
-class PortPriority(LaxInt, ge=-(2**31), le=2**31 - 1):
-    """A port's weight when the active one is chosen; the highest wins."""
-
-
-class SystemPriority(LaxInt, ge=1, le=2**16 - 1):
-    """Which partner decides; the lowest (bond_ad_actor_sys_prio_tbl)."""
-
-
-class PortKey(LaxInt, ge=0, le=1023):
-    """The upper ten bits of a port's key (bond_ad_user_port_key_tbl)."""
-
-
-class MissedMax(LaxInt, ge=1, le=255):
-    """After so many ARP probes without an answer a port is down (bond_missed_max_tbl)."""
-
-
-class NotifyDelay(LaxInt, ge=0, le=300_000):
-    """Milliseconds between two notices to the peers (bond_peer_notif_delay_tbl)."""
-
-
-class BondOptions(Section, frozen=True, rename=None):
-    """The options, by the names that the kernel documents (Documentation/networking/bonding.rst)."""
-
-    aliases: ClassVar[Mapping[str, str]] = {"num_unsol_na": "num_grat_arp", "balance_slb_": "balance_slb"}
-
-    ad_actor_sys_prio: Maybe[SystemPriority] = UNSET
-    ad_actor_system: Maybe[EthernetAddress] = UNSET
-    ad_select: Maybe[AdSelect] = UNSET
-    ad_user_port_key: Maybe[PortKey] = UNSET
-    all_slaves_active: Maybe[AllPortsActive] = UNSET
-    arp_all_targets: Maybe[ArpAllTargets] = UNSET
-    arp_interval: Maybe[Natural] = UNSET
-    arp_ip_target: Maybe[Ipv4List] = UNSET
-    arp_missed_max: Maybe[MissedMax] = UNSET
-    arp_validate: Maybe[ArpValidate] = UNSET
-    balance_slb: Maybe[LaxBool] = (
-        UNSET  # NetworkManager's, by nft rules of its own: no option of the kernel's
-    )
-    balance_slb_: Maybe[LaxBool] = field(default=UNSET, name="balance-slb")
-    downdelay: Maybe[Natural] = UNSET
-    fail_over_mac: Maybe[FailOverMac] = UNSET
-    lacp_active: Maybe[LacpActive] = UNSET
-    lacp_rate: Maybe[LacpRate] = UNSET
-    lp_interval: Maybe[Positive] = UNSET
-    miimon: Maybe[Natural] = UNSET
-    min_links: Maybe[Natural] = UNSET
-    num_grat_arp: Maybe[U8] = UNSET
-    num_unsol_na: Maybe[U8] = UNSET
-    packets_per_slave: Maybe[U16] = UNSET
-    peer_notif_delay: Maybe[NotifyDelay] = UNSET
-    primary: Maybe[str] = UNSET
-    primary_reselect: Maybe[PrimaryReselect] = UNSET
-    resend_igmp: Maybe[U8] = UNSET
-    tlb_dynamic_lb: Maybe[LaxBool] = UNSET
-    updelay: Maybe[Natural] = UNSET
-    use_carrier: Maybe[LaxBool] = UNSET
-    xmit_hash_policy: Maybe[XmitHashPolicy] = UNSET
-
-
-class BondPort(Section, frozen=True):
-    """What one port of a bond has for itself."""
-
-    name: str
-    priority: Maybe[PortPriority] = UNSET
-    queue_id: Maybe[U16] = UNSET
-
-
-class BondConfig(Section, frozen=True):
-    """Several links that look like one.
-
-    interfaces:
-    - name: bond0
-      type: bond
-      link-aggregation:
-        mode: 802.3ad
-        options:
-          miimon: 100
-        port:
-        - eth1
-        - eth2
-    """
-
-    aliases: ClassVar[Mapping[str, str]] = {"ports": "port"}
-
-    mode: Maybe[BondMode] = UNSET
-    options: Maybe[BondOptions] = UNSET
-    port: Maybe[tuple[str, ...]] = UNSET
-    ports: Maybe[tuple[str, ...]] = UNSET
-    ports_config: Maybe[tuple[BondPort, ...]] = UNSET
 
 
 def _is_known(word: str, mode: str) -> bool:

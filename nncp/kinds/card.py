@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: msgspec evaluates the annotations.
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import UNSET
 
@@ -26,6 +26,16 @@ class EthernetConfig(Section, frozen=True):
       ethernet:
         auto-negotiation: true
     """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "auto_negotiation": "Whether card and switch agree upon speed and duplex by themselves.",
+        "duplex": "Whether the card sends and receives at once (full) or by turns (half).",
+        "speed": "Megabits a second.",
+        "sr_iov": "The virtual functions of the card, and what each may do.",
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "speed": 1000,
+    }
 
     auto_negotiation: Maybe[LaxBool] = UNSET
     duplex: Maybe[Duplex] = UNSET

@@ -141,6 +141,21 @@ class Pvid(LaxInt, ge=0, le=4094):
 class Stp(Section, frozen=True):
     """The spanning tree protocol; times in seconds."""
 
+    meaning: ClassVar[Mapping[str, str]] = {
+        "enabled": "Whether the bridge speaks the spanning tree protocol (IEEE 802.1D).",
+        "forward_delay": "Seconds that a port listens, and again learns, before it forwards.",
+        "hello_time": "Seconds between two messages of a bridge that is the root.",
+        "max_age": "Seconds after which the root's last message no longer counts.",
+        "priority": "The bridge with the lowest priority becomes the root.",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "enabled": False,
+        "forward_delay": 15,
+        "hello_time": 2,
+        "max_age": 20,
+        "priority": 32768,
+    }
+
     enabled: Maybe[LaxBool] = UNSET
     forward_delay: Maybe[ForwardDelay] = UNSET
     hello_time: Maybe[HelloTime] = UNSET
@@ -152,6 +167,68 @@ class BridgeOptions(Section, frozen=True):
     """The options of a bridge; ageing in seconds, multicast intervals in hundredths."""
 
     aliases: ClassVar[Mapping[str, str]] = {"group_fwd_mask": "group_forward_mask"}
+    meaning: ClassVar[Mapping[str, str]] = {
+        "gc_timer": "When aged addresses are next looked for; only shown.",
+        "hello_timer": "When the root's next message is due; only shown.",
+        "group_addr": "The multicast address that the messages of the spanning tree are sent to.",
+        "group_forward_mask": "Which frames to 01:80:c2:00:00:0X are passed on, a bit for each X; 0 is none.",
+        "hash_max": "How many multicast groups the bridge keeps at most.",
+        "mac_ageing_time": (
+            "Seconds after which an address that is no longer heard is forgotten; 0 learns none."
+        ),
+        "multicast_last_member_count": (
+            "After so many queries without an answer a group that was left has no members."
+        ),
+        "multicast_last_member_interval": (
+            "Hundredths of a second between two queries about a group that was left."
+        ),
+        "multicast_membership_interval": (
+            "Hundredths of a second after which a port that reports no more has left a group."
+        ),
+        "multicast_querier": "Whether the bridge sends queries while no other querier is heard.",
+        "multicast_querier_interval": (
+            "Hundredths of a second after which another querier that is no longer heard is gone."
+        ),
+        "multicast_query_interval": "Hundredths of a second between two queries that the bridge sends.",
+        "multicast_query_response_interval": "Hundredths of a second within which a query is to be answered.",
+        "multicast_query_use_ifaddr": (
+            "Whether queries come from the bridge's IPv4 address, and not from 0.0.0.0."
+        ),
+        "multicast_router": (
+            "Whether the bridge itself gets all multicast, as a router does: never, as it is heard"
+            " (auto), or always."
+        ),
+        "multicast_snooping": (
+            "Whether multicast goes to those ports only that asked for it; false floods it."
+        ),
+        "multicast_startup_query_count": "How many queries the bridge sends when it starts to.",
+        "multicast_startup_query_interval": "Hundredths of a second between two queries at the start.",
+        "vlan_protocol": "By which tag the bridge filters: a customer's (802.1q) or a provider's (802.1ad).",
+        "vlan_default_pvid": "The VLAN of untagged frames on ports that have none of their own; 0 is none.",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "group_addr": "01:80:c2:00:00:00",
+        "group_forward_mask": 0,
+        "hash_max": 4096,
+        "mac_ageing_time": 300,
+        "multicast_last_member_count": 2,
+        "multicast_last_member_interval": 100,
+        "multicast_membership_interval": 26000,
+        "multicast_querier": False,
+        "multicast_querier_interval": 25500,
+        "multicast_query_interval": 12500,
+        "multicast_query_response_interval": 1000,
+        "multicast_query_use_ifaddr": False,
+        "multicast_router": "auto",
+        "multicast_snooping": True,
+        "multicast_startup_query_count": 2,
+        "vlan_protocol": "802.1q",
+        "vlan_default_pvid": DEFAULT_PVID,
+    }
+    samples: ClassVar[Mapping[str, Any]] = {
+        "group_forward_mask": 8,
+        "multicast_startup_query_interval": 3000,
+    }
 
     stp: Maybe[Stp] = UNSET
     gc_timer: Query = UNSET
@@ -180,6 +257,17 @@ class BridgeOptions(Section, frozen=True):
 class BridgePort(Section, frozen=True):
     """A port of a bridge."""
 
+    meaning: ClassVar[Mapping[str, str]] = {
+        "name": "The link that is the port.",
+        "stp_hairpin_mode": "Whether a frame may leave by the port that it came in by.",
+        "stp_path_cost": "What the way to the root costs through this port; the cheapest is used.",
+        "stp_priority": "Which of several equal ports is used, the lowest.",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "stp_hairpin_mode": False,
+        "stp_priority": 32,
+    }
+
     name: str
     stp_hairpin_mode: Maybe[LaxBool] = UNSET
     stp_path_cost: Maybe[PathCost] = UNSET
@@ -206,6 +294,9 @@ class BridgeConfig(Section, frozen=True):
     """
 
     aliases: ClassVar[Mapping[str, str]] = {"ports": "port"}
+    meaning: ClassVar[Mapping[str, str]] = {
+        "port": "All ports; those that are not listed are taken out, but for guests'.",
+    }
 
     options: Maybe[BridgeOptions] = UNSET
     port: Maybe[tuple[BridgePort, ...]] = UNSET

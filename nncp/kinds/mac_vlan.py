@@ -48,6 +48,18 @@ class MacVlanConfig(Section, frozen=True):
     """
 
     aliases: ClassVar[Mapping[str, str]] = {"accept_all_mac": "promiscuous"}
+    meaning: ClassVar[Mapping[str, str]] = {
+        "base_iface": "The interface that the link is on.",
+        "mode": (
+            "Who of the links above one interface talks to whom: nobody (private), by the switch (vepa),"
+            " directly (bridge), one link that has it alone (passthru), or whom a list of addresses names"
+            " (source)."
+        ),
+        "promiscuous": "Whether the link makes the one below promiscuous; false is for passthru only.",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "promiscuous": True,
+    }
 
     base_iface: Maybe[str] = UNSET
     mode: Maybe[MacVlanMode] = UNSET

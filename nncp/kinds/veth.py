@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from msgspec import UNSET
 
@@ -14,9 +15,6 @@ from nncp.kinds.codec import TEXT
 from nncp.kinds.flat import is_given
 from nncp.kinds.kind import Attr, Fault, Kind, Tie
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
 
 class VethConfig(Section, frozen=True, forbid_unknown_fields=False):
     """A pair of links: what enters one leaves the other.
@@ -27,6 +25,10 @@ class VethConfig(Section, frozen=True, forbid_unknown_fields=False):
       veth:
         peer: veth1.ep
     """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "peer": "The name of the other end, which comes and goes with this one.",
+    }
 
     peer: Maybe[LinkName] = UNSET
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from msgspec import UNSET
 
@@ -12,9 +13,6 @@ from nncp.host import Cost, Host, Row
 from nncp.kinds.codec import BE16, U16, bits, enum
 from nncp.kinds.flat import is_given, nested
 from nncp.kinds.kind import Attr, Fault, Kind, as_read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 REORDER_HDR, GVRP, LOOSE_BINDING, MVRP, BRIDGE_BINDING = 1, 2, 4, 8, 16
 BOTH = "gvrp and mvrp"
@@ -49,6 +47,23 @@ class VlanConfig(Section, frozen=True):
         base-iface: bond0
         id: 33
     """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "base_iface": "The interface that the VLAN is on.",
+        "id": "The VLAN's number; 0 tags priorities only.",
+        "protocol": "The tag: a customer's VLAN (802.1q) or a provider's (802.1ad).",
+        "registration_protocol": "By which protocol the VLAN is announced to the switch, if by any.",
+        "reorder_headers": (
+            "Whether received frames lose their tag, so that the link is like one without VLANs."
+        ),
+        "loose_binding": "Whether the VLAN's link may be up while the one below is down.",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "protocol": "802.1q",
+        "registration_protocol": "none",
+        "reorder_headers": True,
+        "loose_binding": False,
+    }
 
     base_iface: Maybe[str] = UNSET
     id: Maybe[VlanId] = UNSET

@@ -35,6 +35,10 @@ class VrfConfig(Section, frozen=True):
     """
 
     aliases: ClassVar[Mapping[str, str]] = {"ports": "port"}
+    meaning: ClassVar[Mapping[str, str]] = {
+        "port": "All links of the VRF; those that are not listed leave it.",
+        "route_table_id": "The routing table of the VRF; 0 leaves it as it is.",
+    }
 
     port: Maybe[tuple[str, ...]] = UNSET
     ports: Maybe[tuple[str, ...]] = UNSET

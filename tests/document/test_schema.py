@@ -1,7 +1,9 @@
 """The schema that the Structs make, and its agreement with the decoder that msgspec makes of them."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -9,13 +11,17 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import inspect
 
+from nncp.desired import WRITTEN
 from nncp.document.emit import dump
 from nncp.document.lax import read_lax
+from nncp.document.meaning import default, fields, held, plain, sample, struct_in
 from nncp.document.schema import complaints_of, errors_of, schema_of, struct_schema
 from nncp.document.source import load
-from nncp.document.state import Documented, form
+from nncp.document.state import Documented, State, form
 
+SENTENCE = re.compile(r"""[A-Z0-9""'][^\n]{8,}[^ .]\.""")
 GOOD = """\
 interfaces:
 - name: bond0.33
@@ -113,3 +119,74 @@ def test_what_the_decoder_refuses_the_schema_explains_and_nothing_else(
 @pytest.mark.parametrize("key", ["port", "ports"])
 def test_both_names_of_a_property_are_in_the_schema(kinds: Mapping[str, Documented], key: str) -> None:
     assert key in schema_of(kinds)["$defs"]["BondConfig"]["properties"]
+
+
+def described(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every property of a schema with its path, but for what only chooses a branch."""
+    for key, inner in schema.items() if isinstance(schema, dict) else enumerate(schema):
+        if key == "properties":
+            yield from ((f"{path}.{name}", each) for name, each in inner.items())
+        if isinstance(inner, dict | list) and key not in {"if", "enum"}:
+            yield from described(inner, f"{path}.{key}")
+
+
+def test_every_property_has_a_sentence() -> None:
+    found = dict(described(schema_of(WRITTEN)))
+    said = {path: each.get("description", "") for path, each in found.items()}
+    assert len(said) > 400
+    assert {path for path, text in said.items() if not SENTENCE.fullmatch(text)} == set()
+
+
+def test_every_leaf_has_a_sentence_of_its_own_and_no_sentence_is_of_nothing() -> None:
+    structs = held([State, *(form(name, kind) for name, kind in WRITTEN.items())])
+    for struct in structs:
+        leaves = {field.name for field in fields(struct) if struct_in(field.type) is None}
+        aliases = getattr(struct, "aliases", {})
+        own = {name for each in struct.__mro__ for name in vars(each).get("meaning", {})}
+        assert (struct, leaves - own) == (struct, leaves & aliases.keys())
+        for each in ("meaning", "defaults", "samples"):
+            said = set(vars(struct).get(each, {}))
+            assert (struct, each, said - set(struct.__struct_fields__)) == (struct, each, set())
+
+
+def test_what_is_known_of_something_new_can_be_said_in_a_document() -> None:
+    for struct in held([State, *(form(name, kind) for name, kind in WRITTEN.items())]):
+        for field in fields(struct):
+            kind = plain(field.type)
+            for value in (default(struct, field.name), sample(struct, field.name)):
+                if value is not None and isinstance(kind, inspect.CustomType):
+                    assert kind.cls.read(value) == value, (struct, field.name)
+
+
+def test_only_what_is_shown_is_marked_as_read_only() -> None:
+    schema = schema_of(WRITTEN)["$defs"]
+    marked = {name for name, each in schema["Interface"]["properties"].items() if each.get("readOnly")}
+    assert marked == {"driver", "min-mtu", "max-mtu", "permanent-mac-address"}
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def states(file: Path) -> list[Any]:
+    """The nmstate states in a file, bare or in policies; a VM's manifest has none."""
+    values = [node.value for node in load(file.read_text(), file=file.name)]
+    found = [value.get("spec", {}).get("desiredState", value) for value in values]
+    return [state for state in found if "interfaces" in state]
+
+
+STATES = {
+    f"{file.relative_to(ROOT)}:{number}": state
+    for folder in ("policies", "tests/vmnet", "vmnet/rack/scenario")
+    for file in sorted((ROOT / folder).rglob("*.yaml"))
+    for number, state in enumerate(states(file))
+}
+
+
+def test_the_schema_takes_the_documents_of_this_repository() -> None:
+    schema = json.loads(json.dumps(schema_of(WRITTEN)))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert {"policies/vm-bridge/node-1.yaml:0", "vmnet/rack/scenario/switch.yaml:0"} <= STATES.keys()
+    check = jsonschema.Draft202012Validator(schema)
+    for name, state in STATES.items():
+        assert (name, [error.message for error in check.iter_errors(state)]) == (name, [])
+        assert not check.is_valid({**state, "interfaces": [{**state["interfaces"][0], "mtu": -1}]})

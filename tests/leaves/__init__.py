@@ -15,14 +15,14 @@ from tests.leaves.bridge import EVERY_BRIDGE_OPTION, EVERY_PORT
 from tests.leaves.route import EVERY_ROUTE
 from tests.leaves.rule import EVERY_RULE
 from tests.leaves.stacked import EVERY_MAC_VLAN, EVERY_VLAN, EVERY_VRF
-from tests.leaves.walk import QUERY, leaves
+from tests.leaves.walk import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.leaves.leaf import Leaf
 
-__all__ = ["MOOT", "QUERY", "SEEN", "leaves"]
+__all__ = ["MOOT", "SEEN", "leaves"]
 
 SEEN: Mapping[str, Leaf] = {
     **EVERY_INTERFACE,

@@ -8,9 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-QUERY = "shown, ignored when applied"
-
-
 def leaves(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return each leaf of a document's schema: its dotted path from an interface, or from the document."""
     root = schema["$defs"]

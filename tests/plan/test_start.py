@@ -14,22 +14,39 @@ if TYPE_CHECKING:
 HEAVY = {"pyroute2", "jsonschema", "rich", "kopf", "kubernetes", "libvirt", "scapy", "ctypes"}
 
 
-def imported(*argv: str) -> set[str]:
-    """Return the top-level modules that a command has imported when it is done."""
+def imported(*argv: str, whole: bool = False) -> set[str]:
+    """Return the modules that a command has imported when it is done, by the first part of their names."""
     code = (
         "import sys\n"
         f"sys.argv = {['nncp', *argv]!r}\n"
         "from nncp.terminal import run\nfrom nncp.cli import cli\n"
         "run(cli, 'nncp')\n"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
+        f"print(*sorted({{name if {whole} else name.partition('.')[0] for name in sys.modules}}), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("argv", [("--version",), ("show",), ("plan", "/dev/null"), ("diff", "/dev/null")])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--version",),
+        ("show",),
+        ("plan", "/dev/null"),
+        ("diff", "/dev/null"),
+        ("schema",),
+        ("explain", "bond.options.miimon"),
+    ],
+)
 def test_commands_import_nothing_heavy(argv: tuple[str, ...]) -> None:
     assert imported(*argv) & HEAVY == set()
+
+
+@pytest.mark.parametrize("argv", [("--version",), ("show",), ("plan", "/dev/null"), ("apply", "/none")])
+def test_what_explains_is_loaded_for_those_who_ask_only(argv: tuple[str, ...]) -> None:
+    explaining = {"nncp.document.meaning", "nncp.example", "nncp.explain", "nncp.topic"}
+    assert imported("explain", whole=True) >= explaining
+    assert imported(*argv, whole=True) & explaining == set()
 
 
 def test_the_version_needs_no_engine() -> None:

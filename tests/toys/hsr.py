@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from msgspec import UNSET
 
 from nncp.document.lax import LaxInt, Maybe
@@ -28,6 +31,13 @@ class HsrConfig(Section, frozen=True):
         port1: eth1
         port2: eth2
     """
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "port1": "The one link of the ring.",
+        "port2": "The other link of the ring.",
+        "multicast_spec": "The last byte of the address that supervision frames go to.",
+    }
+    defaults: ClassVar[Mapping[str, int]] = {"multicast_spec": 0}
 
     port1: Maybe[str] = UNSET
     port2: Maybe[str] = UNSET
