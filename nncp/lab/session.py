@@ -202,7 +202,7 @@ def attach(folder: Path) -> Session:
 
 def _new_folder(folder: Path | None, *, name: str) -> Path:
     if folder is None:
-        return Path(tempfile.mkdtemp(prefix=f"bridgehead-{name}-"))
+        return Path(tempfile.mkdtemp(prefix=f"bridgehead-{name}-", dir=_temporary()))
     folder = folder.absolute()
     try:
         _connection(folder).close()
@@ -211,6 +211,12 @@ def _new_folder(folder: Path | None, *, name: str) -> Path:
         folder.mkdir(mode=0o700, parents=True)
         return folder
     raise Error(f"a lab kernel already runs in {folder}", kind=ErrorKind.FAILED, hint="stop it first")
+
+
+def _temporary() -> str:
+    """Return where temporary folders go; Python tries that by a file, which stays there if we are killed."""
+    places = filter(None, (os.environ.get("TMPDIR"), "/tmp", "/var/tmp"))  # noqa: S108  (mkdtemp's own)
+    return next((place for place in places if os.access(place, os.W_OK | os.X_OK)), "/tmp")  # noqa: S108
 
 
 def _import_path() -> str:
