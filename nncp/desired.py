@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import zlib
 from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -197,8 +197,8 @@ def name_of(policy: Policy) -> str:
     """
     if policy.name or policy.state.file != STDIN:
         return policy.name or PurePath(policy.state.file).name
-    said = json.dumps(policy.state.value, sort_keys=True).encode()
-    return f"stdin-{hashlib.sha256(said).hexdigest()[:8]}"
+    said = json.dumps(policy.state.value, sort_keys=True)
+    return f"stdin-{zlib.crc32(said.encode()):08x}"
 
 
 def faults(found: Partly, compiled: Compiled, *, on_any_host: bool = False) -> Iterator[Error]:

@@ -7,7 +7,7 @@ snapshot ────┴─▶ plan ─▶ transaction ─▶ plan again, until 
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from nncp import transaction
@@ -160,7 +160,7 @@ class _Force:
         self.before = file.read(journal.held) if new else ()
         known = all(any(is_alike(one, other) for other in self.before) for one in new)
         self.new = () if known and not changes else new
-        self.call = secrets.token_hex(8) if self.new else ""
+        self.call = os.urandom(8).hex() if self.new else ""
         names = {document.name for document in self.new}
         self.replaced = [document for document in self.before if document.name in names]
 

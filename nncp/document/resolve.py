@@ -28,6 +28,14 @@ class Resolved(Struct, frozen=True):
         return self.taken.errors
 
 
+def _whole(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a state whose routes are told: those that a document asks for stand on the host that it means."""
+    routes = state.get("routes")
+    if not isinstance(routes, dict) or "running" in routes or "config" not in routes:
+        return state
+    return {**state, "routes": {**routes, "running": routes["config"]}}
+
+
 def resolve(
     policy: Policy,
     current: Callable[[], Mapping[str, Any]] | None,
@@ -47,7 +55,9 @@ def resolve(
     if not policy.is_template:
         return Resolved(policy, Captured())
     given = policy.current
-    taken = captured(policy.capture, current if given is None else lambda: given.value, before=before)
+    source = current if given is None else lambda: given.value
+    looked = None if source is None else lambda: _whole(source())
+    taken = captured(policy.capture, looked, before=before)
     state, stay = template_filled(policy.state, taken, values)
     # By its whole path: that is how an error names it.
     unknown = frozenset(path_text(*policy.state.path, *path) for path in stay)

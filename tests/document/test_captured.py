@@ -252,6 +252,15 @@ def test_the_state_in_a_document_is_looked_into_before_the_hosts() -> None:
     assert made.policy.state.value == {"interfaces": [{"name": "x0"}]}
 
 
+def test_routes_that_a_document_asks_for_stand_on_the_host_that_it_means() -> None:
+    made = resolved("""\
+        capture: {way: routes.running.destination == "0.0.0.0/0"}
+        current: {routes: {config: [{destination: 0.0.0.0/0, next-hop-interface: x0}]}}
+        desired: {interfaces: [{name: "{{ capture.way.routes.running.0.next-hop-interface }}"}]}
+    """)
+    assert made.policy.state.value == {"interfaces": [{"name": "x0"}]}
+
+
 def test_braces_of_a_bare_state_are_what_they_are() -> None:
     made = resolved("interfaces: [{name: eth0, description: '{{ capture.x.y }}'}]\n")
     assert made.policy.state.value["interfaces"][0]["description"] == "{{ capture.x.y }}"

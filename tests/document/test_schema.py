@@ -168,10 +168,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def states(file: Path) -> list[Any]:
-    """The nmstate states in a file, bare or in policies; a VM's manifest has none."""
+    """The nmstate states in a file, bare or in policies; a VM's manifest has none, and a template is none yet."""
     values = [node.value for node in load(file.read_text(), file=file.name)]
     found = [value.get("spec", {}).get("desiredState", value) for value in values]
-    return [state for state in found if "interfaces" in state]
+    return [state for state in found if "interfaces" in state and "{{" not in str(state)]
 
 
 STATES = {
