@@ -29,7 +29,7 @@ class Resolved(Struct, frozen=True):
 
 
 def _whole(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a state whose routes are told: those that a document asks for stand on the host that it means."""
+    """Return a state with its routes: those that a document asks for stand on the host that it means."""
     routes = state.get("routes")
     if not isinstance(routes, dict) or "running" in routes or "config" not in routes:
         return state

@@ -189,4 +189,4 @@ def test_the_schema_takes_the_documents_of_this_repository() -> None:
     check = jsonschema.Draft202012Validator(schema)
     for name, state in STATES.items():
         assert (name, [error.message for error in check.iter_errors(state)]) == (name, [])
-        assert not check.is_valid({**state, "interfaces": [{**state["interfaces"][0], "mtu": -1}]})
+        assert not check.is_valid({**state, "interfaces": [{"name": "d0", "type": "dummy", "mtu": -1}]})
