@@ -48,6 +48,15 @@ def test_the_plan_that_it_shows_is_the_plan(tmp_path: Path) -> None:
     assert MAC.sub("MAC", done.stdout + done.stderr) == MAC.sub("MAC", output)
 
 
+def test_the_policy_that_it_plans_offline_means_what_it_shows() -> None:
+    shown = block("console", "$ grep -A3 capture:")
+    commands = [line.removeprefix("$ ") for line in shown.splitlines() if line.startswith("$ ")]
+    done = [typed(command) for command in commands]
+    assert [one.returncode for one in done] == [0, 0], done
+    said = "".join(f"$ {command}\n{one.stdout}" for command, one in zip(commands, done, strict=True))
+    assert said == shown
+
+
 @pytest.mark.guest
 @pytest.mark.slow
 def test_a_guest_is_moved_by_hand() -> None:
