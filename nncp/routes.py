@@ -227,6 +227,9 @@ def _wrong(
     if is_given(route.source) and not reach().is_own(str(route.source)):
         message = f"no interface has {route.source}, the source of the route to {route.destination}"
         yield "source", message, "add the address to an interface, or name another source"
+    elif is_given(route.source) and not reach().is_source(str(route.source), key[2]):
+        message = f"{route.source} is a VRF's, and the route to {route.destination} is not in its table"
+        yield "source", message, "give the route the VRF's table-id, or name another source"
     if key[1] == "ipv6" and _is_off(book, name, wanted):
         message = f"the route to {route.destination} leaves by {name}, whose IPv6 is off"
         yield "next-hop-interface", message, f"switch ipv6 of {name} on in this document"

@@ -50,9 +50,10 @@ def route_key(route: Entry) -> tuple[Any, ...]:
     """Return what two entries have in common that are one route: the metric counts, as in the kernel."""
     gateway = route.get("next-hop-address")
     none = {None, "", "::", "0.0.0.0"}  # noqa: S104  (how nmstate shows a route without one)
-    words = ("destination", "next-hop-interface", "route-type", "weight", "cwnd", "source")
+    words = ("destination", "next-hop-interface", "route-type", "cwnd", "source")
     said = tuple(route.get(word) or None for word in words)
-    return (*said, None if gateway in none else gateway, table_of(route), _metric(route))
+    hop = (None if gateway in none else gateway, route.get("weight") or 1)
+    return (*said, *hop, table_of(route), _metric(route))
 
 
 def route_order(route: Entry) -> tuple[Any, ...]:

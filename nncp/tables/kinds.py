@@ -46,7 +46,7 @@ class Kinds(Struct, frozen=True):
         return self.by_type.get(row_type) or self.foreign.get(row_type)
 
     def is_routed(self, port: Mapping[str, Any]) -> bool:
-        """Whether a port keeps its addresses, by its row's attributes."""
+        """Whether a port keeps its addresses: by its row's attributes, or those of its controller's link."""
         kind = self.by_type.get(port.get("type", ""))
         return kind is not None and kind.routed
 

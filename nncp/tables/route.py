@@ -130,20 +130,27 @@ class Reach:
         self._broadcast: dict[tuple[str, Any], str] = {}
         self._own: set[tuple[str, Any]] = set()
         self._bare: set[Any] = set()
-        self._ports: set[str] = set()
+        self._controllers: dict[str, str] = {}  # by their ports
+        self._routed: set[str] = set()  # controllers whose ports keep their addresses
+        self._tables: dict[str, str] = {}  # of VRFs
+        self._holders: dict[Any, set[str]] = {}
         self._advertised: set[str] = set()
         for key, attrs in rows:
             if key[0] == "address":
                 self._add_address(key, attrs)
             elif key[0] == "route" and attrs.get("type", "unicast") == "unicast":
                 self._add_route(key, attrs)
-            elif key[0] == "port" and not kinds.is_routed(attrs):
-                self._ports.add(key[1])
+            elif key[0] == "port":
+                self._controllers[key[1]] = attrs["controller"]
+            elif key[0] == "link" and kinds.is_routed(attrs):
+                self._routed.add(key[1])
+                self._tables[key[1]] = str(attrs.get("route-table-id", ""))
 
     def _add_address(self, key: Key, attrs: Mapping[str, Any]) -> None:
         address, _, size = local_of(key[2]).partition("/")
         network = ipaddress.ip_network(f"{attrs.get('peer-address') or address}/{size}", strict=False)
         self._bare.add(ipaddress.ip_address(address))
+        self._holders.setdefault(ipaddress.ip_address(address), set()).add(key[1])
         self._own.add(_where(key[1], ipaddress.ip_address(address)))
         if network.version == 4 and network.prefixlen < 31:
             # The network's own is one whatever was given besides (net/ipv4/fib_frontend.c, fib_add_ifaddr).
@@ -172,13 +179,26 @@ class Reach:
         parsed = ipaddress.ip_address(address)
         return parsed in self._bare or (parsed.version == 4 and parsed.is_loopback)
 
+    def is_source(self, address: str, table: str) -> bool:
+        """Whether a route of a table may have this source (net/ipv4/fib_semantics.c, fib_valid_prefsrc).
+
+        That of a VRF's port is known to the VRF's table alone; IPv6 asks the links.
+        """
+        parsed = ipaddress.ip_address(address)
+        if parsed.version == 6 or not self._routed or not self.is_own(address):
+            return self.is_own(address)
+        controllers = [self._controllers.get(link, "") for link in self._holders.get(parsed, ())]
+        tables = [self._tables.get(controller, table) for controller in controllers]
+        return not tables or table in tables
+
     def why_not(self, link: str, gateway: str, table: str) -> str:
         """Return why no route of a table may lead to a gateway through a link, as words after it, or ""."""
         address = ipaddress.ip_address(gateway)
         if address.version == 6 and _where(link, address) in self._own:
             return "is an address of this host itself"
         if address.version == 6 and address.is_link_local:
-            return f"is behind {link}, which is a port" if link in self._ports else ""
+            port = self._controllers.get(link, "") not in {"", *self._routed}
+            return f"is behind {link}, which is a port" if port else ""
         if address.version == 6 and link in self._advertised:
             return ""
         if (link, address) in self._broadcast:
@@ -206,12 +226,16 @@ def _where(link: str, address: Any) -> tuple[str, Any]:
 
 
 def _fallen(keys: Iterable[Key], rows: Rows, kinds: Kinds) -> set[Key]:
-    """Return those routes that the kernel would not take: a gateway that cannot be reached any more."""
+    """Return those routes that the kernel would not take: by a gateway out of reach, or a VRF's address."""
+    keys = list(keys)
+    sourced = [key for key in keys if key[1] == "ipv4" and rows[key].get("source")]
     found = [key for key in keys if any(hop[1] and not hop[3] for hop in rows[key].get("nexthops", ()))]
-    if not found:
+    if not found and not sourced:
         return set()
     reach = Reach(rows.items(), kinds)
-    return {key for key in found if any(_falls(hop, key[2], reach) for hop in rows[key]["nexthops"])}
+    fallen = {key for key in found if any(_falls(hop, key[2], reach) for hop in rows[key]["nexthops"])}
+    own = [key for key in sourced if reach.is_own(rows[key]["source"])]
+    return fallen | {key for key in own if not reach.is_source(rows[key]["source"], key[2])}
 
 
 def _falls(hop: Hop, table: str, reach: Reach) -> bool:

@@ -231,5 +231,5 @@ def test_an_apply_that_changes_nothing_writes_nothing_and_dumps_little(apply: An
     )
     done = ns.run(sys.executable, "-c", counted, stdin=json.dumps(document))
     assert (
-        done.stdout == "0 16\n"
+        done.stdout == "0 18\n"
     )  # links, addresses, routes of seven protocols and two families; no bridge, no VLANs

@@ -90,6 +90,20 @@ STACKED = [
 ]
 
 
+WITH_VRF = [
+    *WITH_ROUTES,
+    "link add red type vrf table 100",
+    "link set red up",
+    "link set eth2 up",
+    "link set eth2 master red",
+    "addr add 203.0.113.1/24 dev eth2",
+    "addr add 2001:db8:3::1/64 dev eth2 nodad",
+    "route add 198.51.100.0/25 via 203.0.113.9 table 100",
+    "rule add from 203.0.113.0/24 lookup 100 pref 900",
+    "-6 rule add to 2001:db8:3::/48 lookup 100 pref 901",
+]
+
+
 def bond(name: str = "bond0", **section: Any) -> dict[str, Any]:
     return {
         "name": name,
@@ -113,7 +127,28 @@ def vlan(name: str, base: str, number: int, **more: Any) -> dict[str, Any]:
 TRUNK = {"mode": "trunk", "trunk-tags": [{"id": 33}, {"id-range": {"min": 100, "max": 110}}]}
 STATIC = {"enabled": True, "address": [{"ip": "192.0.2.9", "prefix-length": 24}]}
 
-CASES: dict[str, tuple[list[str], list[dict[str, Any]]]] = {
+RULES = [
+    {"ip-from": "192.0.2.0/24", "route-table": 100},
+    {"ip-to": "2001:db8:2::/48", "route-table": 100, "priority": 7},
+    {"state": "absent", "priority": 900},
+]
+
+
+def vrf(name: str = "red", **section: Any) -> dict[str, Any]:
+    return {"name": name, "type": "vrf", "vrf": {key.replace("_", "-"): section[key] for key in section}}
+
+
+CASES: dict[str, tuple[list[str], list[dict[str, Any]] | dict[str, Any]]] = {
+    "a link with IPv6 addresses and static routes becomes a port of a VRF, and rules come": (
+        # The first VRF makes the kernel's rule for all of them, which stays (vrf_add_fib_rules).
+        [*WITH_ROUTES, "link add first type vrf table 9", "link del first"],
+        {"interfaces": [vrf(port=["eth0"], route_table_id=100)], "route-rules": {"config": RULES[:2]}},
+    ),
+    "a VRF gets another table and other ports, and rules come and go": (
+        WITH_VRF,
+        {"interfaces": [vrf(port=["eth0", "eth1"], route_table_id=200)], "route-rules": {"config": RULES}},
+    ),
+    "a VRF is deleted": (WITH_VRF, [{"name": "red", "type": "vrf", "state": "absent"}]),
     "a link with IPv6 addresses and static routes is enslaved to a bond": (
         WITH_ROUTES,
         [bond(mode="802.3ad", port=["eth0", "eth1"])],
@@ -168,8 +203,8 @@ CASES: dict[str, tuple[list[str], list[dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_killed_anywhere_the_host_is_as_it_was(case: str, ns: Namespace, tmp_path: Path) -> None:
-    lines, interfaces = CASES[case]
-    check(ns, lines, {"interfaces": interfaces}, tmp_path)
+    lines, asked = CASES[case]
+    check(ns, lines, {"interfaces": asked} if isinstance(asked, list) else asked, tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
