@@ -14,11 +14,9 @@ from nncp.applied import Applied
 from nncp.compile import compile_state
 from nncp.desk import Compiled, Note
 from nncp.document.policy import Policy, read_current, read_policies
-from nncp.document.prune import pruned
 from nncp.document.read import by_place, read_together
 from nncp.document.resolve import resolve
 from nncp.document.source import load
-from nncp.document.tidy import joined, tidied
 from nncp.document.unsupported import unsupported
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Host
@@ -134,6 +132,9 @@ class Desired:
 
     def _pruned(self, asked: Sequence[Policy]) -> Policy:
         """Return what takes away what documents of these names asked for before, and nothing does now."""
+        from nncp.document.prune import pruned  # noqa: PLC0415  (few ask for it)
+        from nncp.document.tidy import joined, tidied  # noqa: PLC0415
+
         names = {name_of(policy) for policy in self.policies}
         others = [plain(one) for one in self.before.values() if one.name not in names]
         states = [tidied(policy, WRITTEN) for policy in (*asked, *others)]
