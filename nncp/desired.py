@@ -81,7 +81,7 @@ class Desired:
         prune: bool = False,
     ) -> None:
         self.policies = policies
-        self.values = values or {}
+        self.values = values
         self.before = {document.name: document for document in before}
         self.prune = prune
         self.read: Partly | None = None
@@ -117,7 +117,13 @@ class Desired:
             return show_state(host, KINDS)
 
         return [
-            resolve(policy, state, values=self.values, before=self._taken_before(policy))
+            resolve(
+                policy,
+                state,
+                values=self.values or {},
+                before=self._taken_before(policy),
+                every=self.values is not None,
+            )
             for policy in self.policies
         ]
 

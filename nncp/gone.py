@@ -35,6 +35,9 @@ def sweep(journal: Journal, *, every: float = SWEEP_EVERY) -> None:
             for name in folder.names():
                 if name not in {journal.key, STAMP}:
                     _remove_if_gone(folder, name, in_use, least_age=every)
+            for file in orphans(journal):
+                if time.time() - file.changed > every:
+                    file.remove()
 
 
 def orphans(journal: Journal) -> list[AppliedFile]:
@@ -44,7 +47,7 @@ def orphans(journal: Journal) -> list[AppliedFile]:
     """
     state_dir, own = journal.state_dir, journal.applied().scope
     folder = StateFolder.find(state_dir, FOLDER)
-    if folder is None or own == HOST:
+    if folder is None:
         return []
     with folder:
         names = [name for name in folder.names() if name not in {HOST, own}]

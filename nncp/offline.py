@@ -112,7 +112,10 @@ def _resolved(
     found: Sequence[Policy], have: Policy, values: State | None, before: State | None = None
 ) -> list[Resolved]:
     resolved = [
-        resolve(policy, lambda: have.state.value, values=values or {}, before=before) for policy in found
+        resolve(
+            policy, lambda: have.state.value, values=values or {}, before=before, every=values is not None
+        )
+        for policy in found
     ]
     errors = [error for one in resolved for error in one.errors]
     read = read_together([one.policy for one in resolved], WRITTEN, types=types_of(have.state.value))

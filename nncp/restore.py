@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from nncp import engine
+from nncp.applied import HOST
 from nncp.desired import Desired, plain
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.gone import orphans
@@ -55,7 +56,7 @@ def restore(*, state_dir: Path = STATE_DIR, force: bool = False) -> list[Restore
         engine.rolled_back(state_dir=state_dir, force=True)
     file = journal.applied()
     found = file.read(journal.held)
-    former = next(iter(() if found else orphans(journal)), None)
+    former = next(iter(() if found or file.scope == HOST else orphans(journal)), None)
     if former is not None:
         found = former.read(journal.held)
     done: list[Restored] = []

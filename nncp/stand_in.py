@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from nncp.compile import compile_state
 from nncp.desk import SAME_TYPE
 from nncp.document.read import read_together
-from nncp.errors import raise_all
+from nncp.document.state import USERSPACE_TYPES
+from nncp.errors import ErrorKind, raise_all
 from nncp.host import Host, Row
 from nncp.kinds.flat import is_given
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from nncp.document.policy import Policy
     from nncp.document.state import Documented, Interface
+    from nncp.host import Key
     from nncp.tables.kinds import Kinds
 
 MTU = 1500
@@ -38,8 +40,10 @@ def host_of(state: Policy, written: Mapping[str, Documented], kinds: Kinds) -> H
 
     """
     found = read_together([state], written)
-    raise_all(found.errors)
+    # What nncp does not make is there all the same.
+    raise_all(error for error in found.errors if error.kind is not ErrorKind.UNSUPPORTED)
     links = [row for number, one in enumerate(found.interfaces.values(), 1) for row in _link(one, number)]
+    links += _others(state, {row.name for row in links}, len(found.interfaces) + 1)
     bare = Host(links)
     told = {number: one for number, one in found.interfaces.items() if one.state != "absent"}
     compiled = compile_state(found.state, told, bare, kinds)
@@ -50,7 +54,24 @@ def host_of(state: Policy, written: Mapping[str, Documented], kinds: Kinds) -> H
             continue
         have = rows.get(key)
         rows[key] = Row(key, {**(have.attrs if have else {}), **row.attrs}, row.needs)
-    return Host(rows.values())
+    return Host(_typed(row, rows) for row in rows.values())
+
+
+def _typed(row: Row, rows: Mapping[Key, Row]) -> Row:
+    """Return a row; of a port with the type of its controller, as the kernel tells it."""
+    controller = rows.get(("link", str(row.attrs.get("controller"))))
+    if row.key[0] != "port" or controller is None:
+        return row
+    return Row(row.key, {**row.attrs, "type": controller.attrs["type"]}, row.needs)
+
+
+def _others(state: Policy, known: set[str], number: int) -> Iterator[Row]:
+    """Yield the links of types that could not be read, by their names alone."""
+    interfaces = state.state.value.get("interfaces") or []
+    for index, one in enumerate(interfaces, number):
+        name, kind = str(one.get("name")), str(one.get("type"))
+        if name not in known and kind not in USERSPACE_TYPES and one.get("state") != "absent":
+            yield Row(("link", name), {"type": kind, "index": index, "mtu": one.get("mtu") or MTU})
 
 
 def _link(interface: Interface, number: int) -> Iterator[Row]:

@@ -42,6 +42,7 @@ def resolve(
     *,
     values: Mapping[str, Any] | None = None,
     before: Mapping[str, Any] | None = None,
+    every: bool = False,
 ) -> Resolved:
     """Return a policy with what its templates refer to.
 
@@ -50,9 +51,10 @@ def resolve(
         current: returns the state of the host, as `nncp.show` does; see `nncp.document.captured.captured`.
         values: what `{{ values.NAME }}` stands for; None where they are not known yet.
         before: what its captures took once.
+        every: whether a bare state is a template too, as where somebody hands in values for it.
 
     """
-    if not policy.is_template:
+    if not policy.is_template and not every:
         return Resolved(policy, Captured())
     given = policy.current
     source = current if given is None else lambda: given.value

@@ -161,7 +161,11 @@ def _asks(
         wanted.setdefault(key, (Row(key, attrs), index))
     for index, entry in enumerate(entries):
         for key, row in have.items() if entry.state == "absent" else ():
-            if key not in wanted and row.attrs["protocol"] in CONFIG_PROTOCOLS and _is_meant(entry, row):
+            if (
+                key not in wanted
+                and row.attrs.get("protocol", RTPROT_STATIC) in CONFIG_PROTOCOLS
+                and _is_meant(entry, row)
+            ):
                 wanted[key] = Row(key, row.attrs, absent=True), index
     yield from wanted.values()
 
@@ -231,7 +235,9 @@ def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
     """Return the rules of an administrator; they are no interface's."""
     if names:
         return {}
-    rules = (row for row in host.table("rule") if row.attrs["protocol"] in CONFIG_PROTOCOLS)
+    rules = (
+        row for row in host.table("rule") if row.attrs.get("protocol", RTPROT_STATIC) in CONFIG_PROTOCOLS
+    )
     found = sorted(rules, key=lambda row: (row.key[1], int(row.key[2]), row.key[3]))
     return {"route-rules": {"config": [_entry(row) for row in found]}} if found else {}
 
