@@ -134,6 +134,8 @@ def test_a_policy_leads_to_what_is_expected_and_carries_traffic(
     nncp(ns, "apply", str(folder / "current.yaml"), *state)
     planned = nncp(ns, "plan", policy, *state)
     assert bare(nncp(ns, "plan", policy, "--current", str(folder / "current.yaml"))) == bare(planned)
+    before, undo = settled(ns), tmp_path / "undo.yaml"
+    undo.write_text(nncp(ns, "revert", policy), encoding="utf-8")
     nncp(ns, "apply", policy, *state)
     shown = load(nncp(ns, "show"), file="shown")[0].value
     assert lacks(shown, data(folder / "expected.yaml")) == []
@@ -146,6 +148,15 @@ def test_a_policy_leads_to_what_is_expected_and_carries_traffic(
         assert switch.run("ping", "-c1", "-W60", address, check=False).returncode == 0, address
         if folder.name in WITH_DEVICE:
             assert device.run("ping", "-c1", "-W60", address, check=False).returncode == 0, address
+
+    nncp(ns, "apply", str(undo), *state)
+    assert settled(ns) == before
+
+
+def settled(ns: Namespace) -> Any:
+    """Return what is shown once carriers and addresses have settled."""
+    ns.settled()
+    return load(nncp(ns, "show"), file="shown")[0].value
 
 
 def bare(plan: str) -> str:
