@@ -23,6 +23,7 @@ LISTS = {
 }
 """The lists whose entries a capture may compare, and what an entry is."""
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2})+", re.IGNORECASE)
+MISSING = object()
 NUMBER = re.compile(r"-?[0-9]+")
 
 
@@ -106,28 +107,58 @@ def _comparison_of(
         values = values[0]
     if test.compares in ORDERS:
         return _ordered(test, steps, values[0])
+    read = _reader(steps)
     if test.compares == "glob":
         pattern = _text(values[0])
-        return lambda entry: any(fnmatch.fnmatchcase(_text(one), pattern) for one in _at(entry, steps))
+        return lambda entry: any(fnmatch.fnmatchcase(_text(one), pattern) for one in read(entry))
+    equal = _equal(values)
 
     def holds(entry: Any) -> bool:
-        have = list(_at(entry, steps)) or [None]
-        return any(_same(one, value) for one in have for value in values)
+        return any(map(equal, read(entry) or (None,)))
 
     return (lambda entry: not holds(entry)) if test.compares == "!=" else holds
+
+
+def _equal(values: Sequence[Any]) -> Callable[[Any], bool]:
+    """Return what tells whether a value is one of these.
+
+    That is, whether they are written alike, as nmstate compares them; MAC addresses in whatever case.
+    """
+    whole = [value for value in values if value is None or isinstance(value, dict | list)]
+    texts = {_text(value) for value in values if value not in whole}
+    macs = {text.lower() for text in texts if MAC.fullmatch(text)}
+
+    def equal(value: Any) -> bool:
+        if value is None or isinstance(value, dict | list):
+            return value in whole
+        text = value if isinstance(value, str) else _text(value)
+        return text in texts or (bool(macs) and text.lower() in macs)
+
+    return equal
 
 
 def _ordered(test: Comparison, steps: Sequence[str], limit: Any) -> Callable[[Any], bool]:
     number = _number(limit)
     if number is None:
         raise Wrong(f"{test.compares} compares numbers, and {shown(limit)} is none", test.values[0].at)
+    read = _reader(steps)
     compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[test.compares]
 
     def holds(entry: Any) -> bool:
-        numbers = (_number(one) for one in _at(entry, steps))
+        numbers = (_number(one) for one in read(entry))
         return any(one is not None and compare(one, number) for one in numbers)
 
     return holds
+
+
+def _reader(steps: Sequence[str]) -> Callable[[Any], Sequence[Any]]:
+    """Return what reads the values at a path of an entry; that of one step is written out, as most are."""
+
+    def first(entry: Any) -> Sequence[Any]:
+        value = entry.get(steps[0], MISSING)
+        return () if value is MISSING else tuple(_at(value, ())) if isinstance(value, list) else (value,)
+
+    return first if len(steps) == 1 else lambda entry: tuple(_at(entry, steps))
 
 
 def _at(value: Any, steps: Sequence[str]) -> Iterator[Any]:
@@ -145,16 +176,10 @@ def _at(value: Any, steps: Sequence[str]) -> Iterator[Any]:
 
 
 def _number(value: Any) -> int | None:
+    if type(value) is int:
+        return value
     text = _text(value)
     return int(text) if NUMBER.fullmatch(text) else None
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values are written alike, as nmstate compares them; MAC addresses in whatever case."""
-    if None in (one, other) or isinstance(one, dict | list) or isinstance(other, dict | list):
-        return bool(one == other)
-    mine, theirs = _text(one), _text(other)
-    return mine == theirs or (mine.lower() == theirs.lower() and MAC.fullmatch(mine) is not None)
 
 
 def _text(value: Any) -> str:
