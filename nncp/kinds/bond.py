@@ -451,7 +451,7 @@ BOND = Kind(
     sent_back=(*as_read(31, of="bond", only=ARP_MONITOR), *as_read(32, 33, 34, of="bond", only=LACP)),
     read_only=frozenset({2, 23}),  # active-slave, ad-info
     port_attrs=PORT_ATTRS,
-    # state, mii-status, link-failure-count, perm-hwaddr, ad-aggregator-id, both port states, both churn states
+    # state, mii-status, link-failure-count, perm-hwaddr, ad-aggregator-id, port states and churn states
     port_read_only=frozenset({1, 2, 3, 4, 6, 7, 8, 11, 12}),
     port_cost=Cost.DOWN,
     settings=_settings,
