@@ -110,6 +110,8 @@ def plan(
     """Show what `apply` would do; nothing is changed."""
     from nncp import answers, work  # noqa: PLC0415
 
+    if prune and current is not None:
+        raise click.UsageError("--prune is about what was applied here, and --current about another host.")
     asked = _asked(files, current, values)
     changes = work.plan(*asked, state_dir=state_dir, force=force, prune=prune)
     say(answers.changes(changes, output), nl=False)
@@ -353,7 +355,10 @@ def _asked(
     """Return documents, the state that stands for the host, and values: each None where no file is named."""
     from nncp import desired  # noqa: PLC0415
 
-    texts = dict(_texts((*files, *filter(None, (current, values)))))
+    named_files = (*files, *filter(None, (current, values)))
+    if named_files.count("-") > 1:
+        raise click.UsageError("standard input can be read once, and - is named twice.")
+    texts = dict(_texts(named_files))
 
     def named(*names: str) -> list[tuple[str, str]]:
         return [(shown(name), texts[name]) for name in names]

@@ -36,7 +36,7 @@ def difference(
         Error: with all that is wrong with them.
 
     """
-    have = current or _here()
+    have = _sound(current) if current else _here()
     resolved = _resolved(found, have, values)
     return delta.difference(_desired(resolved, have), tidied(have, WRITTEN))
 
@@ -50,7 +50,7 @@ def reverse(
         Error: with all that is wrong with them.
 
     """
-    have = current or _here()
+    have = _sound(current) if current else _here()
     resolved = _resolved(found, have, values)
     return revert.reverse(_desired(resolved, have), tidied(have, WRITTEN))
 
@@ -76,7 +76,7 @@ def meaning(
         Error: with all that is wrong with them.
 
     """
-    have = current or _here()
+    have = _sound(current) if current else _here()
     resolved = _resolved(found, have, values, before)
     desired = _desired(resolved, have)
     taken = {name: state for one in resolved for name, state in one.taken.states.items()}
@@ -101,6 +101,13 @@ def states_of(text: str, *, file: str) -> dict[str, Any]:
             f"{file} does not hold what captures took", hint="nncp policy --output-captured writes it"
         )
     return {name: one["state"] for name, one in found.items()}
+
+
+def _sound(state: Policy) -> Policy:
+    """Return a state that somebody has recorded; raises `Error` with all that is wrong with it."""
+    found = read_together([state], WRITTEN)
+    raise_all(error for error in found.errors if error.kind is not ErrorKind.UNSUPPORTED)
+    return state
 
 
 def _here() -> Policy:

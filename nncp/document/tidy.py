@@ -43,13 +43,12 @@ def tidied(
         types: the types of interfaces that do not say theirs, by name; those of the state itself by default.
 
     """
-    data = policy.state.value
+    data = policy.state.value if isinstance(policy.state.value, dict) else {}
     known = types_of(data) if types is None else types
     rest = {key: value for key, value in data.items() if key != "interfaces"}
     made = _decoded(rest, State)
     meant = with_port_vlans if policy.is_manifest else None
-    interfaces = [one for one in data.get("interfaces") or [] if isinstance(one, dict)]
-    made["interfaces"] = [_interface(one, kinds, known, meant) for one in interfaces]
+    made["interfaces"] = [_interface(one, kinds, known, meant) for one in _interfaces(data)]
     for section in ("routes", "route-rules"):
         if made.get(section):
             made[section] = {**made[section], "config": list(map(_entry, entries(made, section)))}
@@ -58,14 +57,19 @@ def tidied(
 
 def types_of(state: Mapping[str, Any]) -> dict[str, str]:
     """Return the types that the interfaces of a state say, by name."""
-    interfaces = [one for one in state.get("interfaces") or [] if isinstance(one, dict)]
-    return {str(one.get("name")): str(one["type"]) for one in interfaces if "type" in one}
+    return {str(one.get("name")): str(one["type"]) for one in _interfaces(state) if "type" in one}
+
+
+def _interfaces(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed = state.get("interfaces")
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
 
 def entries(state: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
     """Return the entries of a list of the whole host's: its routes, or its rules."""
-    found = (state.get(section) or {}).get("config") or []
-    return [entry for entry in found if isinstance(entry, dict)]
+    part = state.get(section)
+    listed = part.get("config") if isinstance(part, dict) else None
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
 
 def is_v6(text: str) -> bool:

@@ -184,3 +184,46 @@ def test_an_apply_is_deaf_to_what_it_was_started_deaf_to(name: str) -> None:
     asked = f"cli._stop_as_by_ctrl_c(); print(signal.getsignal(signal.{name}) is signal.SIG_IGN)"
     argv = [sys.executable, "-c", f"{deaf}; from nncp import cli; {asked}"]
     assert subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT).stdout == "True\n"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("plan", "-", "--current", "-"),
+        ("diff", "-", "-"),
+        ("plan", "-", "--current", "/dev/null", "--prune"),
+    ],
+)
+def test_options_that_do_not_go_together_are_a_usage_error(argv: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nncp", *argv], capture_output=True, text=True, check=False, cwd=ROOT, input=""
+    )
+    assert done.returncode == 64
+    assert "Error: " in done.stderr
+
+
+ODD = (
+    "[]",
+    "3",
+    "text",
+    "interfaces: 3",
+    "interfaces: [3, {}]",
+    "routes: 3",
+    "routes: {config: 3}",
+    "route-rules: []",
+)
+
+
+@pytest.mark.parametrize("verb", ["plan", "diff", "revert", "policy"])
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_documents_and_odd_states_are_told_of_and_end_nothing(
+    verb: str, odd: str, tmp_path: Path
+) -> None:
+    file, sound = tmp_path / "odd.yaml", tmp_path / "sound.yaml"
+    file.write_text(odd)
+    sound.write_text("interfaces: []\nroutes: {config: [{state: absent, destination: 0.0.0.0/0}]}\n")
+    for document, state in ((file, sound), (sound, file)):
+        argv = [sys.executable, "-m", "nncp", verb, str(document), "--current", str(state), "-o", "yaml"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 65, done.stdout + done.stderr
+        assert "odd.yaml:1:" in done.stderr
