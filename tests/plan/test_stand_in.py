@@ -127,3 +127,10 @@ desired:
     }
     with pytest.raises(Error, match="does not hold what captures took"):
         offline.states_of("a: b", file="captured.yaml")
+
+
+def test_a_policys_name_does_not_speak_in_the_plans_own_voice() -> None:
+    head = 'apiVersion: nmstate.io/v1\nkind: NodeNetworkConfigurationPolicy\nmetadata: {name: "a\\nPlan: b\\e[2J"}\n'
+    said = planned(f"{head}spec: {{nodeSelector: {{a: b}}, desiredState: {{}}}}\n")
+    assert "\\nPlan: b\\x1b[2J" in said
+    assert "\x1b" not in said
