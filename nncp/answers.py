@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, to_builtins
 
 from nncp.known import KINDS
-from nncp.render import WIDEST, render_plan
+from nncp.render import WIDEST, printable, render_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ def changes(found: Changes, output: str) -> str:
         told = [*(_op(op) for op in found.ops), *(_note(note) for note in found.notes)]
         return _json(told) if output == "json" else yaml([told])
     lines = render_plan(found.ops, KINDS)
-    return "\n".join([*lines[:-1], *(f"  {note.text}" for note in found.notes), lines[-1]]) + "\n"
+    return "\n".join([*lines[:-1], *(f"  {printable(note.text)}" for note in found.notes), lines[-1]]) + "\n"
 
 
 def parts(part: dict[str, Any]) -> str:
@@ -133,7 +133,7 @@ def restored(found: Sequence[Restored], output: str) -> str:
     """Return what `restore` answers: by each apply, what its documents took to be in force again."""
     if output == "json":
         return _json([{"documents": list(one.names), "ops": [_op(op) for op in one.ops]} for one in found])
-    lines = [f"{', '.join(one.names)}: {render_plan(one.ops, KINDS)[-1]}" for one in found]
+    lines = [f"{printable(', '.join(one.names))}: {render_plan(one.ops, KINDS)[-1]}" for one in found]
     return "".join(f"{line}\n" for line in lines) or "Nothing was applied here.\n"
 
 
