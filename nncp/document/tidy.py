@@ -96,7 +96,10 @@ def _interface(
 ) -> dict[str, Any]:
     made = _decoded(absent(data), form_of(data, kinds, types), meant)
     made = {"name": data.get("name"), "type": types.get(str(data.get("name")), "unknown"), **made}
-    made = {key: value for key, value in made.items() if (key, value) != ("type", "unknown")}
+    # A null says nothing, nor does a type that is not known.
+    made = {
+        key: value for key, value in made.items() if value is not None and (key, value) != ("type", "unknown")
+    }
     made["state"] = made.get("state") or "up"
     for section, key in PORTS:
         config = made.get(section)

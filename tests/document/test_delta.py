@@ -319,6 +319,15 @@ def test_a_manifests_ports_have_the_vlans_that_it_means() -> None:
     assert bridge["bridge"]["port"][0]["vlan"]["mode"] == "trunk"
 
 
+def test_a_null_says_nothing_on_either_side() -> None:
+    null = "interfaces: [{name: eth1, type: ethernet, ipv4: null, mtu: null}]"
+    said = "interfaces: [{name: eth1, type: ethernet, ipv4: {enabled: false}, mtu: 1500}]"
+    one, other = (tidied(policy(text), WRITTEN) for text in (null, said))
+    assert difference(one, other) == {}
+    assert difference(other, one)["interfaces"][0]["mtu"] == 1500
+    assert reverse(other, one) == {"interfaces": [{"name": "eth1", "type": "ethernet", "state": "up"}]}
+
+
 def test_documents_of_one_call_are_one() -> None:
     one = wanted("interfaces: [{name: eth1, mtu: 9000}]\nroutes: {config: [{state: absent, metric: 1}]}")
     other = wanted("interfaces: [{name: eth1, state: down}, {name: eth2, mtu: 9}]\nroutes: {config: []}")
