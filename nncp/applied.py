@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
-from nncp.state_folder import StateFolder
+from nncp.state_folder import StateFolder, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,10 +57,6 @@ class _File(Struct, frozen=True):
     journal: str = ""
     call: str = ""
     version: int = VERSION
-
-
-class _Versioned(Struct, frozen=True):
-    version: int = 0
 
 
 def scope_of(journal: str) -> str:
@@ -160,7 +156,7 @@ class AppliedFile:
         place = self.state_dir / FOLDER / self.scope / name
         hint = f"move {place} away: what it holds is not brought back after a start then"
         try:
-            version = msgspec.json.decode(data, type=_Versioned).version
+            version = version_of(data)
             if version != VERSION:
                 message = f"{place} is of version {version}, and this nncp reads version {VERSION}"
                 raise Error(message, kind=ErrorKind.UNSUPPORTED, hint=hint)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nncp.addresses import LOOPBACK, without_addresses
-from nncp.desk import SAME_TYPE
 from nncp.difference import difference
 from nncp.document.rules import NO_MAC
+from nncp.document.state import SAME_TYPE
 from nncp.future import MAX_NEST_DEV, Future
 from nncp.kinds.flat import is_given
 from nncp.kinds.kind import Tie
@@ -105,14 +105,11 @@ def _check_port(desk: Desk, row: Row, path: Path) -> None:
         desk.fault(
             row.name, path, f"{row.name} names the controller {controller}, which is not there", _there(desk)
         )
-    if desk.host.attr("port", row.name, name="controller") != controller and not _is_routed(desk, controller):
+    if desk.host.attr("port", row.name, name="controller") != controller and not desk.kinds.is_routed(
+        desk.type_of(controller)
+    ):
         for lost in without_addresses(row.name, desk.host, families=(4, 6)):
             desk.add(lost, path, implied=True)
-
-
-def _is_routed(desk: Desk, controller: str) -> bool:
-    kind = desk.kinds.by_type.get(desk.type_of(controller))
-    return kind is not None and kind.routed
 
 
 def _check_base(desk: Desk, row: Row, path: Path) -> None:
@@ -161,7 +158,7 @@ def _check_mac_vlans(desk: Desk) -> None:
             continue
         base = _base(desk, key[1])
         port = desk.out.rows.get(("port", base)) or desk.host.get("port", base)
-        if port is None or port.absent or _is_routed(desk, port.attrs["controller"]):
+        if port is None or port.absent or desk.kinds.is_routed(desk.type_of(port.attrs["controller"])):
             continue
         path = desk.out.origins.get(port.key) or desk.out.origins.get(key)
         if path:

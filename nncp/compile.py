@@ -13,9 +13,10 @@ from msgspec import structs
 from nncp.addresses import address_rows, defaults, unmade, without_addresses
 from nncp.carried import carried, joined
 from nncp.checks import check_links, is_impossible
-from nncp.desk import SAME_TYPE, Compiled, Desk, Note, Path
+from nncp.desk import Compiled, Desk, Note, Path
 from nncp.difference import difference
 from nncp.document.rules import NO_MAC
+from nncp.document.state import SAME_TYPE
 from nncp.host import Host, Row
 from nncp.kinds.codec import readable
 from nncp.kinds.flat import flat, is_given

@@ -145,7 +145,7 @@ class Desired:
         others = [plain(one) for one in self.before.values() if one.name not in names]
         states = [tidied(policy, WRITTEN) for policy in (*asked, *others)]
         former = [tidied(plain(one), WRITTEN) for one in self.before.values() if one.name in names]
-        made = pruned(joined(former), {"interfaces": []}, states)
+        made = pruned(joined(former), states)
         (node,) = load(json.dumps(made), file="what the documents no longer list")
         return Policy(node)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from nncp.document.state import Interface
+from nncp.document.state import SAME_TYPE, Interface
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
 from nncp.kinds.kind import Fault, Kind
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Path = tuple[str | int, ...]
-
-SAME_TYPE = frozenset({"ethernet", "veth"})
-"""nmstate calls a veth an ethernet and the other way round."""
 
 
 class Note(Struct, frozen=True):

@@ -24,7 +24,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.host import Row
 from nncp.listed import Listed
 from nncp.pace import Limit, cpu_seconds
-from nncp.state_folder import StateFolder
+from nncp.state_folder import StateFolder, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,10 +68,6 @@ class Record(msgspec.Struct, frozen=True):
         """Return this record with the indexes of further links."""
         made = {**self.made, **{name: (*self.made.get(name, ()), index) for name, index in drawn.items()}}
         return msgspec.structs.replace(self, made=made)
-
-
-class _Versioned(msgspec.Struct, frozen=True):
-    version: int = 0
 
 
 class _Called(msgspec.Struct, frozen=True):
@@ -235,7 +231,7 @@ class Journal:
 
 def _decoded(data: bytes, folder: Path) -> Record:
     try:
-        version = msgspec.json.decode(data, type=_Versioned).version
+        version = version_of(data)
         if version != VERSION:
             raise Error(
                 f"the journal in {folder} is of version {version}, and this nncp reads version {VERSION}",

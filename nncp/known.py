@@ -26,8 +26,8 @@ from nncp.tables.up import UP
 from nncp.tables.vlans import VLANS
 
 TABLES = (
-    *(LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, FDB, MDB, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE, RULE, ELSEWHERE),
-)
+    LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, FDB, MDB, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE, RULE, ELSEWHERE,
+)  # fmt: skip
 """Among rows that could be written now, the earlier table goes first: no link speaks before its sysctls."""
 
 KINDS = Kinds.of((ETHERNET, LOOPBACK, VETH, DUMMY, BOND, LINUX_BRIDGE, VLAN, MAC_VLAN, VRF, TAP), TABLES)

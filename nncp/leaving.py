@@ -62,7 +62,7 @@ def _ended(wanted: Mapping[Key, Row], host: Host, kinds: Kinds) -> Iterator[tupl
         elif key[0] == "port" and not row.absent:
             controller = ("link", str(row.attrs.get("controller")))
             said = wanted[controller].attrs.get("type") if controller in wanted else None
-            routed = kinds.is_routed({"type": said or host.attr(*controller, name="type", default="")})
+            routed = kinds.is_routed(said or host.attr(*controller, name="type", default=""))
             if host.attr(*key, name="controller") != controller[1] and not routed:
                 yield from ((row.name, family) for family in BOTH)
         elif key[0] == "sysctl" and key[1].endswith("/disable_ipv6") and row.attrs.get("value") == "1":

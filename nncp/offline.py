@@ -36,9 +36,7 @@ def difference(
         Error: with all that is wrong with them.
 
     """
-    have = _sound(current) if current else _here()
-    resolved = _resolved(found, have, values)
-    return delta.difference(_desired(resolved, have), tidied(have, WRITTEN))
+    return delta.difference(*_both(found, current, values))
 
 
 def reverse(
@@ -50,9 +48,7 @@ def reverse(
         Error: with all that is wrong with them.
 
     """
-    have = _sound(current) if current else _here()
-    resolved = _resolved(found, have, values)
-    return revert.reverse(_desired(resolved, have), tidied(have, WRITTEN))
+    return revert.reverse(*_both(found, current, values))
 
 
 def meaning(
@@ -76,7 +72,7 @@ def meaning(
         Error: with all that is wrong with them.
 
     """
-    have = _sound(current) if current else _here()
+    have = _have(current)
     resolved = _resolved(found, have, values, before)
     desired = _desired(resolved, have)
     taken = {name: state for one in resolved for name, state in one.taken.states.items()}
@@ -103,16 +99,21 @@ def states_of(text: str, *, file: str) -> dict[str, Any]:
     return {name: one["state"] for name, one in found.items()}
 
 
-def _sound(state: Policy) -> Policy:
-    """Return a state that somebody has recorded; raises `Error` with all that is wrong with it."""
+def _both(
+    found: Sequence[Policy], current: Policy | None, values: State | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the state that documents ask for, and the one that it is compared with."""
+    have = _have(current)
+    return _desired(_resolved(found, have, values), have), tidied(have, WRITTEN)
+
+
+def _have(state: Policy | None) -> Policy:
+    """Return a state that somebody has recorded, or this host's; raises `Error` with all that is wrong."""
+    if state is None:
+        return read_current(load(json.dumps(work.show()), file="this host"), file="this host")
     found = read_together([state], WRITTEN)
     raise_all(error for error in found.errors if error.kind is not ErrorKind.UNSUPPORTED)
     return state
-
-
-def _here() -> Policy:
-    """Return the state of this host."""
-    return read_current(load(json.dumps(work.show()), file="this host"), file="this host")
 
 
 def _resolved(

@@ -95,8 +95,8 @@ def _again(documents: Sequence[Applied], state_dir: Path, *, force: bool) -> lis
             events.wait(min(LOOK_EVERY, limit.left))
 
 
-def forget(names: Sequence[str], *, state_dir: Path = STATE_DIR) -> list[str]:
-    """Take documents out of what is brought back; the host stays as it is. Return what is left.
+def forget(names: Sequence[str], *, state_dir: Path = STATE_DIR) -> None:
+    """Take documents out of what is brought back; the host stays as it is.
 
     Raises:
         Error: with each name that no document has.
@@ -113,9 +113,7 @@ def forget(names: Sequence[str], *, state_dir: Path = STATE_DIR) -> list[str]:
             for name in names
             if name not in known
         )
-        left = [document for document in found if document.name not in names]
-        file.write(left)
-    return [document.name for document in left]
+        file.write([document for document in found if document.name not in names])
 
 
 def unit(state_dir: Path = STATE_DIR) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from nncp.document.state import MAIN_TABLE, V6_METRIC
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
 from nncp.leaving import Leaving
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     Fault = Callable[[str, tuple[str | int, ...], str, str], None]
 
-MAIN_TABLE = 254
-V6_METRIC = 1024  # what the kernel gives a route without one (net/ipv6/route.c, IP6_RT_PRIO_USER)
 NO_HOP = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (how nmstate shows a route without a gateway)
 OF_ANOTHER = ("source", "cwnd", "metrics", "kept", "expires", "nexthop-id")
 """What a route had when all its hops were others."""

@@ -71,7 +71,7 @@ def _families(name: str, host: Host, addresses: Sequence[Row], kinds: Kinds) -> 
         ipv6["enabled"] = True
     shown = {"ipv4": ipv4, "ipv6": ipv6}
     port = host.get("port", name)
-    routed = port is None or kinds.is_routed(port.attrs)
+    routed = port is None or kinds.is_routed(port.attrs.get("type", ""))
     return {word: section for word, section in shown.items() if routed or not section["enabled"]}
 
 

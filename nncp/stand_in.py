@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nncp.compile import compile_state
-from nncp.desk import SAME_TYPE
 from nncp.document.read import read_together
-from nncp.document.state import USERSPACE_TYPES
+from nncp.document.state import SAME_TYPE, USERSPACE_TYPES
 from nncp.errors import ErrorKind, raise_all
 from nncp.host import Host, Row
 from nncp.kinds.flat import is_given

@@ -13,6 +13,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import msgspec
+
 from nncp.errors import Error, ErrorKind
 
 if TYPE_CHECKING:
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # whoever opens a FIFO would wait otherwise
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    version: int = 0
+
+
+def version_of(data: bytes) -> int:
+    """Return the version that a file is of; raises `msgspec.MsgspecError` of what is no file of ours."""
+    return msgspec.json.decode(data, type=_Versioned).version
 
 
 class StateFolder:

@@ -102,7 +102,6 @@ class Capture(Struct, frozen=True):
     """What a line takes: of another capture, where `source` names one, or else of the state.
 
     Args:
-        line: the line as it is written.
         source: the name of the capture that is taken from, "" for the state, with its place in the line.
         path: what is looked into; None for all of it.
         condition: what entries of the list at the path's start have to fulfil.
@@ -110,7 +109,6 @@ class Capture(Struct, frozen=True):
 
     """
 
-    line: str
     source: str = ""
     source_at: int = 0
     path: Path | None = None
@@ -168,8 +166,7 @@ def capture_of(line: str) -> Capture:
         path = rest[0].value
         reader.take()
         reader.ends()
-    made = Capture(line, "", 0, path, condition, replacement)
-    return _sourced(made, head, piped=pipe is not None)
+    return _sourced(Capture("", 0, path, condition, replacement), head, piped=pipe is not None)
 
 
 def path_of(text: str, at: int) -> Path:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nncp.document.entries import is_meant, parted, route_key, route_order, with_family
+from nncp.document.entries import (
+    is_meant,
+    new_routes,
+    new_rules,
+    parted,
+    route_goes,
+    route_order,
+    with_family,
+)
+from nncp.document.state import SAME_TYPE
 from nncp.document.tidy import FAMILIES, by_name, entries
 
 if TYPE_CHECKING:
@@ -18,8 +27,6 @@ if TYPE_CHECKING:
 
 WHOLE = ("description", "hostname", "dns-resolver", "ovs-db", "ovn")
 """What is compared as a whole, and not by its entries."""
-SAME_TYPE = ("ethernet", "veth")
-"""nmstate calls a veth an ethernet and the other way round."""
 FIRST_PRIORITY = 30000
 """Of rules that name none, where no other has a higher one (nmstate: route_rule.rs)."""
 
@@ -107,13 +114,9 @@ def _same_list(desired: list[Any], current: list[Any]) -> bool:
 
 def _routes(desired: State, current: State) -> Iterator[dict[str, Any]]:
     """Yield the entries that take a route away or put one there."""
-    absent, new = parted(entries(desired, "routes"))
-    have = entries(current, "routes")
-    stay, stand = {route_key(entry) for entry in new}, {route_key(entry) for entry in have}
-    for entry in have:
-        if route_key(entry) not in stay and any(is_meant(one, entry) for one in absent):
-            yield {**entry, "state": "absent"}
-    yield from (entry for entry in new if route_key(entry) not in stand)
+    goes = route_goes(desired)
+    yield from ({**entry, "state": "absent"} for entry in entries(current, "routes") if goes(entry))
+    yield from new_routes(desired, current)
 
 
 def _rules(desired: State, current: State) -> list[dict[str, Any]]:
@@ -128,9 +131,7 @@ def _rules(desired: State, current: State) -> list[dict[str, Any]]:
     used = [int(rule.get("priority") or -1) for rule in (*have, *new)]
     priority = max([FIRST_PRIORITY - 1, *used])
     made = [{**rule, "state": "absent"} for rule in gone]
-    for entry in new:
-        if any(is_meant(with_family(entry), with_family(rule)) for rule in have):
-            continue
+    for entry in new_rules(desired, current):
         if entry.get("priority") in {None, -1}:
             priority += 1
         made.append({"priority": priority, **with_family(entry)})

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nncp.document.tidy import MAIN_TABLE, is_v6
+from nncp.document.state import MAIN_TABLE, V6_METRIC
+from nncp.document.tidy import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     Entry = Mapping[str, Any]
+    State = Mapping[str, Any]
 
-V6_METRIC = 1024
-"""What the kernel gives an IPv6 route without one (net/ipv6/route.c, IP6_RT_PRIO_USER)."""
+
+def is_v6(text: str) -> bool:
+    """Whether an address or network is IPv6."""
+    return ":" in text
 
 
 def is_meant(wildcard: Entry, have: Entry) -> bool:
@@ -54,6 +58,26 @@ def route_key(route: Entry) -> tuple[Any, ...]:
     said = tuple(route.get(word) or None for word in words)
     hop = (None if gateway in none else gateway, route.get("weight") or 1)
     return (*said, *hop, table_of(route), _metric(route))
+
+
+def route_goes(desired: State) -> Callable[[Entry], bool]:
+    """Return what tells of a route whether a state takes it away."""
+    absent, new = parted(entries(desired, "routes"))
+    stay = {route_key(entry) for entry in new}
+    return lambda entry: route_key(entry) not in stay and any(is_meant(one, entry) for one in absent)
+
+
+def new_routes(desired: State, current: State) -> list[dict[str, Any]]:
+    """Return the routes that a state asks for and that do not stand."""
+    stand = {route_key(entry) for entry in entries(current, "routes")}
+    return [entry for entry in parted(entries(desired, "routes"))[1] if route_key(entry) not in stand]
+
+
+def new_rules(desired: State, current: State) -> list[dict[str, Any]]:
+    """Return the rules that a state asks for and that do not stand."""
+    have = [with_family(rule) for rule in entries(current, "route-rules")]
+    new = parted(entries(desired, "route-rules"))[1]
+    return [entry for entry in new if not any(is_meant(with_family(entry), rule) for rule in have)]
 
 
 def route_order(route: Entry) -> tuple[Any, ...]:

@@ -27,19 +27,16 @@ class AddrGenMode(LaxEnum, words=("eui64", "none", "stable-privacy", "random")):
     __slots__ = ()
 
 
-LIVES = {
-    "valid_left": "valid_life_time", "valid_lft": "valid_life_time",
-    "preferred_left": "preferred_life_time", "preferred_lft": "preferred_life_time",
-}  # fmt: skip
+class IpEntry(Section, frozen=True):
+    """An address of an interface."""
 
-
-class Ipv4Entry(Section, frozen=True):
-    """An IPv4 address of an interface."""
-
-    aliases: ClassVar[Mapping[str, str]] = LIVES
+    aliases: ClassVar[Mapping[str, str]] = {
+        "valid_left": "valid_life_time",
+        "valid_lft": "valid_life_time",
+        "preferred_left": "preferred_life_time",
+        "preferred_lft": "preferred_life_time",
+    }
     meaning: ClassVar[Mapping[str, str]] = {
-        "ip": "The address, without its prefix length.",
-        "prefix_length": "The bits of the network that the address is in; with 32 it is alone.",
         "mptcp_flags": "How multipath TCP uses the address; only shown.",
         "valid_life_time": (
             "How long the address is valid; what is not forever is of a lease, and left alone."
@@ -48,45 +45,41 @@ class Ipv4Entry(Section, frozen=True):
     }
     samples: ClassVar[Mapping[str, Any]] = {
         "valid_life_time": "forever",
+    }
+
+    ip: str
+    prefix_length: int
+    mptcp_flags: Query = UNSET
+    valid_life_time: Maybe[LifeTime] = UNSET
+    valid_left: Maybe[LifeTime] = UNSET
+    valid_lft: Maybe[LifeTime] = UNSET
+    preferred_life_time: Query = UNSET
+    preferred_left: Query = UNSET
+    preferred_lft: Query = UNSET
+
+
+class Ipv4Entry(IpEntry, frozen=True):
+    """An IPv4 address of an interface."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "ip": "The address, without its prefix length.",
+        "prefix_length": "The bits of the network that the address is in; with 32 it is alone.",
     }
 
     ip: Ipv4Address
     prefix_length: Ipv4Prefix
-    mptcp_flags: Query = UNSET
-    valid_life_time: Maybe[LifeTime] = UNSET
-    valid_left: Maybe[LifeTime] = UNSET
-    valid_lft: Maybe[LifeTime] = UNSET
-    preferred_life_time: Query = UNSET
-    preferred_left: Query = UNSET
-    preferred_lft: Query = UNSET
 
 
-class Ipv6Entry(Section, frozen=True):
+class Ipv6Entry(IpEntry, frozen=True):
     """An IPv6 address of an interface."""
 
-    aliases: ClassVar[Mapping[str, str]] = LIVES
     meaning: ClassVar[Mapping[str, str]] = {
         "ip": "The address, without its prefix length; link-local ones are the link's own, and left alone.",
         "prefix_length": "The bits of the network that the address is in; with 128 it is alone.",
-        "mptcp_flags": "How multipath TCP uses the address; only shown.",
-        "valid_life_time": (
-            "How long the address is valid; what is not forever is of a lease, and left alone."
-        ),
-        "preferred_life_time": "How long new connections may start from the address; only shown.",
-    }
-    samples: ClassVar[Mapping[str, Any]] = {
-        "valid_life_time": "forever",
     }
 
     ip: Ipv6Address
     prefix_length: Ipv6Prefix
-    mptcp_flags: Query = UNSET
-    valid_life_time: Maybe[LifeTime] = UNSET
-    valid_left: Maybe[LifeTime] = UNSET
-    valid_lft: Maybe[LifeTime] = UNSET
-    preferred_life_time: Query = UNSET
-    preferred_left: Query = UNSET
-    preferred_lft: Query = UNSET
 
 
 class Ip(Section, frozen=True):

@@ -9,17 +9,16 @@ from nncp.document.entries import parted, route_key, with_family
 from nncp.document.tidy import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     State = Mapping[str, Any]
 
 
-def pruned(before: State, now: State, others: Iterable[State]) -> dict[str, Any]:
-    """Return the state in which all is absent that `before` asked for, and neither `now` nor `others` do.
+def pruned(before: State, kept: Sequence[State]) -> dict[str, Any]:
+    """Return the state in which all is absent that `before` asked for, and none of `kept` does.
 
     A card cannot be absent: it loses its configuration. All states are in their one form.
     """
-    kept = [now, *others]
     made: dict[str, Any] = {}
     named = {interface["name"] for state in kept for interface in state["interfaces"]}
     gone = [

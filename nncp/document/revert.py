@@ -9,8 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nncp.document.delta import differs
-from nncp.document.entries import is_meant, parted, route_key, route_order, with_family
-from nncp.document.tidy import FAMILIES, MAIN_TABLE, by_name, entries, key_of
+from nncp.document.entries import (
+    is_meant,
+    new_routes,
+    new_rules,
+    parted,
+    route_goes,
+    route_order,
+    with_family,
+)
+from nncp.document.state import MAIN_TABLE
+from nncp.document.tidy import FAMILIES, by_name, entries, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,25 +147,19 @@ def _ip_back(section: State) -> dict[str, Any]:
 
 
 def _routes_back(desired: State, current: State, leaving: set[str]) -> Iterator[dict[str, Any]]:
-    absent, new = parted(entries(desired, "routes"))
-    have = entries(current, "routes")
-    stay, stand = {route_key(entry) for entry in new}, {route_key(entry) for entry in have}
-    yield from ({**entry, "state": "absent"} for entry in new if route_key(entry) not in stand)
-    for entry in have:
-        goes = route_key(entry) not in stay and any(is_meant(one, entry) for one in absent)
-        if goes or entry.get("next-hop-interface") in leaving:
+    goes = route_goes(desired)
+    yield from ({**entry, "state": "absent"} for entry in new_routes(desired, current))
+    for entry in entries(current, "routes"):
+        if entry.get("next-hop-interface") in leaving or goes(entry):
             yield entry
 
 
 def _rules_back(desired: State, current: State) -> list[dict[str, Any]]:
-    absent, new = parted(entries(desired, "route-rules"))
-    have = entries(current, "route-rules")
-    made = [
-        {**entry, "state": "absent"}
-        for entry in new
-        if not any(is_meant(with_family(entry), with_family(rule)) for rule in have)
+    absent, _ = parted(entries(desired, "route-rules"))
+    made = [{**entry, "state": "absent"} for entry in new_rules(desired, current)]
+    made += [
+        rule for rule in entries(current, "route-rules") if any(is_meant(entry, rule) for entry in absent)
     ]
-    made += [rule for rule in have if any(is_meant(entry, rule) for entry in absent)]
     return sorted(made, key=_rule_order)
 
 

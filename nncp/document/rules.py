@@ -15,7 +15,7 @@ from nncp.document.complaints import shown
 from nncp.document.lax import given, why_no_name
 from nncp.document.port_vlan import PortVlan
 from nncp.document.source import Step
-from nncp.document.state import Interface, Route, RouteRule
+from nncp.document.state import MAIN_TABLE, Interface, Route, RouteRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,6 @@ Steps: TypeAlias = tuple[Step, ...]
 ByName: TypeAlias = "Mapping[str, tuple[int, Interface]]"
 """Each interface with its number."""
 
-MAIN_TABLE = 254
 NO_MAC = "00:00:00:00:00:00"
 LEAST_IPV6_MTU = 1280  # RFC 8200, section 5
 SHOWN_FOR_NONE = ("lo", "0.0.0.0", "::")  # noqa: S104  (what nmstate shows as the hop of a blackhole)

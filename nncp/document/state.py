@@ -43,6 +43,12 @@ INTERFACE_TYPES = (
 
 USERSPACE_TYPES = frozenset({"ovs-bridge", "ipsec"})
 """Types that are no links of the kernel: their names are their own, beside the links'."""
+SAME_TYPE = frozenset({"ethernet", "veth"})
+"""nmstate calls a veth an ethernet and the other way round."""
+MAIN_TABLE = 254
+"""The routing table of what names none, or 0."""
+V6_METRIC = 1024
+"""What the kernel gives an IPv6 route without one (net/ipv6/route.c, IP6_RT_PRIO_USER)."""
 
 
 class InterfaceState(LaxEnum, words=("up", "down", "absent", "ignore", "unknown")):

@@ -103,7 +103,8 @@ def _text(text: str, referred: Callable[[Path], Any]) -> Any:
     found = pieces(text)
     alone = pieces(text.strip())
     if len(alone) == 1 and isinstance(alone[0], Path):
-        return referred(found[0] if isinstance(found[0], Path) else found[1])  # type: ignore[arg-type]
+        (path,) = (piece for piece in found if isinstance(piece, Path))  # with its place in the whole text
+        return referred(path)
     return "".join(piece if isinstance(piece, str) else _scalar(piece, referred(piece)) for piece in found)
 
 

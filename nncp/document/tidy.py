@@ -14,7 +14,7 @@ from msgspec import Struct
 from nncp.document.lax import read_lax
 from nncp.document.policy import with_port_vlans
 from nncp.document.read import form_of
-from nncp.document.state import State, absent
+from nncp.document.state import USERSPACE_TYPES, State, absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,6 @@ FAMILIES = ("ipv4", "ipv6")
 PORTS = (("link-aggregation", "port"), ("vrf", "port"), ("bridge", "port"))
 """Lists whose order means nothing."""
 NETWORKS = frozenset({"destination", "ip-from", "ip-to"})
-MAIN_TABLE = 254
 FOREVER = "forever"
 
 
@@ -70,11 +69,6 @@ def entries(state: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
     part = state.get(section)
     listed = part.get("config") if isinstance(part, dict) else None
     return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-
-
-def is_v6(text: str) -> bool:
-    """Whether an address or network is IPv6."""
-    return ":" in text
 
 
 def _decoded(
@@ -152,9 +146,9 @@ def _network(value: Any) -> Any:
 
 
 def key_of(interface: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what an interface is known by: names of ovs-bridges are their own."""
+    """Return what an interface is known by: names of those that are no links are their own."""
     kind = str(interface.get("type"))
-    return (kind if kind in {"ovs-bridge", "ipsec"} else "", str(interface.get("name")))
+    return (kind if kind in USERSPACE_TYPES else "", str(interface.get("name")))
 
 
 def by_name(state: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -467,7 +467,6 @@ def _borrowed(given: Mapping[int, bytes]) -> Iterator[str]:
 
 
 LINUX_BRIDGE = Kind(
-    among_ports=False,
     type="linux-bridge",
     link="bridge",
     section="bridge",
@@ -485,6 +484,7 @@ LINUX_BRIDGE = Kind(
     # learning-sync, root-id to hold-timer, flush, pad, mrp-ring-open, mrp-in-open, mcast-eht-hosts-cnt,
     # mcast-n-groups
     port_read_only=frozenset({11, *range(13, 25), 26, 35, 36, 38, 41}),
+    among_ports=False,
     settings=_settings,
     rows=_rows,
     check=_check,

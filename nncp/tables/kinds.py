@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from msgspec import Struct, field
 
@@ -45,9 +44,9 @@ class Kinds(Struct, frozen=True):
         """Return the type that says how links of it are read, written by us or not."""
         return self.by_type.get(row_type) or self.foreign.get(row_type)
 
-    def is_routed(self, port: Mapping[str, Any]) -> bool:
-        """Whether a port keeps its addresses: by its row's attributes, or those of its controller's link."""
-        kind = self.by_type.get(port.get("type", ""))
+    def is_routed(self, controller_type: str) -> bool:
+        """Whether the ports of a type of controllers keep their addresses."""
+        kind = self.by_type.get(controller_type)
         return kind is not None and kind.routed
 
     def attrs(self, table: str, row_type: str) -> Mapping[str, Attr]:

@@ -142,7 +142,7 @@ class Reach:
                 self._add_route(key, attrs)
             elif key[0] == "port":
                 self._controllers[key[1]] = attrs["controller"]
-            elif key[0] == "link" and kinds.is_routed(attrs):
+            elif key[0] == "link" and kinds.is_routed(attrs.get("type", "")):
                 self._routed.add(key[1])
                 self._tables[key[1]] = str(attrs.get("route-table-id", ""))
 

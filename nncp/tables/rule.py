@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from nncp import wire
 from nncp.host import Host, Row
+from nncp.tables.rtmsg import (
+    FAMILIES,
+    MAIN_TABLE,
+    RT_TABLE_COMPAT,
+    RTPROT_BOOT,
+    RTPROT_KERNEL,
+    RTPROT_STATIC,
+)
 from nncp.tables.table import Table
 
 if TYPE_CHECKING:
@@ -22,7 +30,6 @@ if TYPE_CHECKING:
     from nncp.host import Key, Op
     from nncp.tables.table import Dumps, Indexes
 
-FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 # struct fib_rule_hdr: family, to's and from's prefix lengths, tos, table, two unused, action, flags
 HEAD = struct.Struct("=BBBBBxxBI")
 (
@@ -41,10 +48,8 @@ DETACHED = 0x18
 """FIB_RULE_IIF_DETACHED, FIB_RULE_OIF_DETACHED: the link that it names is not there now."""
 NONE = 0xFFFFFFFF
 """No suppression; every bit of a mark."""
-RTPROT_UNSPEC, RTPROT_KERNEL, RTPROT_BOOT, RTPROT_STATIC = 0, 2, 3, 4
+RTPROT_UNSPEC = 0
 CONFIG_PROTOCOLS = frozenset({RTPROT_UNSPEC, RTPROT_BOOT, RTPROT_STATIC})
-MAIN_TABLE = 254
-RT_TABLE_COMPAT = 252
 OWN = frozenset({(0, 255), (32766, MAIN_TABLE), (32767, 253)})
 """Priority and table of those that a kernel makes that does not say so (fib_default_rules_init)."""
 FIRST, MAIN_PRIORITY = 30000, 32766
