@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nncp.desk import Note
+    from nncp.engine import Undone
     from nncp.explain import Explanation
     from nncp.host import Op
     from nncp.journal import Record
@@ -120,13 +121,51 @@ def _columns(told: Mapping[str, str], *, margin: int = 0) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def undone(ops: Sequence[Op], pinned: Sequence[str], output: str) -> str:
+def undone(found: Undone, output: str) -> str:
     """Return what `rollback` answers: what was written, and which bridges keep a MAC address of their own."""
     if output == "json":
-        return _json([_op(op) for op in ops])
-    kept = [f"  {name} keeps its MAC address: the apply has pinned it" for name in pinned]
-    lines = render_plan(ops, KINDS)
-    return "\n".join([*lines[:-1], *kept, lines[-1]]) + "\n"
+        return _json([_op(op) for op in found.ops])
+    if found.was_tried:
+        return f"What was being tried is undone{_named(found.documents)}.\n"
+    kept = [f"  {name} keeps its MAC address: the apply has pinned it" for name in found.pinned]
+    lines = render_plan(found.ops, KINDS)
+    number = f"Apply {found.number}{_named(found.documents)} is undone.\n" if found.documents else ""
+    return "\n".join([*lines[:-1], *kept, lines[-1]]) + f"\n{number}"
+
+
+def committed(record: Record, output: str) -> str:
+    """Return what `commit` answers: what is kept."""
+    if output == "json":
+        return _json(_apply(record))
+    return f"Apply {record.number}{_named(record.documents)} is kept.\n"
+
+
+def history(kept: Sequence[Record], output: str) -> str:
+    """Return the applies that can be undone."""
+    if output == "json":
+        return _json([_apply(record) for record in kept])
+    head = ("ID", "APPLIED", "CHANGES", "DOCUMENTS")
+    names = [printable(", ".join(one.documents)) for one in kept]
+    rows = [
+        (str(one.number), _when(one.at), str(one.changes), told)
+        for one, told in zip(kept, names, strict=True)
+    ]
+    return _lined([head, *rows]) if kept else "Nothing that was applied here can be undone.\n"
+
+
+def _apply(record: Record) -> dict[str, Any]:
+    at = _when(record.at)
+    documents = list(record.documents)
+    return {"id": record.number, "at": at, "changes": record.changes, "documents": documents}
+
+
+def _when(seconds: float) -> str:
+    """Return a time as RFC 3339 has it, or "" for none."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""
+
+
+def _named(documents: Sequence[str]) -> str:
+    return f" ({printable(', '.join(documents))})" if documents else ""
 
 
 def restored(found: Sequence[Restored], output: str) -> str:
@@ -164,6 +203,11 @@ def _table(shown: dict[str, Any]) -> str:
         ]
         words = (interface["name"], interface["type"], interface["state"], str(interface["mtu"]))
         rows.append((*words, interface.get("controller", ""), " ".join(found)))
+    return _lined(rows)
+
+
+def _lined(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as a table."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in lines)

@@ -8,6 +8,8 @@ that is not.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +27,12 @@ if TYPE_CHECKING:
 VERSION = 1
 FOLDER, HOST = "applied", "host"
 DOCUMENTS, NEXT = "documents.json", "next.json"
-NAMESPACE, OF_THE_HOST = Path("/proc/self/ns/net"), Path("/proc/1/ns/net")
+NAMESPACE = Path("/proc/self/ns/net")
+SO_NETNS_COOKIE = 71  # since Linux 5.14 (net/core/sock.c)
+FIRST_COOKIE, FIRST_NAMESPACE = 1, "net:[4026531833]"
+"""The host's own network namespace: it is made before any other (net_ns_init), and since Linux 6.18 its
+number says so, and not its cookie (PROC_NET_INIT_INO). A container's process 1 is in the container's."""
+GONE = "gone"
 
 
 class Applied(Struct, frozen=True):
@@ -39,6 +46,7 @@ class Applied(Struct, frozen=True):
         taken: what they took.
         call: the apply: documents of one are one desired state.
         at: when, in seconds since 1970.
+        order: how many applies came before it: what was applied last counts, whatever the clock said.
 
     """
 
@@ -49,6 +57,7 @@ class Applied(Struct, frozen=True):
     taken: Mapping[str, Any] = {}
     call: str = ""
     at: float = 0.0
+    order: int = 0
 
 
 class _File(Struct, frozen=True):
@@ -59,12 +68,16 @@ class _File(Struct, frozen=True):
     version: int = VERSION
 
 
+def cookie() -> int:
+    """Return what the kernel knows this network namespace by, until it is started again."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
+
+
 def scope_of(journal: str) -> str:
     """Return what the file of this namespace is known by: the host's outlives the boot of the journal."""
-    try:
-        return HOST if NAMESPACE.readlink() == OF_THE_HOST.readlink() else journal
-    except OSError:  # of whoever may not look at process 1
-        return journal
+    is_host = str(NAMESPACE.readlink()) == FIRST_NAMESPACE or cookie() == FIRST_COOKIE
+    return HOST if is_host else journal
 
 
 class AppliedFile:
@@ -136,6 +149,16 @@ class AppliedFile:
         found = self._file(DOCUMENTS)
         return max((document.at for document in found.documents), default=0.0) if found else 0.0
 
+    def gone_for(self) -> float:
+        """Return for how many seconds the namespace has been known to be gone: since this was asked first."""
+        with self._folder() as folder:
+            known = folder.has(GONE)
+            descriptor = folder.open(GONE, os.O_WRONLY | os.O_CREAT)
+            try:
+                return time.time() - os.fstat(descriptor).st_mtime if known else 0.0
+            finally:
+                os.close(descriptor)
+
     def remove(self) -> None:
         """Remove the file with its folder."""
         with StateFolder.make(self.state_dir, FOLDER) as folder:
@@ -167,15 +190,19 @@ class AppliedFile:
 
 def is_alike(one: Applied, other: Applied) -> bool:
     """Whether two documents mean the same, whenever they were applied."""
-    return msgspec.structs.replace(one, call="", at=0.0) == msgspec.structs.replace(other, call="", at=0.0)
+    return _untimed(one) == _untimed(other)
+
+
+def _untimed(document: Applied) -> Applied:
+    return msgspec.structs.replace(document, call="", at=0.0, order=0)
 
 
 def with_new(before: Sequence[Applied], new: Sequence[Applied], call: str) -> tuple[Applied, ...]:
     """Return documents with those that a call applies: each takes the place of the one of its name."""
     names = {document.name for document in new}
-    now = time.time()
+    now, order = time.time(), 1 + max((document.order for document in before), default=0)
     stay = [document for document in before if document.name not in names]
-    return (*stay, *(msgspec.structs.replace(document, call=call, at=now) for document in new))
+    return (*stay, *(msgspec.structs.replace(one, call=call, at=now, order=order) for one in new))
 
 
 def without_call(documents: Sequence[Applied], call: str, former: Sequence[Applied]) -> tuple[Applied, ...]:
@@ -183,4 +210,4 @@ def without_call(documents: Sequence[Applied], call: str, former: Sequence[Appli
     stay = [document for document in documents if document.call != call]
     names = {document.name for document in stay}
     back = [document for document in former if document.name not in names]
-    return tuple(sorted((*stay, *back), key=lambda document: document.at))
+    return tuple(sorted((*stay, *back), key=lambda document: document.order))

@@ -5,6 +5,7 @@ Heavy imports live in the commands that need them: `nncp --version` and completi
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -18,6 +19,7 @@ from nncp.terminal import Seconds, output, read_text, run, say, shown
 
 if TYPE_CHECKING:
     from nncp.document.policy import Policy
+    from nncp.transaction import Proof
 
 FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...")
 STATE_DIR = click.option(
@@ -51,6 +53,21 @@ UNIT_DIR = click.option(
     help="Where systemd looks for units.",
 )
 VALUES = click.option("--values", metavar="FILE", help="A mapping of what {{ values.NAME }} stands for.")
+
+
+PROBE = click.option(
+    "--probe",
+    multiple=True,
+    metavar="PROBE",
+    help="Keep it only if this succeeds: ping:gw, ping:ADDR, tcp:HOST:PORT, dns:NAME, exec:FILE. Repeatable.",
+)
+PROBE_LIMIT = click.option(
+    "--probe-limit",
+    type=Seconds(0.1, 3600),
+    default=None,
+    show_default="10, of exec 60, on a quiet machine",
+    help="Seconds that each probe is given.",
+)
 
 
 class Lazy(click.Group):
@@ -194,6 +211,8 @@ def policy(
     show_default="10 on a quiet machine, more where everything takes longer",
     help="Seconds until it must hold.",
 )
+@PROBE
+@PROBE_LIMIT
 @VALUES
 @PRUNE
 @FORCE
@@ -202,6 +221,8 @@ def apply(
     files: tuple[str, ...],
     state_dir: Path,
     timeout: float | None,
+    probe: tuple[str, ...],
+    probe_limit: float | None,
     values: str | None,
     prune: bool,
     force: bool,
@@ -209,28 +230,101 @@ def apply(
 ) -> None:
     """Make this host what the documents say, verified; or leave it as it was."""
     from nncp import answers, work  # noqa: PLC0415
+    from nncp.transaction import Terms  # noqa: PLC0415
 
     _stop_as_by_ctrl_c()
+    terms = Terms(timeout, proof=_proof(probe, probe_limit))
     found, _, known = _asked(files, None, values)
-    changes = work.apply(found, state_dir=state_dir, timeout=timeout, force=force, values=known, prune=prune)
+    changes = work.apply(found, state_dir=state_dir, terms=terms, force=force, values=known, prune=prune)
+    say(answers.changes(changes, output), nl=False)
+
+
+@cli.command("try")
+@FILES
+@STATE_DIR
+@click.option(
+    "--timeout",
+    type=Seconds(1, 86400),
+    default=120,
+    show_default=True,
+    help="Seconds until it is undone unless somebody keeps it, once it holds.",
+)
+@PROBE
+@PROBE_LIMIT
+@VALUES
+@PRUNE
+@FORCE
+@output("table", "json")
+def try_(
+    files: tuple[str, ...],
+    state_dir: Path,
+    timeout: float,
+    probe: tuple[str, ...],
+    probe_limit: float | None,
+    values: str | None,
+    prune: bool,
+    force: bool,
+    output: str,
+) -> None:
+    """Do as apply does, and undo it unless somebody keeps it in time.
+
+    Enter keeps it, or `nncp commit` in another terminal. When this one goes away, by a lost connection say,
+    it holds until its time is over.
+    """
+    from nncp import answers, work  # noqa: PLC0415
+    from nncp.transaction import Terms  # noqa: PLC0415
+    from nncp.trial import Trial  # noqa: PLC0415
+
+    _stop_as_by_ctrl_c()
+    terms = Terms(proof=_proof(probe, probe_limit), kept=Trial(timeout, _tell))
+    found, _, known = _asked(files, None, values)
+    changes = work.apply(found, state_dir=state_dir, terms=terms, force=force, values=known, prune=prune)
     say(answers.changes(changes, output), nl=False)
 
 
 @cli.command()
 @STATE_DIR
-@LOSE
-@click.option(
-    "--forget", is_flag=True, help="Drop the way back instead of going it; the host stays as it is."
-)
 @output("table", "json")
-def rollback(state_dir: Path, force: bool, forget: bool, output: str) -> None:
-    """Undo the last apply, or finish what a killed one left."""
+def commit(state_dir: Path, output: str) -> None:
+    """Keep the change that `nncp try` tries in another terminal."""
     from nncp import answers, engine  # noqa: PLC0415
 
+    say(answers.committed(engine.commit(state_dir=state_dir), output), nl=False)
+
+
+@cli.command()
+@STATE_DIR
+@output("table", "json")
+def history(state_dir: Path, output: str) -> None:
+    """Show the applies that held since the host started and can be undone, the last one first."""
+    from nncp import answers  # noqa: PLC0415
+    from nncp.journal import Journal  # noqa: PLC0415
+
+    say(answers.history(list(Journal(state_dir).kept()), output), nl=False)
+
+
+@cli.command()
+@click.argument("number", type=click.IntRange(0), default=None, metavar="[ID]", required=False)
+@STATE_DIR
+@LOSE
+@click.option(
+    "--forget", is_flag=True, help="Drop the ways back instead of going one; the host stays as it is."
+)
+@output("table", "json")
+def rollback(number: int | None, state_dir: Path, force: bool, forget: bool, output: str) -> None:
+    """Undo the last apply, or finish what a killed one left.
+
+    With an ID, as `nncp history` shows it, undo that apply alone: refused where later ones have built on it.
+    """
+    from nncp import answers, engine  # noqa: PLC0415
+
+    if forget and number is not None:
+        raise click.UsageError("--forget drops all ways back, and an ID names one.")
     if forget:
         say(answers.forgotten(engine.forget(state_dir=state_dir), output), nl=False)
     else:
-        say(answers.undone(*engine.rolled_back(state_dir=state_dir, force=force), output), nl=False)
+        found = engine.rollback(state_dir=state_dir, force=force, number=number)
+        say(answers.undone(found, output), nl=False)
 
 
 @cli.command()
@@ -309,6 +403,21 @@ def explain(path: str, output: str) -> None:
     from nncp.explain import explain  # noqa: PLC0415
 
     say(answers.explanation(explain(path, desired.WRITTEN), output), nl=False)
+
+
+def _proof(probe: tuple[str, ...], limit: float | None) -> Proof | None:
+    """Return what tries probes; None, and nothing is imported, where none is named."""
+    if not probe:
+        return None
+    from nncp.probes import Probes, parsed  # noqa: PLC0415
+
+    return Probes(parsed(probe), limit=limit, told=_tell)
+
+
+def _tell(text: str) -> None:
+    """Tell the person at the terminal something while a command goes on; nobody has to hear it."""
+    with contextlib.suppress(OSError):
+        click.echo(f"nncp: {text}", err=True)
 
 
 def _write(file: Path, text: str) -> None:

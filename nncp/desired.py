@@ -82,11 +82,15 @@ class Desired:
     ) -> None:
         self.policies = policies
         self.values = values
-        self.before = {document.name: document for document in before}
+        self.sees(before)
         self.prune = prune
         self.read: Partly | None = None
         self.resolved: list[Resolved] = []
         self.compiled = Compiled({}, {}, [])
+
+    def sees(self, before: Iterable[Applied]) -> None:
+        """Know the documents that are in force."""
+        self.before = {document.name: document for document in before}
 
     def __call__(self, host: Host) -> list[Row]:
         """Return the wanted rows.

@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, structs
 
 from nncp import transaction
-from nncp.applied import is_alike, with_new
+from nncp.applied import HOST, is_alike, with_new
 from nncp.errors import Error, ErrorKind, raise_all
-from nncp.gone import sweep
+from nncp.gone import orphans, sweep
+from nncp.guard import keep
+from nncp.host import Op
 from nncp.journal import STATE_DIR, Journal, Record
 from nncp.known import KINDS
-from nncp.listed import Listed, bereft
+from nncp.listed import bereft
 from nncp.macs import pinned
 from nncp.namespace import Namespace
 from nncp.netlink.channel import Channel
 from nncp.plan import plan
-from nncp.way_back import bereaving, undo
+from nncp.way_back import bereaving, built_on, subjects, undo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from nncp.applied import Applied, AppliedFile
-    from nncp.host import Host, Op, Row
+    from nncp.applied import Applied
+    from nncp.host import Host, Row
+    from nncp.listed import Listed
 
 PATIENCE = 30.0
 """Seconds of a quiet machine to wait for another apply in the same namespace: longer than one takes."""
@@ -81,138 +88,325 @@ def apply_rows(
         Error: nothing could be changed, or everything was rolled back, or (`ROLLBACK_FAILED`) it was not.
 
     """
-    wanted = list(want)
-    return _apply(lambda _: wanted, Listed.same, state_dir, deadline, silence)
+    return _Apply(Journal(state_dir), _Rows(list(want)), transaction.Terms(deadline, silence)).run()
+
+
+class Asking(Protocol):
+    """What an apply is asked for."""
+
+    def sees(self, before: Sequence[Applied], /) -> None:
+        """Know the documents that are in force, while the journal is locked."""
+
+    def __call__(self, host: Host, /) -> Sequence[Row]:
+        """Return the rows that are wanted of a host."""
+
+    def meant(self) -> Sequence[Applied]:
+        """Return the documents as they were meant at the last look at a host."""
 
 
 def apply_compiled(
-    compiled: Callable[[Host], Sequence[Row]],
+    asking: Asking,
     *,
     state_dir: Path = STATE_DIR,
-    deadline: float | None = None,
-    silence: float = transaction.SILENCE,
+    terms: transaction.Terms | None = None,
     force: bool = False,
-    meant: Callable[[], Sequence[Applied]] | None = None,
+    again: bool = False,
 ) -> list[Op]:
-    """Lead the current network namespace to the rows that `compiled` makes of it; see `apply_rows`.
+    """Lead the current network namespace to what documents ask of it; see `apply_rows`.
 
-    They are a document's: the ports among them are known from then on as listed by one, and a bridge that
-    carries guests goes only by `force`. `meant` returns the documents as they were compiled: they are in
-    force from then on.
+    The ports among their rows are known from then on as listed by one, a bridge that carries guests goes only
+    by `force`, and the documents are in force from then on.
+
+    Args:
+        asking: the documents.
+        state_dir: where the journal is kept.
+        terms: when it holds.
+        force: whether bridges with guests on them may go.
+        again: whether the documents are in force already, and only the host is to follow them.
+
+    Raises:
+        Error: as `apply_rows` raises it.
+
     """
-
-    def checked(now: Host, ops: Sequence[Op]) -> None:
-        raise_all([] if force else bereft(now, ops))
-
-    return _apply(compiled, Listed.after, state_dir, deadline, silence, checked, pinned, meant)
+    journal = Journal(state_dir)
+    return _ApplyDocuments(journal, asking, terms or transaction.Terms(), force=force, again=again).run()
 
 
-def _apply(
-    compiled: Callable[[Host], Sequence[Row]],
-    noted: Callable[[Listed, Host, Sequence[Row]], Listed],
-    state_dir: Path,
-    deadline: float | None,
-    silence: float,
-    checked: Callable[[Host, Sequence[Op]], None] = lambda _now, _ops: None,
-    pins: Callable[[Host, Sequence[Op]], Sequence[str]] = lambda _now, _ops: (),
-    meant: Callable[[], Sequence[Applied]] | None = None,
-) -> list[Op]:
+class _Rows:
+    """Rows that no document asked for."""
+
+    def __init__(self, want: Sequence[Row]) -> None:
+        self.want = want
+
+    def sees(self, before: Sequence[Applied]) -> None:
+        """See nothing in them."""
+
+    def __call__(self, host: Host) -> Sequence[Row]:  # noqa: ARG002  (they are the same for each)
+        """Return the rows."""
+        return self.want
+
+    def meant(self) -> Sequence[Applied]:
+        """Return none."""
+        return ()
+
+
+class _Apply:
+    """One apply of what is asked for, on some terms."""
+
+    def __init__(self, journal: Journal, asking: Asking, terms: transaction.Terms) -> None:
+        self.journal = journal
+        self.asking = asking
+        self.terms = terms
+        self.file = journal.applied()
+
+    def run(self) -> list[Op]:
+        """Do it, and return what was written."""
+        with Channel() as channel:
+            namespace = Namespace(channel, KINDS)
+            try:
+                with self.journal.locked(patience=PATIENCE) as lock:
+                    return self._locked(namespace, lock)
+            except Error as error:
+                if error.kind is ErrorKind.PRIVILEGE:
+                    self.asking(namespace.snapshot())  # what is wrong with it is told to everybody
+                raise
+
+    def _locked(self, namespace: Namespace, lock: int) -> list[Op]:
+        journal = self.journal
+        before = _settled(namespace, journal)
+        self.asking.sees(before)
+        now = journal.listed().known_to(namespace.snapshot())
+        want = self.asking(now)
+        now, ops = namespace.foresee(namespace.with_sysctls(now, want), want)
+        self._check(now, ops)
+        if ops and self.terms.proof:
+            self.terms.proof.before()
+        lists = self._lists(now, want)
+        record = self._staged(before, Record((), journal.listed(), lists=lists), changes=bool(ops))
+        try:
+            if ops or record.documents:
+                asked = tuple(sorted(subjects(want, KINDS, uses=True)))
+                record = structs.replace(record, number=journal.next, at=time.time(), asked=asked)
+            if ops:
+                change = transaction.Change(now, ops, want, record, self._pins(now, ops))
+                transaction.run(change, journal, lock, KINDS, self.terms)
+            elif record.documents:
+                journal.write(record)
+                keep(journal, record)
+            journal.note_listed(lists)
+            sweep(journal)
+        except KeyboardInterrupt:
+            if not journal.is_kept(record.number):
+                raise
+            # It holds, and whoever stopped it came too late.
+        finally:
+            with contextlib.suppress(Error):  # whoever comes next does it
+                self.file.settle(journal.held)
+        return ops
+
+    def _check(self, now: Host, ops: Sequence[Op]) -> None:
+        """Raise an error when what is planned must not be done."""
+
+    def _lists(self, now: Host, want: Sequence[Row]) -> Listed:
+        return self.journal.listed().same(now, want)
+
+    def _pins(self, now: Host, ops: Sequence[Op]) -> Sequence[str]:  # noqa: ARG002
+        return ()
+
+    def _staged(self, before: Sequence[Applied], record: Record, *, changes: bool) -> Record:  # noqa: ARG002
+        """Write down what will be in force, before anything is done about it; return what is known then."""
+        return record
+
+
+class _ApplyDocuments(_Apply):
+    """An apply of documents, which are in force from then on."""
+
+    def __init__(
+        self, journal: Journal, asking: Asking, terms: transaction.Terms, *, force: bool, again: bool
+    ) -> None:
+        super().__init__(journal, asking, terms)
+        self.force = force
+        self.again = again
+
+    def _check(self, now: Host, ops: Sequence[Op]) -> None:
+        raise_all([] if self.force else bereft(now, ops))
+
+    def _lists(self, now: Host, want: Sequence[Row]) -> Listed:
+        return self.journal.listed().after(now, want)
+
+    def _pins(self, now: Host, ops: Sequence[Op]) -> Sequence[str]:
+        return pinned(now, ops)
+
+    def _staged(self, before: Sequence[Applied], record: Record, *, changes: bool) -> Record:
+        new = self.asking.meant()
+        names = tuple(dict.fromkeys(document.name for document in new))
+        if self.again:
+            call = new[0].call if new and changes else ""
+            return structs.replace(record, call=call, documents=names if call else ())
+        known = all(any(is_alike(one, other) for other in before) for one in new)
+        if not new or (known and not changes):
+            return record
+        call = os.urandom(8).hex()
+        self.file.stage(with_new(before, new, call), call)
+        replaced = tuple(document for document in before if document.name in names)
+        return structs.replace(record, call=call, documents=names, replaced=replaced)
+
+
+def _settled(namespace: Namespace, journal: Journal) -> tuple[Applied, ...]:
+    """Finish what processes that were killed have left; return the documents that are in force."""
+    if journal.is_pending():
+        undo(namespace, journal)
+    file = journal.applied()
+    file.settle(journal.held)
+    return file.read(journal.held)
+
+
+def in_force(*, state_dir: Path = STATE_DIR) -> tuple[Applied, ...]:
+    """Return the documents that are to be brought back, once what was interrupted is undone.
+
+    In another network namespace than the host's own they are those of the one that has gone last: from now
+    on they are this one's.
+
+    Raises:
+        Error: they cannot be read, or what was interrupted cannot be undone.
+
+    """
     journal = Journal(state_dir)
     file = journal.applied()
-    with Channel() as channel:
-        namespace = Namespace(channel, KINDS)
-        try:
-            with journal.locked(patience=PATIENCE) as lock:
-                if journal.is_pending():
-                    undo(namespace, journal)
-                file.settle(journal.held)
-                now = journal.listed().known_to(namespace.snapshot())
-                want = compiled(now)
-                now, ops = namespace.foresee(namespace.with_sysctls(now, want), want)
-                checked(now, ops)
-                listed = noted(journal.listed(), now, want)
-                force = _Force(file, journal, meant() if meant else (), changes=bool(ops))
-                force.stage()
-                if ops:
-                    change = transaction.Change(
-                        now, ops, want, listed, pins(now, ops), force.call, force.replaced
-                    )
-                    try:
-                        transaction.run(change, journal, lock, KINDS, deadline=deadline, silence=silence)
-                    except BaseException:
-                        force.drop()
-                        raise
-                    sweep(journal)
-                journal.note_listed(listed)
-                force.take()
-                return ops
-        except Error as error:
-            if error.kind is ErrorKind.PRIVILEGE:
-                compiled(namespace.snapshot())  # what is wrong with the document is told to everybody
-            raise
+    with journal.locked(patience=PATIENCE), Channel() as channel:
+        found = _settled(Namespace(channel, KINDS), journal)
+        if found or file.scope == HOST:
+            return found
+        for former in orphans(journal):
+            if found := former.read(journal.held):
+                file.write(found)
+                with contextlib.suppress(Error):  # it is swept once it is old
+                    former.remove()
+                break
+        return found
 
 
-class _Force:
-    """The documents that an apply brings into force, and those that it takes out of it."""
+def drop(chosen: Callable[[Sequence[Applied]], Sequence[str]], *, state_dir: Path = STATE_DIR) -> list[str]:
+    """Take documents out of what is brought back, and return their names; the host stays as it is.
 
-    def __init__(self, file: AppliedFile, journal: Journal, new: Sequence[Applied], *, changes: bool) -> None:
-        self.file = file
-        self.before = file.read(journal.held) if new else ()
-        known = all(any(is_alike(one, other) for other in self.before) for one in new)
-        self.new = () if known and not changes else new
-        self.call = os.urandom(8).hex() if self.new else ""
-        names = {document.name for document in self.new}
-        self.replaced = [document for document in self.before if document.name in names]
+    Args:
+        chosen: returns the names of those to take out.
+        state_dir: where they are kept.
 
-    def stage(self) -> None:
-        """Write down what will be in force, before anything is done about it."""
-        if self.new:
-            self.file.stage(with_new(self.before, self.new, self.call), self.call)
+    Raises:
+        Error: whatever `chosen` raises.
 
-    def take(self) -> None:
-        """Let it be in force."""
-        if self.new:
-            self.file.take()
-
-    def drop(self) -> None:
-        """Leave in force what was. What cannot be dropped is not taken either: the apply did not hold."""
-        if self.new:
-            with contextlib.suppress(Error):
-                self.file.drop()
+    """
+    journal = Journal(state_dir)
+    with journal.locked(patience=PATIENCE):
+        file = journal.applied()
+        file.settle(journal.held)
+        found = file.read(journal.held)
+        names = list(chosen(found))
+        if names:
+            file.write([document for document in found if document.name not in names])
+        return names
 
 
-def rollback(*, state_dir: Path = STATE_DIR, force: bool = False) -> list[Op]:
-    """Undo the last apply in this network namespace, or what a killed one left; return what was written.
+def commit(*, state_dir: Path = STATE_DIR) -> Record:
+    """Keep the change that is being tried; return what is known of it.
+
+    Raises:
+        Error: none is, or it is being undone.
+
+    """
+    journal = Journal(state_dir)
+    record = journal.tried()
+    if record is None or not keep(journal, record, tried=True):
+        going = journal.is_pending()
+        raise Error(
+            "what was tried is being undone" if going and record else "no change is being tried here",
+            kind=ErrorKind.FAILED,
+            hint="`nncp history` shows what held",
+        )
+    with contextlib.suppress(Error), journal.locked(patience=PATIENCE):  # whoever comes next does it
+        journal.applied().settle(journal.held)
+    return record
+
+
+class Undone(Struct, frozen=True):
+    """What a rollback has done.
+
+    Args:
+        ops: the writes.
+        pinned: the bridges that keep their MAC address.
+        number: of the apply that is undone; None when there was none, or somebody else has undone it.
+        documents: the names of its documents.
+        was_tried: whether it was being tried: whoever guarded it has undone it.
+
+    """
+
+    ops: Sequence[Op] = ()
+    pinned: Sequence[str] = ()
+    number: int | None = None
+    documents: Sequence[str] = ()
+    was_tried: bool = False
+
+
+def rollback(*, state_dir: Path = STATE_DIR, force: bool = False, number: int | None = None) -> Undone:
+    """Undo the last apply in this network namespace, or what a killed one left, or the apply of a number.
 
     Args:
         state_dir: where the journal is kept.
         force: whether what others have put on links of the apply's since may go with them.
+        number: of an apply, as `nncp history` says it.
 
     Raises:
         Error: the state before could not be restored; or nothing was written (`UNSUPPORTED`), since others
-            would lose what is theirs.
-
-    """
-    return rolled_back(state_dir=state_dir, force=force)[0]
-
-
-def rolled_back(*, state_dir: Path = STATE_DIR, force: bool = False) -> tuple[list[Op], Sequence[str]]:
-    """Do as `rollback` does; return what was written, and the bridges that keep their MAC address.
-
-    Raises:
-        Error: as `rollback` raises it.
+            would lose what is theirs, or later applies have built on it.
 
     """
     journal = Journal(state_dir)
-    if journal.read() is None:
-        return [], ()
+    last, tried = journal.last, journal.tried()
+    pending = journal.is_pending()
+    if number is None and not pending and not last:
+        return Undone()
+    if tried and number is None:
+        journal.call_off()
     with journal.locked(patience=PATIENCE), Channel() as channel:
         namespace = Namespace(channel, KINDS)
-        record = None if journal.is_pending() else journal.read()
-        if record and not force:
-            raise_all(bereaving(namespace, record, journal))
-        ops = undo(namespace, journal, kept=True)
-        return ops, namespace.pinned(record.pinned) if record else ()
+        if journal.is_pending():
+            record = journal.read()
+            ops = undo(namespace, journal)
+            if number is None:
+                return Undone(ops, (), record.number if record else None)
+        elif tried and number is None:
+            return Undone(number=tried.number, documents=tried.documents, was_tried=True)
+        elif pending and number is None and journal.last == last:
+            return Undone()  # it has been undone meanwhile
+        return _undone(namespace, journal, number, force=force)
+
+
+def _undone(namespace: Namespace, journal: Journal, number: int | None, *, force: bool) -> Undone:
+    later: list[Record] = []
+    for record in journal.kept():
+        if number in {None, record.number}:
+            break
+        later.append(record)
+    else:
+        if number is None:
+            return Undone()
+        raise _unknown(number, [one.number for one in later])
+    raise_all(built_on(record, later, KINDS))
+    if not force:
+        raise_all(bereaving(namespace, record, journal))
+    ops = undo(namespace, journal, kept=record.number)
+    return Undone(ops, namespace.pinned(record.pinned), record.number, record.documents)
+
+
+def _unknown(number: int, kept: Sequence[int]) -> Error:
+    return Error(
+        f"there is no apply {number} to undo",
+        kind=ErrorKind.USAGE,
+        hint=f"there are {', '.join(map(str, kept))}: see `nncp history`"
+        if kept
+        else "nothing that was applied here is known any more",
+    )
 
 
 def forget(*, state_dir: Path = STATE_DIR) -> Record | None:
@@ -222,6 +416,7 @@ def forget(*, state_dir: Path = STATE_DIR) -> Record | None:
     """
     journal = Journal(state_dir)
     with journal.locked(patience=PATIENCE):
+        journal.applied().settle(journal.held)
         try:
             record = journal.read()
         except Error:

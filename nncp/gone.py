@@ -36,7 +36,7 @@ def sweep(journal: Journal, *, every: float = SWEEP_EVERY) -> None:
                 if name not in {journal.key, STAMP}:
                     _remove_if_gone(folder, name, in_use, least_age=every)
             for file in orphans(journal):
-                if time.time() - file.changed > every:
+                if file.gone_for() > every:
                     file.remove()
 
 

@@ -19,14 +19,14 @@ from msgspec import Struct
 
 from nncp import supervisor
 from nncp.errors import Error, ErrorKind
+from nncp.state_folder import FOLDER
 from nncp.told import Ended, packed, unpacked
 from nncp.way_back import finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from nncp.journal import Journal
-    from nncp.listed import Listed
+    from nncp.journal import Journal, Record
 
 PULSE_EVERY = 0.1
 DONE = b"{}"
@@ -95,7 +95,7 @@ class Guard:
 
         """
         answer, its = os.pipe()
-        with _signals_wait():
+        with signals_wait():
             self.writer = os.fork()
             if self.writer == 0:
                 os._exit(self._child(its, write))
@@ -132,17 +132,42 @@ class Guard:
             self._pulsed = now
             self._say(supervisor.PULSE, socket.MSG_DONTWAIT)
 
-    def commit(self, listed: Listed) -> bool:
+    def commit(self, record: Record, *, tried: bool = False) -> bool:
         """Mark the journal as held, and let the supervisor go; False when it had begun to undo."""
-        former = self.journal.listed()
-        with _signals_wait():
-            self.journal.note_listed(listed)
-            if self.journal.keep():
+        with signals_wait():
+            if keep(self.journal, record, tried=tried):
                 self.dismiss()
                 return True
             self._listen()
-            self.journal.note_listed(former)
         return False
+
+    def hold(self, seconds: float) -> bool:
+        """Let the supervisor undo what holds unless somebody keeps it in time, whatever comes of us.
+
+        Returns whether it does; if not, it had begun to undo.
+
+        Args:
+            seconds: from now on.
+
+        """
+        with signals_wait():
+            if not self.journal.hold():
+                self._listen()
+                return False
+            folder = os.open(self.journal.path, FOLDER)
+            try:
+                with contextlib.suppress(OSError):
+                    word = supervisor.HOLD + f"{seconds:.1f}".encode()
+                    socket.send_fds(self.line, [word], [folder])
+            finally:
+                os.close(folder)
+        return True
+
+    def listen(self, record: Record) -> bool:
+        """Hear how it ended, once the line has something to be heard; return whether it was kept."""
+        with signals_wait():
+            self._listen()
+        return self.journal.is_kept(record.number)
 
     def undo(self, error: BaseException) -> None:
         """Let what was written be undone because of `error`, and wait.
@@ -151,7 +176,7 @@ class Guard:
             Error: it could not, or the supervisor began by itself, with `error` among its `others`.
 
         """
-        with _signals_wait():
+        with signals_wait():
             self._end_writer()
             self._say(supervisor.UNDO)
             self._listen()
@@ -280,8 +305,18 @@ def _high(descriptor: int) -> Iterator[int]:
         os.close(found)
 
 
+def keep(journal: Journal, record: Record, *, tried: bool = False) -> bool:
+    """Mark an apply as held, with what documents have listed; False when somebody has begun to undo it."""
+    former = journal.listed()
+    journal.note_listed(record.lists or former)
+    done = journal.keep(record.number, tried=tried)
+    if not done:
+        journal.note_listed(former)
+    return done
+
+
 @contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
+def signals_wait() -> Iterator[None]:
     """Let signals that would stop this process wait until the block is done."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:

@@ -1,9 +1,10 @@
 """What a transaction must leave behind so that it can be undone by somebody else, even after `kill -9`.
 
 A journal belongs to one boot and one network namespace, so that namespaces which share a file system never
-meet. Its lock is held by the transaction and its supervisor for as long as either lives. It is one of three
-files: `pending.json` while an apply is going on, `undoing.json` once somebody has begun to undo it,
-`kept.json` when it held. To rename it is to decide: who comes second finds nothing to rename.
+meet. Its lock is held by the transaction and its supervisor for as long as either lives. An apply is one
+file: `pending.json` while it is going on, `trying.json` while it holds and waits to be kept, `undoing.json`
+once somebody has begun to undo it, `kept-N.json` when it held, and `undone-N.json` thereafter. To rename it
+is to decide: who comes second finds nothing to rename.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import socket
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nncp.applied import Applied, AppliedFile
+from nncp.applied import Applied, AppliedFile, cookie
 from nncp.errors import Error, ErrorKind
 from nncp.host import Row
 from nncp.listed import Listed
@@ -27,18 +28,21 @@ from nncp.pace import Limit, cpu_seconds
 from nncp.state_folder import StateFolder, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 STATE_DIR = Path("/var/lib/nncp")
-SO_NETNS_COOKIE = 71  # since Linux 5.14 (net/core/sock.c)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 NAMESPACE = Path("/proc/thread-self/ns/net")
 IN_ALL = 20
 """So many times its patience is a lock waited for at most, though its holder works."""
 LOOK_EVERY = 1.0
-VERSION = 2
+VERSION, READS = 3, frozenset({2, 3})
+MOST_KEPT = 20
+"""So many applies that held can be undone."""
 GIVE_UP = "drop it with `nncp rollback --forget`: the host stays as it is"
-PENDING, UNDOING, KEPT, LISTED = "pending.json", "undoing.json", "kept.json", "listed.json"
+PENDING, TRYING, UNDOING, LISTED = "pending.json", "trying.json", "undoing.json", "listed.json"
+KEPT, UNDONE = "kept-{}.json", "undone-{}.json"
+NUMBERED = {KEPT: re.compile(r"kept(?:-(\d+))?\.json"), UNDONE: re.compile(r"undone-(\d+)\.json")}
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -52,6 +56,12 @@ class Record(msgspec.Struct, frozen=True):
         pinned: the bridges whose MAC address is set in the end.
         call: what the apply is known by; "" where no document asked for it.
         replaced: the documents that were in force until then and are not by it.
+        number: what it is called by whoever looks back; 0 of one that an older nncp wrote.
+        at: when, in seconds since 1970.
+        documents: their names.
+        changes: how many rows it writes.
+        asked: the links, and what else, that it asks for, written or not: see `nncp.history`.
+        lists: what documents have listed once it holds.
 
     """
 
@@ -62,6 +72,12 @@ class Record(msgspec.Struct, frozen=True):
     pinned: tuple[str, ...] = ()
     call: str = ""
     replaced: tuple[Applied, ...] = ()
+    number: int = 0
+    at: float = 0.0
+    documents: tuple[str, ...] = ()
+    changes: int = 0
+    asked: tuple[str, ...] = ()
+    lists: Listed | None = None
     version: int = VERSION
 
     def noting(self, drawn: Mapping[str, int]) -> Record:
@@ -76,9 +92,7 @@ class _Called(msgspec.Struct, frozen=True):
 
 def namespace_key() -> str:
     """Return what this boot and this network namespace are known by."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        cookie = int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
-    return f"{boot_id()}-{cookie}"
+    return f"{boot_id()}-{cookie()}"
 
 
 def boot_id() -> str:
@@ -106,7 +120,7 @@ class Journal:
         with self._folder() as folder:
             descriptor = folder.open("lock", os.O_RDWR | os.O_CREAT)
         try:
-            _lock(descriptor, patience)
+            _lock(descriptor, patience, self._may_wait)
             with contextlib.suppress(OSError):  # only `sweep` wants it; a full disk is told where it matters
                 os.pwrite(descriptor, str(NAMESPACE.readlink()).encode(), 0)
             yield descriptor
@@ -120,12 +134,42 @@ class Journal:
             Error: it is of another version, or cannot be read.
 
         """
-        data = self._data(UNDOING, PENDING, KEPT)
-        return None if data is None else _decoded(data, self.path)
+        data = self._data(UNDOING, TRYING, PENDING)
+        return _decoded(data, self.path) if data is not None else next(self.kept(), None)
+
+    def kept(self) -> Iterator[Record]:
+        """Yield the applies that held and were not undone since, the last one first.
+
+        Raises:
+            Error: one is of another version, or cannot be read.
+
+        """
+        for name in self._numbered(KEPT).values():
+            if (data := self._data(name)) is not None:
+                yield _decoded(data, self.path)
+
+    def is_kept(self, number: int) -> bool:
+        """Whether an apply held, and was not undone since."""
+        return number in self._numbered(KEPT)
+
+    @property
+    def last(self) -> int:
+        """The number of the last apply that held and was not undone since; 0 where there is none."""
+        return next(iter(self._numbered(KEPT)), 0)
+
+    @property
+    def next(self) -> int:
+        """The number of an apply that comes: one that was undone is never another's."""
+        return 1 + max(self.last, *self._numbered(UNDONE), 0)
 
     def is_pending(self) -> bool:
         """Whether an apply was interrupted and not undone yet (or is going on)."""
-        return self._data(UNDOING, PENDING) is not None
+        return self._data(UNDOING, TRYING, PENDING) is not None
+
+    def tried(self) -> Record | None:
+        """Return the apply that holds and waits to be kept; raises `Error` when it cannot be read."""
+        data = self._data(TRYING)
+        return None if data is None else _decoded(data, self.path)
 
     def write(self, record: Record) -> None:
         """Record what an apply starts from, and have it on the disk when this returns."""
@@ -169,7 +213,7 @@ class Journal:
         if folder is None or not call:
             return False
         with folder:
-            data = folder.read(KEPT)
+            data = next((folder.read(name) for name in _numbers(folder, KEPT).values()), None)
         try:
             return data is not None and msgspec.json.decode(data, type=_Called).call == call
         except (msgspec.MsgspecError, RecursionError):
@@ -185,37 +229,75 @@ class Journal:
                 UNDOING if folder.has(UNDOING) else PENDING, msgspec.json.encode(record.noting(drawn))
             )
 
-    def claim(self, *, kept: bool = False) -> Record | None:
-        """Begin to undo: what is pending, or with `kept` the last that held. None when there is nothing."""
-        names = (UNDOING, PENDING, *((KEPT,) if kept else ()))
+    def claim(self, *, kept: int | None = None) -> Record | None:
+        """Begin to undo: what is pending, or else the apply `kept` that held. None when there is neither."""
         with self._folder() as folder:
+            held = _numbers(folder, KEPT)
+            names = (UNDOING, TRYING, PENDING, *((held[kept],) if kept in held else ()))
             name = next((name for name in names if folder.has(name)), UNDOING)
             with contextlib.suppress(FileNotFoundError, Error):  # what cannot be renamed can be undone
                 folder.rename(name, UNDOING)
         data = self._data(*names)
         return None if data is None else _decoded(data, self.path)
 
-    def keep(self) -> bool:
+    def hold(self) -> bool:
+        """Mark the transaction as one that waits to be kept; False when somebody has begun to undo it."""
+        with self._folder() as folder:
+            return _renamed(folder, PENDING, TRYING)
+
+    def call_off(self) -> None:
+        """Mark a transaction that waits to be kept as one to be undone: whoever guards it does so."""
+        with self._folder() as folder:
+            _renamed(folder, TRYING, UNDOING)
+
+    def keep(self, number: int, *, tried: bool = False) -> bool:
         """Mark the transaction as held: what was before it stays known, for a later rollback.
 
         Returns whether it is; if not, somebody has begun to undo it.
         """
         with self._folder() as folder:
-            try:
-                folder.rename(PENDING, KEPT)
-            except FileNotFoundError:
-                return False
-            except Error:
-                if folder.has(PENDING):
-                    raise
-                # Renamed, and perhaps not on the disk yet: should the host lose power now, it is undone.
-        return True
+            done = _renamed(folder, TRYING if tried else PENDING, KEPT.format(number))
+            with contextlib.suppress(Error):  # they are too many, and nothing worse
+                for name in list(_numbers(folder, KEPT).values())[MOST_KEPT:]:
+                    folder.remove(name)
+        return done
+
+    def done(self, record: Record) -> None:
+        """Mark what was claimed as undone: it has no number any more that another may get."""
+        with self._folder() as folder:
+            former = _numbers(folder, UNDONE)
+            held = _numbers(folder, KEPT).get(record.number, UNDOING)
+            names = (UNDOING, TRYING, PENDING, held)
+            name = next((name for name in names if folder.has(name)), UNDOING)
+            if record.number > max(former, default=-1):
+                _renamed(folder, name, UNDONE.format(record.number))
+                for old in former.values():
+                    folder.remove(old)
+            else:
+                folder.remove(name)
 
     def forget(self) -> None:
-        """Remove what `read` returned."""
+        """Remove what is pending, or else all that held: nothing leads back then."""
         with self._folder() as folder:
-            name = next((name for name in (UNDOING, PENDING) if folder.has(name)), KEPT)
-            folder.remove(name)
+            pending = [name for name in (UNDOING, TRYING, PENDING) if folder.has(name)]
+            for name in pending or _numbers(folder, KEPT).values():
+                folder.remove(name)
+
+    def _numbered(self, kind: str) -> dict[int, str]:
+        folder = StateFolder.find(self.state_dir, "journals", self.key)
+        if folder is None:
+            return {}
+        with folder:
+            return _numbers(folder, kind)
+
+    def _may_wait(self) -> None:
+        """Refuse to wait for somebody who tries a change: that takes as long as he likes."""
+        if self._data(TRYING) is not None:
+            raise Error(
+                "a change is being tried in this network namespace, and nobody has kept it yet",
+                kind=ErrorKind.FAILED,
+                hint="`nncp commit` keeps it, `nncp rollback` undoes it",
+            )
 
     def _folder(self) -> StateFolder:
         return StateFolder.make(self.state_dir, "journals", self.key)
@@ -232,7 +314,7 @@ class Journal:
 def _decoded(data: bytes, folder: Path) -> Record:
     try:
         version = version_of(data)
-        if version != VERSION:
+        if version not in READS:
             raise Error(
                 f"the journal in {folder} is of version {version}, and this nncp reads version {VERSION}",
                 kind=ErrorKind.ROLLBACK_FAILED,
@@ -250,12 +332,32 @@ def _decoded(data: bytes, folder: Path) -> Record:
         ) from error
 
 
-def _lock(descriptor: int, patience: float) -> None:
+def _renamed(folder: StateFolder, old: str, new: str) -> bool:
+    """Rename a file; False when there is none. Once renamed it is, though perhaps not on the disk yet."""
+    try:
+        folder.rename(old, new)
+    except FileNotFoundError:
+        return False
+    except Error:
+        if folder.has(old):
+            raise
+        # Should the host lose power now, it is as if it had not been renamed.
+    return True
+
+
+def _numbers(folder: StateFolder, kind: str) -> dict[int, str]:
+    """Return the files of applies that held, or were undone, by their numbers, the last one first."""
+    found = [(match, name) for name in folder.names() if (match := NUMBERED[kind].fullmatch(name))]
+    return dict(sorted(((int(match[1] or 0), name) for match, name in found), reverse=True))
+
+
+def _lock(descriptor: int, patience: float, may_wait: Callable[[], None]) -> None:
     limit, look = Limit(patience, in_all=IN_ALL * patience), Limit(LOOK_EVERY, most=1)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            may_wait()
             if look.is_over():
                 look.progress()
                 limit.sees(cpu_seconds(*_holders(descriptor)))

@@ -7,7 +7,7 @@ not tell while another bridge's values are in force.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, structs
 
@@ -55,6 +55,23 @@ class Listed(Struct, frozen=True):
         given = {option: value for name, index, option, value in self.own if (name, index) in of_it}
         attrs |= {option: value for option, value in given.items() if option in hidden}
         return Row(row.key, {**attrs, "untold": hidden})
+
+    def without(self, before: Listed, after: Listed | None) -> Listed:
+        """Return this knowledge without what an apply added to it, and with what it took from it.
+
+        Args:
+            before: what was known before the apply.
+            after: what was known by it; None when that was not noted.
+
+        """
+        if after is None:
+            return before
+
+        def less(name: str) -> tuple[Any, ...]:
+            mine, former, latter = (set(getattr(one, name)) for one in (self, before, after))
+            return tuple(sorted((mine - (latter - former)) | (former - latter)))
+
+        return Listed(*map(less, Listed.__struct_fields__))
 
     def same(self, now: Host, want: Iterable[Row]) -> Listed:
         """Return what is known once rows that no document asked for hold."""

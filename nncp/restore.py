@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from nncp import engine
-from nncp.applied import HOST
 from nncp.desired import Desired, plain
 from nncp.errors import Error, ErrorKind, raise_all
-from nncp.gone import orphans
 from nncp.host import Op
-from nncp.journal import STATE_DIR, Journal
+from nncp.journal import STATE_DIR
 from nncp.netlink.channel import Events
 from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nncp.applied import Applied, AppliedFile
+    from nncp.applied import Applied
+    from nncp.host import Host, Row
 
 PATIENCE = 30.0
 """Seconds of a quiet machine since the last link came for those to come that documents name."""
@@ -44,55 +43,72 @@ class Restored(Struct, frozen=True):
 def restore(*, state_dir: Path = STATE_DIR, force: bool = False) -> list[Restored]:
     """Apply again what was applied, in its order; captures mean what they meant.
 
-    An apply that was interrupted is undone first. In another network namespace than the host's own it brings
-    back what was applied in the one that has gone last.
+    An apply that was interrupted is undone first. What lacks a link, or what another document makes, is tried
+    again as links come; and once anything was, all is again in its order.
 
     Raises:
         Error: what could not be brought back; the rest was.
 
     """
-    journal = Journal(state_dir)
-    if journal.is_pending():
-        engine.rolled_back(state_dir=state_dir, force=True)
-    file = journal.applied()
-    found = file.read(journal.held)
-    former = next(iter(() if found or file.scope == HOST else orphans(journal)), None)
-    if former is not None:
-        found = former.read(journal.held)
-    done: list[Restored] = []
-    errors: list[Error] = []
-    for _, group in itertools.groupby(found, key=lambda document: document.call):
-        documents = list(group)
-        try:
-            ops = _again(documents, state_dir, force=force)
-            done.append(Restored(tuple(document.name for document in documents), ops))
-        except Error as error:
-            errors += list(error)
-    if former is not None and found:
-        _adopt(file, former, found)
-    raise_all(errors)
-    return done
-
-
-def _adopt(file: AppliedFile, former: AppliedFile, documents: Sequence[Applied]) -> None:
-    file.write(documents)
-    with contextlib.suppress(Error):  # it is swept once it is old
-        former.remove()
-
-
-def _again(documents: Sequence[Applied], state_dir: Path, *, force: bool) -> list[Op]:
-    """Apply documents; links that they name may still come, as after a start."""
-    desired = Desired([plain(document) for document in documents])
+    found = engine.in_force(state_dir=state_dir)
+    groups = [list(group) for _, group in itertools.groupby(found, key=lambda document: document.call)]
     limit = Limit(PATIENCE, in_all=IN_ALL)
+    done: dict[int, Restored] = {}
     with Events() as events:
         while True:
-            try:
-                return engine.apply_compiled(desired, state_dir=state_dir, force=force)
-            except Error as error:
-                if error.kind is not ErrorKind.DOCUMENT or limit.is_over():
-                    raise desired.located(error) from error
-            limit.sees(frozenset(row.name for row in engine.snapshot().table("link")))
-            events.wait(min(LOOK_EVERY, limit.left))
+            passed = _passed(groups, state_dir, force=force)
+            for number, ops in passed.ops.items():
+                before = done[number].ops if number in done else ()
+                names = tuple(dict.fromkeys(document.name for document in groups[number]))
+                done[number] = Restored(names, (*before, *ops))
+            if not passed.errors or not passed.may_come or limit.is_over():
+                raise_all(passed.errors)
+                return [done[number] for number in sorted(done)]
+            if not any(passed.ops.values()):
+                limit.sees(frozenset(row.name for row in engine.snapshot().table("link")))
+                events.wait(min(LOOK_EVERY, limit.left))
+
+
+class _Pass(Struct):
+    """One time through all documents: by their group's number what was written, and what could not be."""
+
+    ops: dict[int, Sequence[Op]] = {}
+    errors: list[Error] = []
+    may_come: bool = True
+    """Whether all that is wrong is that something is not there, which may come."""
+
+
+def _passed(groups: Sequence[Sequence[Applied]], state_dir: Path, *, force: bool) -> _Pass:
+    found = _Pass({}, [])
+    for number, documents in enumerate(groups):
+        asking = _InForce(documents)
+        try:
+            found.ops[number] = engine.apply_compiled(asking, state_dir=state_dir, force=force, again=True)
+        except Error as error:
+            found.errors += asking.desired.located(error)
+            found.may_come = found.may_come and error.kind is ErrorKind.DOCUMENT
+    return found
+
+
+class _InForce:
+    """Documents of one apply, as far as they are in force when they are applied again."""
+
+    def __init__(self, documents: Sequence[Applied]) -> None:
+        self.documents = documents
+        self.desired = Desired([])
+
+    def sees(self, before: Sequence[Applied]) -> None:
+        """Leave out what is not in force any more: somebody may have applied another one meanwhile."""
+        self.documents = [document for document in self.documents if document in before]
+        self.desired = Desired([plain(document) for document in self.documents])
+
+    def __call__(self, host: Host) -> Sequence[Row]:
+        """Return the rows that are wanted of a host."""
+        return self.desired(host)
+
+    def meant(self) -> Sequence[Applied]:
+        """Return the documents."""
+        return self.documents
 
 
 def forget(names: Sequence[str], *, state_dir: Path = STATE_DIR) -> None:
@@ -102,10 +118,8 @@ def forget(names: Sequence[str], *, state_dir: Path = STATE_DIR) -> None:
         Error: with each name that no document has.
 
     """
-    journal = Journal(state_dir)
-    file = journal.applied()
-    with journal.locked(patience=engine.PATIENCE):
-        found = file.read(journal.held)
+
+    def chosen(found: Sequence[Applied]) -> Sequence[str]:
         known = {document.name for document in found}
         hint = f"there are {', '.join(sorted(known))}" if known else "nothing was applied here"
         raise_all(
@@ -113,12 +127,15 @@ def forget(names: Sequence[str], *, state_dir: Path = STATE_DIR) -> None:
             for name in names
             if name not in known
         )
-        file.write([document for document in found if document.name not in names])
+        return names
+
+    engine.drop(chosen, state_dir=state_dir)
 
 
 def unit(state_dir: Path = STATE_DIR) -> str:
     """Return the unit that brings back what was applied, before anything waits for it (systemd.unit(5))."""
-    where = "" if state_dir == STATE_DIR else f" --state-dir {state_dir}"
+    argv = [sys.executable, "-P", "-m", "nncp", "restore"]
+    argv += [] if state_dir == STATE_DIR else ["--state-dir", str(state_dir.absolute())]
     return f"""\
 [Unit]
 Description=Network that nncp has applied
@@ -131,11 +148,27 @@ Conflicts=shutdown.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart={sys.executable} -P -m nncp restore{where}
+ExecStart={" ".join(map(_quoted, argv))}
 
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def _quoted(word: str) -> str:
+    """Return a word as systemd takes it for one, with nothing in it that is replaced (systemd.service(5)).
+
+    Raises:
+        Error: it holds a character that cannot be said.
+
+    """
+    if not word.isprintable():
+        raise Error(f"a unit cannot name {word!r}", kind=ErrorKind.USAGE, hint="name another folder")
+    plain = word.replace("%", "%%").replace("$", "$$")
+    if plain == word and not set(word) & set(" \"'\\;"):
+        return word
+    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def install_unit(*, state_dir: Path = STATE_DIR, unit_dir: Path = UNIT_DIR) -> Path:

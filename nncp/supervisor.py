@@ -6,8 +6,11 @@ Run by its path, on the standard library alone until it has to undo. Of whoever 
 descriptors: SOCKET, on which it hears of the writer, and LOCK, the journal's lock. It hears messages of one
 byte: the CALLER's and the WRITER's pidfd, each in a message of its own, a PULSE for whatever was written, and
 in the end COMMIT or UNDO. End of file, the caller's end, and silence for longer than SILENCE seconds of a
-quiet machine are UNDO too. Before it undoes it ends the writer, so that nothing is written after it. It says
-READY once it can undo, GO to the writer once it can end it, and when it has undone a report in JSON.
+quiet machine are UNDO too. Not after HOLD: that comes with seconds and the journal's folder. From then on it
+waits for so long, whatever becomes of the caller, until somebody renames the journal: as kept, and it is
+done, or as one to be undone. When nobody does, it undoes. Before it undoes it ends the writer, so that
+nothing is written after it. It says READY once it can undo, GO to the writer once it can end it, and when it
+has undone a report in JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +26,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOCKET, LOCK = 3, 4
-CALLER, WRITER, PULSE, COMMIT, UNDO, READY, GO = b"p", b"w", b".", b"c", b"u", b"r", b"g"
+CALLER, WRITER, PULSE, COMMIT, UNDO, READY, GO, HOLD = b"p", b"w", b".", b"c", b"u", b"r", b"g", b"h"
+TRYING, UNDOING = "trying.json", "undoing.json"
+"""The names in nncp/journal.py, which imports more than is wanted here."""
+LOOK_EVERY = 0.1
+ASKED = "it was asked for"
 MOST = 60.0
 """No silence is stretched further than so many times: see nncp.pace."""
 QUIET_WORK = 0.07
@@ -42,6 +49,7 @@ class Watch:
         self.silence = silence
         self.pidfds: dict[bytes, int] = {}
         self.heard = time.monotonic()
+        self.seconds = 0.0
 
     def wait(self) -> str:
         """Return why it must be undone, or "" when all is well."""
@@ -49,14 +57,30 @@ class Watch:
             ready = self._ready(self.heard + self.silence - time.monotonic())
             if self.line in ready:
                 word = self._hear()
+                if word == HOLD:
+                    return self._hold()
                 if word != PULSE:
-                    return {COMMIT: "", UNDO: "it was asked for"}.get(
-                        word, "the process that wrote has ended"
-                    )
+                    return {COMMIT: "", UNDO: ASKED}.get(word, "the process that wrote has ended")
             elif ready:
                 return "the process that asked for it has ended"
             elif self._is_silent():
                 return f"the process that wrote stood still for {time.monotonic() - self.heard:.0f} s"
+
+    def _hold(self) -> str:
+        """Return why it must be undone, or "" once it is kept."""
+        folder, end = self.pidfds[HOLD], time.monotonic() + self.seconds
+        watched: list[Any] = [self.line]
+        while _is_there(TRYING, folder):
+            if time.monotonic() >= end:
+                return f"nobody has kept it within {self.seconds:g} s"
+            if not select.select(watched, [], [], LOOK_EVERY)[0]:
+                continue
+            word = self._hear()
+            if word in {COMMIT, UNDO}:
+                return "" if word == COMMIT else ASKED
+            if word == b"":
+                watched = []  # the caller has gone, and who keeps it may come another way
+        return ASKED if _is_there(UNDOING, folder) else ""
 
     def _ready(self, seconds: float) -> list[Any]:
         """Wait for a word or the caller's end, at most for so long; return what has come of both."""
@@ -64,17 +88,20 @@ class Watch:
         return select.select(watched, [], [], max(0.0, seconds))[0]
 
     def _hear(self) -> bytes:
-        """Return COMMIT, UNDO, PULSE for anything else, or b"" for the end of file."""
+        """Return COMMIT, UNDO, HOLD, PULSE for anything else, or b"" for the end of file."""
         try:
             word, given, _, _ = self.line.recvmsg(16, _socket.CMSG_SPACE(DESCRIPTOR))
         except ConnectionResetError:  # the caller ended with a word of ours unread
             return b""
         self.heard = time.monotonic()
+        word, told = word[:1], word[1:]
         if given:
             self.pidfds[word] = int.from_bytes(given[0][2][:DESCRIPTOR], sys.byteorder)
         if word == WRITER:
             self.tell(GO)
-        return word if word in {b"", COMMIT, UNDO} else PULSE
+        elif word == HOLD:
+            self.seconds = float(told)
+        return word if word in {b"", COMMIT, UNDO, HOLD} else PULSE
 
     def _is_silent(self) -> bool:
         """Whether it has been for too long, for a machine that is as slow as this one is now."""
@@ -101,6 +128,16 @@ class Watch:
                 self.line.send(data[start : start + PIECE])
         except OSError:
             pass
+
+
+def _is_there(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError:  # whatever ails the disk, nobody has renamed it
+        return True
+    return True
 
 
 def _slowness() -> float:

@@ -9,18 +9,16 @@ finds the journal pending and rolls back first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from nncp.applied import Applied
 from nncp.before import before, see_the_way_back
 from nncp.errors import Error, ErrorKind
 from nncp.guard import Guard
 from nncp.host import Host, Op, Row
 from nncp.journal import Record
-from nncp.listed import Listed
 from nncp.namespace import Namespace
 from nncp.netlink.carry import sentence
 from nncp.netlink.channel import Channel, Events
@@ -30,7 +28,7 @@ from nncp.pace import Limit
 from nncp.raised import raised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from nncp.journal import Journal
     from nncp.tables.kinds import Kinds
@@ -52,25 +50,46 @@ class Change(Struct, frozen=True):
         now: the rows before.
         ops: not empty, what `plan` found between `now` and `want`.
         want: what must hold in the end.
-        listed: what documents have listed once it does.
+        record: what it is called, and what else is known of it before its rows are.
         pin: the bridges that are to keep the MAC address which they have then.
-        call: what it is known by, where documents ask for it.
-        replaced: the documents that it takes out of force.
 
     """
 
     now: Host
     ops: Sequence[Op]
     want: Sequence[Row]
-    listed: Listed
+    record: Record
     pin: Sequence[str] = ()
-    call: str = ""
-    replaced: Sequence[Applied] = ()
 
 
-def run(
-    change: Change, journal: Journal, lock: int, kinds: Kinds, *, deadline: float | None, silence: float
-) -> None:
+class Proof(Protocol):
+    """What is tried between the verification of a change and its end: that the node can be reached, say."""
+
+    def before(self) -> object:
+        """Try it before anything is written."""
+
+    def after(self, pulse: Callable[[], None], /) -> None:
+        """Try it again, and say by `pulse` that it goes on; raises `Error` when the change must go."""
+
+
+class Terms(Struct, frozen=True):
+    """When a change holds.
+
+    Args:
+        deadline: seconds to wait until it does; when None, as long as this machine needs.
+        silence: seconds of a quiet machine that the writer may stand still.
+        proof: what is tried besides.
+        kept: returns whether it is kept once it holds, by default at once.
+
+    """
+
+    deadline: float | None = None
+    silence: float = SILENCE
+    proof: Proof | None = None
+    kept: Callable[[Guard, Record], bool] | None = None
+
+
+def run(change: Change, journal: Journal, lock: int, kinds: Kinds, terms: Terms) -> None:
     """Carry out `change`, and see that it holds.
 
     Args:
@@ -78,27 +97,26 @@ def run(
         journal: of the namespace.
         lock: the descriptor of its lock, which the caller holds.
         kinds: the interface types and tables.
-        deadline: seconds to wait until it holds; when None, as long as this machine needs.
-        silence: seconds of a quiet machine that the writer may stand still.
+        terms: when it does.
 
     Raises:
         Error: it cannot be undone, hence was not begun; it did not hold and was rolled back (`FAILED`,
             `INTERRUPTED`), or could not be (`ROLLBACK_FAILED`).
 
     """
-    guard = Guard.start(journal, lock, silence)
+    guard = Guard.start(journal, lock, terms.silence)
     try:
         rows = before(change.now, change.ops, kinds)
         see_the_way_back(change.now, change.ops, rows, kinds)
         drawn = draw(change.ops, indexes(change.now))
         gone = frozenset(op.key[1] for op in change.ops if op.key[0] == "link" and op.verb == "remove")
-        record = Record(
-            tuple(rows),
-            journal.listed(),
+        record = structs.replace(
+            change.record,
+            before=tuple(rows),
+            listed=journal.listed(),
             gone=gone,
             pinned=tuple(change.pin),
-            call=change.call,
-            replaced=tuple(change.replaced),
+            changes=len(change.ops),
         ).noting(drawn)
         guard.await_ready()
     except BaseException:
@@ -106,10 +124,15 @@ def run(
         raise
     try:
         journal.write(record)
-        guard.write_in_child(_Writer(change, journal, drawn, deadline, kinds).write)
-        committed = guard.commit(change.listed)
+        guard.write_in_child(_Writer(change, journal, drawn, terms.deadline, kinds).write)
+        if terms.proof:
+            terms.proof.after(guard.pulse)
+        committed = terms.kept(guard, record) if terms.kept else guard.commit(record)
     except BaseException as error:
-        guard.undo(error)
+        if not journal.is_kept(record.number):
+            guard.undo(error)
+        if journal.is_kept(record.number):
+            return  # whatever stops it comes too late
         if isinstance(error, KeyboardInterrupt):
             raise _interrupted(error) from error
         raise

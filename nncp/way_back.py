@@ -16,7 +16,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.host import Host, Op, Row, untold
 from nncp.journal import GIVE_UP, Journal
 from nncp.known import KINDS
-from nncp.listed import Listed, bereft
+from nncp.listed import TOLD, Listed, bereft
 from nncp.namespace import Namespace
 from nncp.needs import closure
 from nncp.netlink.carry import Refused, sentence
@@ -41,13 +41,16 @@ PASSES = 3
 """How often a plan may be made anew: the kernel moves MACs and MTUs along when ports come and go."""
 
 
-def undo(namespace: Namespace, journal: Journal, *, kept: bool = False) -> list[Op]:
-    """Roll back what the journal holds, and forget it; return what was written.
+def undo(namespace: Namespace, journal: Journal, *, kept: int | None = None) -> list[Op]:
+    """Roll back what is pending, or else the apply `kept` that held, and mark it as undone.
 
     Args:
         namespace: to which the journal belongs.
         journal: locked by the caller.
-        kept: whether an apply that held is undone too.
+        kept: the number of an apply.
+
+    Returns:
+        What was written.
 
     Raises:
         Error: it could not be undone in full (`ROLLBACK_FAILED`).
@@ -60,10 +63,10 @@ def undo(namespace: Namespace, journal: Journal, *, kept: bool = False) -> list[
         ops = Rollback(namespace, record, journal.note_drawn).run()
     try:
         if record.listed is not None:
-            journal.note_listed(record.listed)
+            journal.note_listed(journal.listed().without(record.listed, record.lists))
         if record.call:
             _out_of_force(record, journal)
-        journal.forget()
+        journal.done(record)
     except Error as error:
         raise Error(
             f"the state before is restored, and that could not be noted: {error.message}",
@@ -108,6 +111,32 @@ def bereaving(namespace: Namespace, record: Record, journal: Journal) -> list[Er
         )
         guests = bereft(now.where(listed=listed, carried=()), ops, kind=ErrorKind.UNSUPPORTED)
         return [*guests, *_lost(ops, record, namespace.kinds)]
+
+
+def built_on(record: Record, later: Iterable[Record], kinds: Kinds) -> Iterator[Error]:
+    """Yield which later applies ask for what an apply has touched: to undo it would take that from them."""
+    own = subjects(record.before, kinds) | record.made.keys()
+    for other in later:
+        shared = sorted(own & ({*other.asked} | subjects(other.before, kinds)))
+        again = [document.name for document in other.replaced if document.call == record.call]
+        if shared or (record.call and again):
+            what = ", ".join(shared[:TOLD]) or f"what {', '.join(again)} asks for"
+            of = f" ({', '.join(other.documents)})" if other.documents else ""
+            yield Error(
+                f"apply {record.number} is about {what}, and so is the later apply {other.number}{of}",
+                kind=ErrorKind.UNSUPPORTED,
+                hint=f"undo that first: nncp rollback {other.number}",
+            )
+
+
+def subjects(rows: Iterable[Row], kinds: Kinds, *, uses: bool = False) -> set[str]:
+    """Return what rows are about, or also use: links by their names, the rest by its key."""
+    found: set[str] = set()
+    for row in rows:
+        is_links = kinds.tables[row.key[0]].about or sysctl_link(row.name)
+        found |= _links(row, kinds) if is_links or uses else set()
+        found |= set() if is_links else {" ".join(row.key)}
+    return found
 
 
 def _lost(ops: Iterable[Op], record: Record, kinds: Kinds) -> Iterator[Error]:

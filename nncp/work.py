@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nncp.applied import Applied
     from nncp.document.policy import Policy
     from nncp.host import Host
+    from nncp.transaction import Terms
 
 __all__ = ["Changes", "apply", "checked", "documents", "plan", "show"]
 
@@ -123,7 +124,7 @@ def apply(
     found: Sequence[Policy],
     *,
     state_dir: Path = STATE_DIR,
-    timeout: float | None = None,
+    terms: Terms | None = None,
     force: bool = False,
     values: Mapping[str, Any] | None = None,
     prune: bool = False,
@@ -132,11 +133,9 @@ def apply(
 
     With `prune` goes what documents of the same names asked for when they were applied, and nothing does now.
     """
-    desired = Desired(found, values=values, before=in_force(found, state_dir, every=prune), prune=prune)
+    desired = Desired(found, values=values, prune=prune)
     try:
-        ops = engine.apply_compiled(
-            desired, state_dir=state_dir, deadline=timeout, force=force, meant=desired.meant
-        )
+        ops = engine.apply_compiled(desired, state_dir=state_dir, terms=terms, force=force)
     except Error as error:
         raise desired.located(error) from error
     notes = desired.notes()

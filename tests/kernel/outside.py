@@ -41,10 +41,11 @@ class Namespace:
         argv = ["ip", "netns", "exec", self.name, *command]
         return subprocess.run(argv, text=True, capture_output=True, check=check, input=stdin)
 
-    def popen(self, *command: str) -> subprocess.Popen[str]:
+    def popen(self, *command: str, **more: Any) -> subprocess.Popen[str]:
         """Start a command in the namespace; whoever leaves its context closes its standard input."""
         argv = ["ip", "netns", "exec", self.name, *command]
-        return subprocess.Popen(argv, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **more}
+        return subprocess.Popen(argv, text=True, **streams)
 
     def batch(self, *lines: str) -> None:
         """Run ip commands, one a line; those that start with `bridge` or `sysctl` by these programs."""

@@ -246,7 +246,7 @@ def test_an_interrupted_apply_is_undone_before_anything_is_brought_back(machine:
     for name in "ab":
         machine.nncp("apply", "-", document=policy(name, dummy(f"d{name}")))
     (journal,) = (path for path in machine.state_dir.glob("journals/*") if path.is_dir())
-    (journal / "kept.json").rename(journal / "pending.json")
+    (journal / "kept-2.json").rename(journal / "pending.json")
     assert machine.nncp("restore") == "a: No changes.\n"
     names = machine.names()
     assert "da" in names

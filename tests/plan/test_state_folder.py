@@ -153,7 +153,7 @@ def test_a_folder_in_the_place_of_a_journal_is_forgotten_with_what_is_in_it(tmp_
 def test_what_has_begun_to_be_undone_is_no_longer_kept(tmp_path: Path) -> None:
     journal = written(tmp_path)
     assert journal.claim() == RECORD
-    assert not journal.keep()
+    assert not journal.keep(1)
     assert journal.is_pending()
     journal.forget()
     assert not journal.is_pending()

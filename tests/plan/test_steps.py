@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from model import host_of
+from msgspec.structs import replace
 
 from nncp import transaction
 from nncp.errors import Error, ErrorKind
@@ -32,6 +33,7 @@ WANT = [
     Row(("link", "e"), {"type": "dummy"}),
 ]
 FORMER, LISTED = Listed(("eth8",)), Listed(("eth9",))
+ABOUT = Record((), number=7, lists=LISTED)
 LOCK, DEADLINE, SILENCE = 7, 11.0, 13.0
 BROKEN = Error("broken", kind=ErrorKind.FAILED)
 UNDONE = Error("it was undone", kind=ErrorKind.FAILED)
@@ -68,8 +70,8 @@ class Guard:
         self.writer = write.__self__
         self._step("write")
 
-    def commit(self, listed: Listed) -> bool:
-        assert listed == LISTED
+    def commit(self, record: Record) -> bool:
+        assert record.lists == LISTED
         self._step("commit")
         return self.committed
 
@@ -92,9 +94,9 @@ def applied(
     monkeypatch.setattr(
         transaction, "draw", lambda ops, taken: {"e": 77 if (len(ops), taken["d"]) == (3, 3) else 0}
     )
-    change = Change(NOW, plan(NOW, WANT, KINDS), WANT, LISTED, ("br1",))
+    change = Change(NOW, plan(NOW, WANT, KINDS), WANT, ABOUT, ("br1",))
     try:
-        run(change, journal, LOCK, KINDS, deadline=DEADLINE, silence=SILENCE)
+        run(change, journal, LOCK, KINDS, transaction.Terms(DEADLINE, SILENCE))
     finally:
         assert guard.steps == steps.split()
         if guard.writer:
@@ -109,7 +111,8 @@ def test_what_is_written_can_be_undone_by_a_journal_that_says_all(
 ) -> None:
     record = applied(tmp_path, monkeypatch, "start ready write commit", {}).read()
     assert record is not None
-    assert record == Record(record.before, FORMER, {"e": (77,)}, gone=frozenset({"d"}), pinned=("br1",))
+    way = Record(record.before, FORMER, {"e": (77,)}, gone=frozenset({"d"}), pinned=("br1",), changes=3)
+    assert record == replace(way, number=ABOUT.number, lists=LISTED)
     kept = Host(row for row in record.before if not row.absent)
     assert {row.key: row.attrs for row in kept if row.key[0] == "link"} == {row.key: row.attrs for row in NOW}
     assert ("link", "e") in {row.key for row in record.before if row.absent}
