@@ -392,7 +392,7 @@ def _undone(namespace: Namespace, journal: Journal, number: int | None, *, force
         if number is None:
             return Undone()
         raise _unknown(number, [one.number for one in later])
-    raise_all(built_on(record, later, KINDS))
+    raise_all(built_on(record, later, KINDS, journal))
     if not force:
         raise_all(bereaving(namespace, record, journal))
     ops = undo(namespace, journal, kept=record.number)

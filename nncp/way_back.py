@@ -113,20 +113,26 @@ def bereaving(namespace: Namespace, record: Record, journal: Journal) -> list[Er
         return [*guests, *_lost(ops, record, namespace.kinds)]
 
 
-def built_on(record: Record, later: Iterable[Record], kinds: Kinds) -> Iterator[Error]:
-    """Yield which later applies ask for what an apply has touched: to undo it would take that from them."""
-    own = subjects(record.before, kinds) | record.made.keys()
-    for other in later:
-        shared = sorted(own & ({*other.asked} | subjects(other.before, kinds)))
-        again = [document.name for document in other.replaced if document.call == record.call]
-        if shared or (record.call and again):
-            what = ", ".join(shared[:TOLD]) or f"what {', '.join(again)} asks for"
-            of = f" ({', '.join(other.documents)})" if other.documents else ""
-            yield Error(
-                f"apply {record.number} is about {what}, and so is the later apply {other.number}{of}",
-                kind=ErrorKind.UNSUPPORTED,
-                hint=f"undo that first: nncp rollback {other.number}",
-            )
+def built_on(record: Record, later: Iterable[Record], kinds: Kinds, journal: Journal) -> list[Error]:
+    """Return which later applies ask for what an apply has touched: to undo it would take that from them."""
+    with _sound(journal):
+        own = subjects(record.before, kinds) | record.made.keys()
+        return [error for other in later if (error := _built_on(record, own, other, kinds))]
+
+
+def _built_on(record: Record, own: set[str], other: Record, kinds: Kinds) -> Error | None:
+    shared = sorted(own & ({*other.asked} | subjects(other.before, kinds)))
+    replaced = [one.name for one in other.replaced if record.call and one.call == record.call]
+    if not shared and not replaced:
+        return None
+    more = f" and {len(shared) - TOLD} more" if len(shared) > TOLD else ""
+    what = f"{', '.join(shared[:TOLD] or replaced)}{more}"
+    of = f" ({', '.join(other.documents)})" if other.documents else ""
+    return Error(
+        f"apply {record.number} is about {what}, and so is the later apply {other.number}{of}",
+        kind=ErrorKind.UNSUPPORTED,
+        hint=f"undo that first: nncp rollback {other.number}",
+    )
 
 
 def subjects(rows: Iterable[Row], kinds: Kinds, *, uses: bool = False) -> set[str]:
