@@ -144,9 +144,9 @@ class Journal:
             Error: one is of another version, or cannot be read.
 
         """
-        for name in self._numbered(KEPT).values():
+        for number, name in self._numbered(KEPT).items():
             if (data := self._data(name)) is not None:
-                yield _decoded(data, self.path)
+                yield msgspec.structs.replace(_decoded(data, self.path), number=number)
 
     def is_kept(self, number: int) -> bool:
         """Whether an apply held, and was not undone since."""
