@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -12,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import outside
 import pytest
+from deadly import await_supervisor
 
+from nncp import gone, netns
+from nncp.applied import scope_of
 from nncp.document.source import load
+from nncp.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +167,7 @@ def test_documents_of_one_name_follow_each_other_and_those_forgotten_do_not_come
     machine.nncp("apply", "-", document=policy("a", dummy("d2")))
     assert machine.in_force() == ["b", "a"]
     machine.nncp("forget", "b")
-    assert "did you mean" not in machine.nncp("forget", "nothing", code=64)
+    assert "no document nothing was applied here" in machine.nncp("forget", "nothing", code=64)
     started(machine, tmp_path)
     names = machine.names()
     assert {"d0", "d1"}.isdisjoint(names)
@@ -176,7 +182,7 @@ def test_what_a_document_lists_no_more_goes_by_prune_alone(machine: Machine) -> 
     )
     machine.nncp("apply", "-", document=policy("b", dummy("d1")))
     less = policy("a", dummy("d2"))
-    assert " d0" not in machine.nncp("plan", "-", document=less)
+    assert "d0" not in machine.nncp("plan", "-", document=less)
     machine.nncp("apply", "-", "--prune", document=less)
     names = machine.names()
     assert "d0" not in names
@@ -202,29 +208,135 @@ def test_a_document_that_is_refused_is_not_in_force(machine: Machine) -> None:
 
 KILLED = """
 import os, signal, sys
-from nncp import applied, work
-when = sys.argv[1]
-def kill(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-if when == "held":
-    applied.AppliedFile.take = kill
-else:
-    from nncp.guard import Guard
-    Guard.write_in_child = kill
-document = sys.stdin.read()
 from pathlib import Path
-work.apply(work.documents([("d.yaml", document)]), state_dir=Path(sys.argv[2]))
+from nncp import work
+from nncp.state_folder import StateFolder
+left, rename, caller = int(sys.argv[1]), StateFolder.rename, os.getpid()
+def counted(self, old, new):
+    global left
+    rename(self, old, new)
+    left -= os.getpid() == caller
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+StateFolder.rename = counted
+work.apply(work.documents([("d.yaml", sys.stdin.read())]), state_dir=Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize(("when", "in_force"), [("held", True), ("written", False)])
-def test_whoever_is_killed_leaves_in_force_what_holds(machine: Machine, when: str, in_force: bool) -> None:
-    argv = (sys.executable, "-c", KILLED, when, str(machine.state_dir))
-    machine.ns.run(*argv, check=False, stdin=json.dumps(policy("a", dummy("d0"))))
-    deadline = time.monotonic() + 60
-    while ("d0" in machine.names()) != in_force and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert (machine.nncp("restore") != "Nothing was applied here.\n") == in_force
+def test_whoever_is_killed_at_any_step_leaves_in_force_what_holds(machine: Machine) -> None:
+    kept = []
+    for steps in itertools.count(1):
+        argv = (sys.executable, "-c", KILLED, str(steps), str(machine.state_dir))
+        done = machine.ns.run(*argv, check=False, stdin=json.dumps(policy("a", dummy("d0"))))
+        with netns.entered(machine.ns.path):
+            await_supervisor(machine.state_dir)
+        said = machine.nncp("restore")
+        kept.append("d0" in machine.names())
+        assert said == ("a: No changes.\n" if kept[-1] else "Nothing was applied here.\n")
+        if kept[-1]:
+            machine.nncp("rollback")
+        assert "d0" not in machine.names()
+        assert machine.nncp("restore") == "Nothing was applied here.\n"
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(kept) > 4, (
+        "what will be in force, the journal, what was listed, that it holds, what is in force"
+    )
+    assert kept == sorted(kept), "from one step on it holds"
+
+
+@pytest.mark.parametrize("verb", [("rollback", "--forget"), ("forget", "a")])
+def test_whoever_is_killed_once_it_holds_has_its_document_forgotten_only_by_its_name(
+    machine: Machine, verb: tuple[str, ...]
+) -> None:
+    for steps in itertools.count(1):
+        argv = (sys.executable, "-c", KILLED, str(steps), str(machine.state_dir))
+        machine.ns.run(*argv, check=False, stdin=json.dumps(policy("a", dummy("d0"))))
+        with netns.entered(machine.ns.path):
+            await_supervisor(machine.state_dir)
+        if "d0" in machine.names():
+            break
+    assert machine.nncp("history").count(" a\n") == 1
+    machine.nncp(*verb)
+    assert machine.in_force() == ([] if verb[0] == "forget" else ["a"])
+
+
+def test_what_stops_it_once_it_holds_comes_too_late(machine: Machine) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from nncp import engine, work
+engine.sweep = lambda _: os.kill(os.getpid(), signal.SIGINT)
+work.apply(work.documents([("d.yaml", sys.stdin.read())]), state_dir=Path(sys.argv[1]))
+"""
+    argv = (sys.executable, "-c", script, str(machine.state_dir))
+    done = machine.ns.run(*argv, check=False, stdin=json.dumps(policy("a", dummy("d0"))))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.in_force() == ["a"]
+    assert "d0" in machine.names()
+
+
+def test_documents_that_need_each_other_come_back_whatever_was_applied_last(
+    machine: Machine, tmp_path: Path
+) -> None:
+    mac = {"mac-address": "52:54:00:00:0d:01"}
+    below = policy("below", dummy("d0", mtu=1400, **mac))
+    above = policy(
+        "above", {"name": "d0.7", "type": "vlan", "state": "up", "vlan": {"base-iface": "d0", "id": 7}}
+    )
+    machine.nncp("apply", "-", document=below)
+    machine.nncp("apply", "-", document=above)
+    machine.nncp("apply", "-", document=policy("below", dummy("d0", mtu=1300, **mac)))
+    assert machine.in_force() == ["above", "below"]
+    before = machine.shown()
+    said = started(machine, tmp_path)
+    assert machine.shown() == before
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["above", "below"]
+
+
+def test_what_was_brought_back_can_be_undone_and_does_not_come_back_then(
+    machine: Machine, tmp_path: Path
+) -> None:
+    for name in "ab":
+        machine.nncp("apply", "-", document=policy(name, dummy(f"d{name}")))
+    started(machine, tmp_path)
+    machine.nncp("rollback")
+    assert machine.in_force() == ["a"]
+    assert "db" not in machine.names()
+    assert "da" in machine.names()
+
+
+def test_a_containers_own_namespace_is_not_the_hosts_though_its_process_1_is_in_it(
+    machine: Machine, tmp_path: Path
+) -> None:
+    argv = (sys.executable, "-m", "nncp", "apply", "-", "--state-dir", str(tmp_path / "shared"))
+    done = machine.ns.run(
+        "unshare", "--pid", "--fork", "--mount-proc", *argv, stdin=json.dumps(policy("a", dummy("d0")))
+    )
+    assert done.returncode == 0
+    (scope,) = (tmp_path / "shared" / "applied").iterdir()
+    assert scope.name != "host"
+
+
+def test_the_hosts_namespace_is_the_hosts(tmp_path: Path) -> None:
+    """Read alone: nothing is applied to it."""
+    assert scope_of("another") == "host"
+
+
+def test_documents_of_a_namespace_that_has_just_gone_stay_however_old_they_are(machine: Machine) -> None:
+    machine.nncp("apply", "-", document=policy("a", dummy("d0")))
+    (file,) = machine.state_dir.glob("applied/*/documents.json")
+    file.write_text(file.read_text().replace('"at":', '"at":1.0,"was":'))
+    machine.off()
+    machine.on()
+    with netns.entered(machine.ns.path):
+        journal = Journal(machine.state_dir)
+        with journal.locked(patience=10):
+            gone.sweep(journal, every=0.0)
+            assert file.exists()
+            gone.sweep(journal, every=0.0)
+            assert not file.exists()
 
 
 def test_a_card_that_comes_late_is_waited_for(machine: Machine, tmp_path: Path) -> None:
