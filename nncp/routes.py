@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nncp.document.state import MAIN_TABLE, V6_METRIC
+from nncp.future import Future
 from nncp.host import Host, Key, Row
 from nncp.kinds.flat import is_given
 from nncp.leaving import Leaving
@@ -226,9 +227,12 @@ def _wrong(
     if is_given(route.source) and not reach().is_own(str(route.source)):
         message = f"no interface has {route.source}, the source of the route to {route.destination}"
         yield "source", message, "add the address to an interface, or name another source"
-    elif is_given(route.source) and not reach().is_source(str(route.source), key[2]):
-        message = f"{route.source} is a VRF's, and the route to {route.destination} is not in its table"
-        yield "source", message, "give the route the VRF's table-id, or name another source"
+    elif is_given(route.source) and (vrf := reach().owner(str(route.source), key[2])):
+        message = (
+            f"{route.source} is an address of the VRF {vrf}, and the route to {route.destination} is not in"
+            " its table"
+        )
+        yield "source", message, f"give the route the table-id of {vrf}, or name another source"
     if key[1] == "ipv6" and _is_off(book, name, wanted):
         message = f"the route to {route.destination} leaves by {name}, whose IPv6 is off"
         yield "next-hop-interface", message, f"switch ipv6 of {name} on in this document"
@@ -265,6 +269,18 @@ def _as_it_will_be(book: _Book, wanted: Mapping[Key, Row]) -> Iterator[tuple[Key
             yield key, {**(book.host.rows[key].attrs if key in book.host else {}), **row.attrs}
     for key, hops in book.hops.items():
         yield key, {**(book.host.rows[key].attrs if key in book.host else {}), "nexthops": hops}
+    yield from _vrfs(book, wanted)
+
+
+def _vrfs(book: _Book, wanted: Mapping[Key, Row]) -> Iterator[tuple[Key, Mapping[str, Any]]]:
+    """Yield the VRFs that will be there, and their ports; other ports have no addresses of their own."""
+    future = Future(wanted, book.host, book.kinds)
+    stand = [row.key for row in book.host.table("link") if row.key not in wanted]
+    for key in (*stand, *(key for key, row in wanted.items() if key[0] == "link" and not row.absent)):
+        attrs = future.attrs(key[1])
+        if book.kinds.is_routed(attrs.get("type", "")):
+            yield key, attrs
+            yield from ((("port", port), {"controller": key[1]}) for port in future.ports(key[1]))
 
 
 def _key(route: Route) -> Key:

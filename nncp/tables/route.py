@@ -179,17 +179,18 @@ class Reach:
         parsed = ipaddress.ip_address(address)
         return parsed in self._bare or (parsed.version == 4 and parsed.is_loopback)
 
-    def is_source(self, address: str, table: str) -> bool:
-        """Whether a route of a table may have this source (net/ipv4/fib_semantics.c, fib_valid_prefsrc).
+    def owner(self, address: str, table: str) -> str:
+        """Return the VRF whose own an address is, "" where a route of a table may have it as its source.
 
-        That of a VRF's port is known to the VRF's table alone; IPv6 asks the links.
+        That of a VRF, or of its port, is known to the VRF's table alone (net/ipv4/fib_semantics.c,
+        fib_valid_prefsrc); IPv6 asks the links.
         """
         parsed = ipaddress.ip_address(address)
-        if parsed.version == 6 or not self._routed or not self.is_own(address):
-            return self.is_own(address)
-        controllers = [self._controllers.get(link, "") for link in self._holders.get(parsed, ())]
-        tables = [self._tables.get(controller, table) for controller in controllers]
-        return not tables or table in tables
+        links = self._holders.get(parsed, set()) if parsed.version == 4 else set()
+        owners = {link if link in self._tables else self._controllers.get(link, "") for link in links}
+        if any(self._tables.get(owner, table) == table for owner in owners):
+            return ""
+        return min(owners, default="")
 
     def why_not(self, link: str, gateway: str, table: str) -> str:
         """Return why no route of a table may lead to a gateway through a link, as words after it, or ""."""
@@ -235,7 +236,7 @@ def _fallen(keys: Iterable[Key], rows: Rows, kinds: Kinds) -> set[Key]:
     reach = Reach(rows.items(), kinds)
     fallen = {key for key in found if any(_falls(hop, key[2], reach) for hop in rows[key]["nexthops"])}
     own = [key for key in sourced if reach.is_own(rows[key]["source"])]
-    return fallen | {key for key in own if not reach.is_source(rows[key]["source"], key[2])}
+    return fallen | {key for key in own if reach.owner(rows[key]["source"], key[2])}
 
 
 def _falls(hop: Hop, table: str, reach: Reach) -> bool:

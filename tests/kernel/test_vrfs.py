@@ -62,6 +62,20 @@ def test_a_port_keeps_its_addresses_and_the_document_says_nothing_of_them(
     )
 
 
+def test_a_source_that_is_a_ports_is_for_the_vrfs_table_alone(
+    addressed: Namespace, apply: Callable[..., str], run: Callable[..., str]
+) -> None:
+    apply(vrf(route_table_id=100, port=["eth1"]))
+    route = {"destination": "203.0.113.0/24", "next-hop-interface": "eth1", "source": "192.0.2.5"}
+    said = run("apply", "-", document={"routes": {"config": [route]}}, code=65)
+    assert "192.0.2.5 is an address of the VRF red" in said
+    assert "routes.config[0].source" in said
+    by_hand = ["ip", "route", "add", "203.0.113.0/24", "dev", "eth1", "src", "192.0.2.5"]
+    assert addressed.run(*by_hand, check=False).returncode != 0  # nor does the kernel take it
+    run("apply", "-", document={"routes": {"config": [{**route, "table-id": 100}]}})
+    assert "src 192.0.2.5" in addressed.run("ip", "route", "show", "203.0.113.0/24", "table", "100").stdout
+
+
 def test_it_is_shown_and_what_is_shown_changes_nothing(
     addressed: Namespace, apply: Callable[..., str], run: Callable[..., str]
 ) -> None:

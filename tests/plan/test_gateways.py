@@ -143,6 +143,39 @@ def test_a_source_that_no_link_has_is_told(source: str, there: bool) -> None:
     )
 
 
+VRF = {
+    "link red": {"type": "vrf", "route-table-id": 77}, "address red 198.51.100.7/32": {},
+    "port eth1": {"type": "vrf", "controller": "red"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "table", "interfaces", "vrf"),
+    [
+        ("192.0.2.1", 254, [], "red"), ("198.51.100.7", 254, [], "red"), ("192.0.2.1", 78, [], "red"),
+        ("192.0.2.1", 77, [], ""), ("198.51.100.7", 77, [], ""),
+        ("198.51.100.1", 254, [], ""), ("198.51.100.1", 77, [], ""),  # eth2's, which is no port
+        ("198.51.100.1", 254, ["{name: red, vrf: {port: [eth1, eth2]}}"], "red"),
+        ("192.0.2.1", 254, ["{name: red, vrf: {port: []}}"], ""),
+        ("192.0.2.1", 254, ["{name: red, state: absent}"], ""),
+        ("192.0.2.1", 77, ["{name: red, vrf: {route-table-id: 78, port: [eth1]}}"], "red"),
+        ("192.0.2.1", 78, ["{name: red, vrf: {route-table-id: 78, port: [eth1]}}"], ""),
+        ("198.51.100.1", 254, ["{name: blue, type: vrf, vrf: {route-table-id: 79, port: [eth2]}}"], "blue"),
+        ("2001:db8::1", 254, [], ""),
+    ],
+)  # fmt: skip
+def test_a_source_that_is_a_vrfs_is_for_its_table_alone(
+    source: str, table: int, interfaces: list[str], vrf: str
+) -> None:
+    net = "2001:db8:9::/48" if ":" in source else "203.0.113.0/24"
+    route = f"destination: '{net}', source: '{source}', table-id: {table}"
+    assert faults(route, *interfaces, **VRF) == (
+        [f"source: {source} is an address of the VRF {vrf}, and the route to {net} is not in its table"]
+        if vrf
+        else []
+    )
+
+
 @pytest.mark.parametrize(
     ("via", "address", "stays"),
     [("2001:db8::9", "2001:db8::1/64", False), ("fe80::9", "2001:db8::1/64", False), ("fe80::9", "", True)],
