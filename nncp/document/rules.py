@@ -306,5 +306,10 @@ def _rule(found: Partly, path: Steps, rule: RouteRule) -> Iterator[Error]:
     for key, version in versions.items():
         if family not in {None, version}:
             yield found.error(f"{key} is of {version}, but family is {family}", *path, key)
+    if given(rule.action) and given(rule.route_table) not in {None, 0, MAIN_TABLE}:
+        # The kernel would keep it and look into none (fib4_rule_action). The main one is no choice: nmstate
+        # shows it of every such rule, as `ip rule` and NetworkManager send it.
+        message = f"route-table is not for a rule with action: {rule.action}, which looks into no table"
+        yield found.error(message, *path, "route-table", key=True)
     if given(rule.fwmask) is not None and given(rule.fwmark) is None:
         yield found.error("fwmask needs a fwmark", *path, "fwmask", key=True)

@@ -316,6 +316,8 @@ class RouteRule(Section, frozen=True):
         fwmark: 1
         fwmask: 255
         route-table: 51
+      - ip-to: 203.0.113.0/24
+        action: prohibit
     """
 
     aliases: ClassVar[Mapping[str, str]] = {"suppress_prefixlength": "suppress_prefix_length"}

@@ -228,6 +228,12 @@ RULES = [
     ("{ip-from: 10.0.0.0/8, ip-to: '2001:db8::/32'}", ["ip-from and ip-to must be of one IP version"]),
     ("{ip-from: 10.0.0.0/8, family: ipv6}", ["ip-from is of ipv4, but family is ipv6"]),
     ("{family: ipv4, fwmask: 0xff}", ["fwmask needs a fwmark"]),
+    (
+        "{family: ipv4, action: prohibit, route-table: 50}",
+        ["route-table is not for a rule with action: prohibit, which looks into no table"],
+    ),
+    ("{family: ipv4, action: prohibit, route-table: 254}", []),
+    ("{family: ipv4, action: 6, route-table: 0}", []),
 ]
 
 

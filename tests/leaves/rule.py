@@ -45,10 +45,10 @@ EVERY_RULE = {
         lambda ns: "ipv4" if any(r["priority"] == PRIORITY for r in ns.json("ip", "-j", "rule")) else "ipv6",
     ),
     "route-rules.config[].ip-from": Leaf(
-        ("192.0.2.0/24", "198.51.100.7/24", ""),
+        ("192.0.2.0/24", "198.51.100.7/24", "", "0.0.0.0/0"),
         lambda value: _rule(**{"ip-from": value}),
         _network("src"),
-        lambda value: {"198.51.100.7/24": "198.51.100.0/24", "": "all"}.get(value, value),
+        lambda value: {"198.51.100.7/24": "198.51.100.0/24", "": "all", "0.0.0.0/0": "all"}.get(value, value),
     ),
     "route-rules.config[].ip-to": Leaf(
         ("192.0.2.0/24",), lambda value: _rule(**{"ip-to": value}), _network("dst")
@@ -76,7 +76,7 @@ EVERY_RULE = {
     ),
     "route-rules.config[].action": Leaf(
         ("blackhole", "unreachable", 8),
-        lambda value: _rule(action=value),
+        lambda value: _rule(action=value, **{"route-table": 254}),
         of_rule("action"),
         lambda value: "prohibit" if value == 8 else value,
     ),
