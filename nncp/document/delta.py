@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nncp.document.entries import (
-    is_meant,
     new_routes,
     new_rules,
-    parted,
     route_goes,
     route_order,
-    with_family,
+    rule_goes,
+    rule_stays,
 )
+from nncp.document.rule import FIRST_PRIORITY as FIRST_PRIORITY  # noqa: PLC0414
+from nncp.document.rule import next_priorities
 from nncp.document.state import SAME_TYPE
 from nncp.document.tidy import FAMILIES, by_name, entries
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 WHOLE = ("description", "hostname", "dns-resolver", "ovs-db", "ovn")
 """What is compared as a whole, and not by its entries."""
-FIRST_PRIORITY = 30000
-"""Of rules that name none, where no other has a higher one (nmstate: route_rule.rs)."""
 
 
 def difference(desired: State, current: State) -> dict[str, Any]:
@@ -120,19 +119,13 @@ def _routes(desired: State, current: State) -> Iterator[dict[str, Any]]:
 
 
 def _rules(desired: State, current: State) -> list[dict[str, Any]]:
-    """Return the rules that go or come; those that come with family and priority."""
-    absent, new = parted(entries(desired, "route-rules"))
-    have = entries(current, "route-rules")
-    gone = [
-        rule
-        for rule in have
-        if any(is_meant(entry, rule) for entry in absent) and not any(is_meant(entry, rule) for entry in new)
-    ]
-    used = [int(rule.get("priority") or -1) for rule in (*have, *new)]
-    priority = max([FIRST_PRIORITY - 1, *used])
-    made = [{**rule, "state": "absent"} for rule in gone]
-    for entry in new_rules(desired, current):
-        if entry.get("priority") in {None, -1}:
-            priority += 1
-        made.append({"priority": priority, **with_family(entry)})
+    """Return the rules that go or come; those that come with family and priority, while one is left."""
+    have, asked = entries(current, "route-rules"), entries(desired, "route-rules")
+    goes, stays = rule_goes(desired), rule_stays(desired)
+    made = [{**rule, "state": "absent"} for rule in have if goes(rule) and not stays(rule)]
+    free = next_priorities(int(rule.get("priority") or 0) for rule in (*have, *asked))
+    for rule in new_rules(desired, current):
+        entry = {key: value for key, value in rule.items() if value != ""}
+        priority = None if "priority" in entry else next(free, None)
+        made.append(entry if priority is None else {"priority": priority, **entry})
     return made

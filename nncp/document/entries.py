@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nncp.document.meant import Listed, Wildcards
+from nncp.document.rule import compared, family_of
 from nncp.document.state import MAIN_TABLE, V6_METRIC
 from nncp.document.tidy import entries
 
@@ -22,13 +24,10 @@ def is_v6(text: str) -> bool:
     return ":" in text
 
 
-def is_meant(wildcard: Entry, have: Entry) -> bool:
-    """Whether an absent entry means an entry: all that it says is so."""
-    full = {**have, "table-id": table_of(have)}
-    said = {key: value for key, value in wildcard.items() if key != "state" and value is not None}
-    if "table-id" in said:
-        said["table-id"] = table_of(wildcard)
-    return all(full.get(key) == value for key, value in said.items())
+def _said(entry: Entry) -> dict[str, Any]:
+    """Return what an entry of routes says, as one that means all that have it."""
+    said = {key: value for key, value in entry.items() if key != "state" and value is not None}
+    return {**said, "table-id": table_of(entry)} if "table-id" in said else said
 
 
 def table_of(route: Entry) -> int:
@@ -63,21 +62,57 @@ def route_key(route: Entry) -> tuple[Any, ...]:
 def route_goes(desired: State) -> Callable[[Entry], bool]:
     """Return what tells of a route whether a state takes it away."""
     absent, new = parted(entries(desired, "routes"))
-    stay = {route_key(entry) for entry in new}
-    return lambda entry: route_key(entry) not in stay and any(is_meant(one, entry) for one in absent)
+    stay, means = {route_key(entry) for entry in new}, Wildcards(map(_said, absent))
+    return lambda entry: (
+        route_key(entry) not in stay and means.first({**entry, "table-id": table_of(entry)}) is not None
+    )
 
 
 def new_routes(desired: State, current: State) -> list[dict[str, Any]]:
-    """Return the routes that a state asks for and that do not stand."""
-    stand = {route_key(entry) for entry in entries(current, "routes")}
-    return [entry for entry in parted(entries(desired, "routes"))[1] if route_key(entry) not in stand]
+    """Return the routes that a state asks for and that do not stand, each once."""
+    known = {route_key(entry) for entry in entries(current, "routes")}
+    new = {route_key(entry): entry for entry in reversed(parted(entries(desired, "routes"))[1])}
+    return [entry for key, entry in reversed(new.items()) if key not in known]
+
+
+def rule_goes(desired: State) -> Callable[[Entry], bool]:
+    """Return what tells of a rule whether an absent entry of a state means it."""
+    means = Wildcards(map(_rule_said, parted(entries(desired, "route-rules"))[0]))
+    return lambda rule: means.first(_rule_full(rule)) is not None
+
+
+def rule_stays(desired: State) -> Callable[[Entry], bool]:
+    """Return what tells of a rule whether a state asks for it."""
+    means = Wildcards(map(_rule_said, parted(entries(desired, "route-rules"))[1]))
+    return lambda rule: means.first(_rule_full(rule)) is not None
 
 
 def new_rules(desired: State, current: State) -> list[dict[str, Any]]:
-    """Return the rules that a state asks for and that do not stand."""
-    have = [with_family(rule) for rule in entries(current, "route-rules")]
-    new = parted(entries(desired, "route-rules"))[1]
-    return [entry for entry in new if not any(is_meant(with_family(entry), rule) for rule in have)]
+    """Return the rules that a state asks for and that do not stand, each once; see `with_family`."""
+    have = Listed(map(_rule_full, entries(current, "route-rules")))
+    new = [with_family(entry) for entry in parted(entries(desired, "route-rules"))[1]]
+    # One that names no priority is content with any that has its words.
+    named = Listed(map(_rule_full, (entry for entry in new if "priority" in entry)))
+    found = {
+        repr(sorted(entry.items())): entry
+        for entry in new
+        if not have.has(entry) and ("priority" in entry or not named.has(entry))
+    }
+    return list(found.values())
+
+
+def _rule_said(entry: Entry) -> dict[str, Any]:
+    """Return what an entry says of rules; an absent one may mean both families, and any table by 0."""
+    said = {key: value for key, value in with_family(entry).items() if key != "state"}
+    if not any(entry.get(key) for key in ("family", "ip-from", "ip-to")):
+        del said["family"]
+    if not said.get("route-table"):
+        said.pop("route-table", None)
+    return said
+
+
+def _rule_full(rule: Entry) -> dict[str, Any]:
+    return {"ip-from": "", "ip-to": "", **with_family(rule)}
 
 
 def route_order(route: Entry) -> tuple[Any, ...]:
@@ -95,9 +130,9 @@ def route_order(route: Entry) -> tuple[Any, ...]:
 
 def with_family(rule: Entry) -> dict[str, Any]:
     """Return a rule with the family that its networks are of, and without a priority that names none."""
-    network = str(rule.get("ip-from") or rule.get("ip-to") or "")
-    family = rule.get("family") or ("ipv6" if is_v6(network) else "ipv4")
     made = {key: value for key, value in rule.items() if value is not None}
+    networks = {key: str(made[key]) for key in ("ip-from", "ip-to") if key in made}
     if made.get("priority") == -1:
         del made["priority"]
-    return {"family": family, **made}
+    family = made.get("family") or family_of(*networks.values())
+    return {"family": family, **made, **{key: compared(value) for key, value in networks.items()}}

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.document.delta import differs
 from nncp.document.entries import (
-    is_meant,
     new_routes,
     new_rules,
-    parted,
     route_goes,
     route_order,
+    rule_goes,
     with_family,
 )
 from nncp.document.state import MAIN_TABLE
@@ -68,9 +67,14 @@ def _mappings(desired: State, current: State) -> Iterator[dict[str, Any]]:
 def _leaving(desired: State, current: State) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the interfaces that stand and lose their addresses: they go, become ports, or their base goes."""
     have = {str(one.get("name")): one for one in current["interfaces"]}
-    gone = {str(one["name"]) for one in desired["interfaces"] if one["state"] == "absent"}
-    while more := {name for name, one in have.items() if _base(one) in gone and name not in gone}:
-        gone |= more
+    above: dict[str | None, list[str]] = {}
+    for name, one in have.items():
+        above.setdefault(_base(one), []).append(name)
+    waiting = [str(one["name"]) for one in desired["interfaces"] if one["state"] == "absent"]
+    gone = set[str]()
+    while waiting:
+        gone.add(name := waiting.pop())
+        waiting += [other for other in above.get(name, ()) if other not in gone]
     ports = {port for one in desired["interfaces"] for port in _ports(one)}
     ports |= {str(one["name"]) for one in desired["interfaces"] if one.get("controller")}
     for name, one in have.items():
@@ -95,11 +99,11 @@ def _ports(interface: State) -> Iterator[str]:
 def _interfaces_back(desired: State, current: State) -> Iterator[dict[str, Any]]:
     have, asked = by_name(current), by_name(desired)
     leaving = dict(_leaving(desired, current))
+    ports = {port for other in desired["interfaces"] for port in _ports(other)}
     for name, one in leaving.items():
         if key_of(one) not in asked:
             addresses = {family: _ip_back(one[family]) for family in FAMILIES if family in one}
-            is_port = any(name in _ports(other) for other in desired["interfaces"])
-            yield {**_about(one), **addresses} if is_port else dict(one)
+            yield {**_about(one), **addresses} if name in ports else dict(one)
     for key, one in asked.items():
         if key not in have:
             if one["state"] != "absent":
@@ -155,11 +159,9 @@ def _routes_back(desired: State, current: State, leaving: set[str]) -> Iterator[
 
 
 def _rules_back(desired: State, current: State) -> list[dict[str, Any]]:
-    absent, _ = parted(entries(desired, "route-rules"))
+    goes = rule_goes(desired)
     made = [{**entry, "state": "absent"} for entry in new_rules(desired, current)]
-    made += [
-        rule for rule in entries(current, "route-rules") if any(is_meant(entry, rule) for entry in absent)
-    ]
+    made += [rule for rule in entries(current, "route-rules") if goes(rule)]
     return sorted(made, key=_rule_order)
 
 

@@ -7,11 +7,15 @@ changed. The kernel's own are no rows, nor are those that compare what no docume
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from nncp import wire
+from nncp.document.meant import Wildcards
+from nncp.document.rule import FIRST_PRIORITY, MAIN_PRIORITY, compared, family_of, next_priorities
 from nncp.host import Host, Row
 from nncp.tables.rtmsg import (
     FAMILIES,
@@ -52,8 +56,6 @@ RTPROT_UNSPEC = 0
 CONFIG_PROTOCOLS = frozenset({RTPROT_UNSPEC, RTPROT_BOOT, RTPROT_STATIC})
 OWN = frozenset({(0, 255), (32766, MAIN_TABLE), (32767, 253)})
 """Priority and table of those that a kernel makes that does not say so (fib_default_rules_init)."""
-FIRST, MAIN_PRIORITY = 30000, 32766
-"""Where priorities begin of rules that name none (nmstate: route_rule.rs), and where they come to nothing."""
 
 
 def _read(dumps: Dumps) -> Iterator[Row]:
@@ -144,35 +146,69 @@ def _numbered(number: int, value: int) -> bytes:
 def _asks(
     entries: Sequence[RouteRule], host: Host, fault: Callable[[int, str, str], None]
 ) -> Iterator[tuple[Row, int]]:
-    """Yield what the entries of `route-rules.config` ask for, each with its index."""
-    have = {row.key: row for row in host.table("rule")}
+    """Yield what the entries of `route-rules.config` ask for, each with its index.
+
+    One that names no priority is content with any rule that has its words: the document's own, or the host's.
+    """
+    have = _Stands(host)
+    new = [(index, entry) for index, entry in enumerate(entries) if entry.state != "absent"]
     wanted: dict[Key, tuple[Row, int]] = {}
-    used = {int(key[2]) for key in have} | {_priority(entry) or 0 for entry in entries}
-    free = max((number for number in used if FIRST <= number < MAIN_PRIORITY), default=FIRST - 1) + 1
-    for index, entry in enumerate(entries):
-        if entry.state == "absent":
-            continue
-        family, attrs = _family(entry), _attrs(entry)
-        if (priority := _priority(entry)) is not None:
-            key = _key(family, priority, attrs)
-        elif stands := [key for key in have if key[1::2] == (family, words(attrs)) and key not in wanted]:
-            key = min(stands, key=lambda key: int(key[2]))
+    by_words: dict[tuple[str, str], Key] = {}
+    free = next_priorities(chain(have.priorities(), (_priority(entry) or 0 for entry in entries)))
+    for index, entry in sorted(new, key=lambda one: _priority(one[1]) is None):
+        family, attrs, priority = _family(entry), _attrs(entry), _priority(entry)
+        alike = (family, words(attrs))
+        if priority is not None:
+            key = have.named(priority, alike) or _key(family, priority, attrs)
+        elif found := by_words.get(alike) or have.first(alike):
+            key = found
+        elif (number := next(free, None)) is not None:
+            key = _key(family, number, attrs)
         else:
-            if free >= MAIN_PRIORITY:
-                message = f"no priority is left between {FIRST} and {MAIN_PRIORITY}, the main table's"
-                fault(index, message, "name one")
-                continue
-            key, free = _key(family, free, attrs), free + 1
-        wanted.setdefault(key, (Row(key, attrs), index))
-    for index, entry in enumerate(entries):
-        for key, row in have.items() if entry.state == "absent" else ():
-            if (
-                key not in wanted
-                and row.attrs.get("protocol", RTPROT_STATIC) in CONFIG_PROTOCOLS
-                and _is_meant(entry, row)
-            ):
-                wanted[key] = Row(key, row.attrs, absent=True), index
+            message = f"no priority is left between {FIRST_PRIORITY} and {MAIN_PRIORITY}, the main table's"
+            fault(index, message, "name one")
+            continue
+        by_words.setdefault(alike, key)
+        stands = host.rows[key].attrs if key in host else attrs
+        wanted.setdefault(key, (Row(key, {name: stands[name] for name in attrs}), index))
     yield from wanted.values()
+    yield from _taken_away(entries, host, wanted)
+
+
+class _Stands:
+    """The rules of a host by what a document can say of them: networks have no host bits there."""
+
+    def __init__(self, host: Host) -> None:
+        self._by_words: dict[tuple[str, str], dict[int, Key]] = {}
+        for row in host.table("rule"):
+            alike = (row.key[1], words({**row.attrs, **_networks(row.attrs)}))
+            self._by_words.setdefault(alike, {}).setdefault(int(row.key[2]), row.key)
+
+    def priorities(self) -> Iterator[int]:
+        """Yield the priorities in use."""
+        return chain.from_iterable(self._by_words.values())
+
+    def named(self, priority: int, alike: tuple[str, str]) -> Key | None:
+        """Return the rule of a priority that has a family and words."""
+        return self._by_words.get(alike, {}).get(priority)
+
+    def first(self, alike: tuple[str, str]) -> Key | None:
+        """Return the first rule that has a family and words, whatever its priority."""
+        found = self._by_words.get(alike)
+        return found[min(found)] if found else None
+
+
+def _taken_away(
+    entries: Sequence[RouteRule], host: Host, wanted: Mapping[Key, Any]
+) -> Iterator[tuple[Row, int]]:
+    """Yield the rules that absent entries mean and nothing asks for, each with the first that does."""
+    absent = [(index, _said_of(entry)) for index, entry in enumerate(entries) if entry.state == "absent"]
+    means = Wildcards([said for _, said in absent])
+    for row in host.table("rule") if absent else ():
+        if row.key in wanted or row.attrs.get("protocol", RTPROT_STATIC) not in CONFIG_PROTOCOLS:
+            continue
+        if (number := means.first(_full(row))) is not None:
+            yield Row(row.key, row.attrs, absent=True), absent[number][0]
 
 
 def _priority(entry: RouteRule) -> int | None:
@@ -181,16 +217,23 @@ def _priority(entry: RouteRule) -> int | None:
 
 
 def _family(entry: RouteRule) -> str:
-    network = str(entry.ip_from or entry.ip_to or "")
-    return str(entry.family) if entry.family else "ipv6" if ":" in network else "ipv4"
+    return str(entry.family or family_of(str(entry.ip_from or ""), str(entry.ip_to or "")))
+
+
+def _networks(attrs: Mapping[str, Any]) -> dict[str, str]:
+    """Return a rule's networks as a document has them: `ip rule` gives and keeps such with host bits."""
+    found = ((word, attrs[word]) for word in ("from", "to"))
+    return {
+        word: str(ipaddress.ip_network(network, strict=False)) if network else "" for word, network in found
+    }
 
 
 def _attrs(entry: RouteRule) -> dict[str, Any]:
     action = str(entry.action) if entry.action else ""
     mark = int(entry.fwmark or 0)
     return {
-        "from": str(entry.ip_from or ""),
-        "to": str(entry.ip_to or ""),
+        "from": compared(str(entry.ip_from or "")),
+        "to": compared(str(entry.ip_to or "")),
         "iif": str(entry.iif or ""),
         "mark": mark,
         "mask": int(entry.fwmask) if isinstance(entry.fwmask, int) else NONE if mark else 0,
@@ -202,28 +245,37 @@ def _attrs(entry: RouteRule) -> dict[str, Any]:
     }
 
 
-def _is_meant(entry: RouteRule, row: Row) -> bool:
-    """Whether a rule has all that an absent entry says; "" says that it compares no such network."""
-    shown = _entry(row)
+def _said_of(entry: RouteRule) -> dict[str, Any]:
+    """Return all that an absent entry says of a rule; "" says that it compares no such network."""
+    networks = {
+        word: compared(value)
+        for word, value in (("ip-from", entry.ip_from), ("ip-to", entry.ip_to))
+        if isinstance(value, str)
+    }
     said = {
-        "family": entry.family,
-        "ip-from": entry.ip_from,
-        "ip-to": entry.ip_to,
+        "family": entry.family or (_family(entry) if any((entry.ip_from, entry.ip_to)) else None),
         "priority": _priority(entry),
-        "route-table": entry.route_table or None,
+        "route-table": None if entry.action else entry.route_table or None,
         "action": entry.action,
         "iif": entry.iif,
         "suppress-prefix-length": entry.suppress_prefix_length,
+        "fwmark": entry.fwmark,
+        "fwmask": entry.fwmask,
     }
-    marks = (("mark", entry.fwmark), ("mask", entry.fwmask))
-    return all(
-        shown.get(word, "") == value for word, value in said.items() if isinstance(value, str | int)
-    ) and all(row.attrs[word] == value for word, value in marks if isinstance(value, int))
+    return networks | {word: value for word, value in said.items() if isinstance(value, str | int)}
+
+
+def _full(row: Row) -> dict[str, Any]:
+    """Return all that an absent entry can say of a rule."""
+    nothing = dict.fromkeys(
+        ("ip-from", "ip-to", "iif", "action", "route-table", "suppress-prefix-length"), ""
+    )
+    return {**nothing, **_entry(row), "fwmark": row.attrs["mark"], "fwmask": row.attrs["mask"]}
 
 
 def _entry(row: Row) -> dict[str, Any]:
     """Return a rule as a document has it."""
-    attrs = row.attrs
+    attrs = {**row.attrs, **_networks(row.attrs)}
     entry: dict[str, Any] = {"family": row.key[1], "priority": int(row.key[2])}
     entry |= {word: attrs[name] for word, name in (("ip-from", "from"), ("ip-to", "to")) if attrs[name]}
     entry |= {word: attrs[word] for word in ("iif", "action") if attrs[word]}

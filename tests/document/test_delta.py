@@ -168,6 +168,12 @@ V6 = {
             [V6, DEFAULT],
         ),
         (
+            """[{destination: 0.0.0.0/0, next-hop-interface: eth1, next-hop-address: 192.0.2.1, metric: 20},
+            {destination: 192.0.2.9/0, next-hop-interface: eth1, next-hop-address: 192.0.2.1, metric: 20}]""",
+            [{**DEFAULT, "metric": 20}],
+            [{**DEFAULT, "metric": 20, "state": "absent"}],
+        ),
+        (
             """[{state: absent, destination: 0.0.0.0/0}, {destination: 0.0.0.0/0, metric: 10,
             next-hop-interface: eth1, next-hop-address: 192.0.2.1}]""",
             [],
@@ -201,14 +207,42 @@ RULE = {"family": "ipv4", "priority": 1000, "ip-from": "192.0.2.0/24", "route-ta
                 {"priority": 30009, "family": "ipv4", "ip-from": "192.0.2.0/24", "route-table": 51},
             ],
             [
-                {"ip-to": "2001:db8::/32", "route-table": 70, "state": "absent"},
-                {"ip-from": "192.0.2.0/24", "route-table": 51, "state": "absent"},
+                {"family": "ipv6", "ip-to": "2001:db8::/32", "route-table": 70, "state": "absent"},
+                {"family": "ipv4", "ip-from": "192.0.2.0/24", "route-table": 51, "state": "absent"},
+            ],
+        ),
+        (
+            "[{ip-from: '::/0', route-table: 70}]",
+            [{"priority": 30008, "family": "ipv6", "route-table": 70}],
+            [{"family": "ipv6", "ip-from": "", "route-table": 70, "state": "absent"}],
+        ),
+        ("[{ip-from: 192.0.2.0/24, ip-to: 0.0.0.0/0, route-table: 50}]", [], []),
+        ("[{state: absent, ip-to: '', route-table: 50}]", [{**RULE, "state": "absent"}], [RULE]),
+        ("[{state: absent, ip-to: 0.0.0.0/0, route-table: 50}]", [{**RULE, "state": "absent"}], [RULE]),
+        ("[{state: absent, ip-from: ''}, {state: absent, ip-to: 203.0.113.0/24}]", [], []),
+        ("[{state: absent, priority: -1, ip-from: 192.0.2.1/24}]", [{**RULE, "state": "absent"}], [RULE]),
+        (
+            "[{state: absent, route-table: 0, priority: 1000}]",
+            [{**RULE, "state": "absent"}],
+            [RULE],
+        ),
+        (
+            """[{ip-to: 203.0.113.0/24, route-table: 9, priority: 40000}, {ip-from: 203.0.113.9, route-table: 9},
+            {ip-from: 203.0.113.9/32, route-table: 9, priority: -1}, {ip-to: 203.0.113.0/24, route-table: 9}]""",
+            [
+                {"family": "ipv4", "ip-to": "203.0.113.0/24", "route-table": 9, "priority": 40000},
+                {"priority": 30008, "family": "ipv4", "ip-from": "203.0.113.9/32", "route-table": 9},
+            ],
+            [
+                {"family": "ipv4", "ip-from": "203.0.113.9/32", "route-table": 9, "state": "absent"},
+                {"family": "ipv4", "ip-to": "203.0.113.0/24", "route-table": 9, "priority": 40000,
+                 "state": "absent"},
             ],
         ),
         ("[{state: absent, route-table: 50}]", [{**RULE, "state": "absent"}], [RULE]),
         ("[{state: absent, route-table: 99}]", [], []),
     ],
-)
+)  # fmt: skip
 def test_rules_that_go_and_come(entries: str, part: list[Any], back: list[Any]) -> None:
     text = f"route-rules: {{config: {entries}}}"
     assert differs(text).get("route-rules", {}).get("config", []) == part

@@ -80,6 +80,55 @@ def test_a_rule_without_a_priority_gets_the_next_one_and_keeps_it(
     assert rules(host) == expected
 
 
+def test_a_network_that_is_all_addresses_is_none_in_both_families(
+    host: Namespace, apply: Callable[..., str], run: Callable[..., str]
+) -> None:
+    before = host.settled()
+    apply(
+        entry(ip_from="0.0.0.0/0", ip_to="192.0.2.9/24", route_table=50),
+        entry(ip_to="10.0.0.1/0", iif="eth1", route_table=51),
+        entry(ip_from="::/0", route_table=52),
+    )
+    assert rules(host) == [
+        "30000: from all to 192.0.2.0/24 lookup 50 proto static",
+        "30001: from all iif eth1 lookup 51 proto static",
+    ]
+    assert rules(host, "-6") == ["30002: from all lookup 52 proto static"]
+    assert run("diff", "-", document=_yaml(run("show"))) == ""
+    run("rollback")
+    assert host.differs(before) == {}
+    host.run("ip", "-6", "rule", "add", "from", "::/0", "lookup", "9", "pref", "9")
+    apply(absent(ip_from="::/0"))
+    assert rules(host, "-6") == []
+
+
+def test_a_network_with_host_bits_that_stands_is_the_one_without(
+    host: Namespace, apply: Callable[..., str], run: Callable[..., str]
+) -> None:
+    host.run("ip", "rule", "add", "from", "10.0.0.1/8", "lookup", "50", "pref", "9")
+    before = host.settled()
+    assert run("diff", "-", document=_yaml(run("show"))) == ""
+    apply(entry(ip_from="10.0.0.0/8", route_table=50))
+    assert rules(host) == ["9: from 10.0.0.1/8 lookup 50"]
+    apply(absent(ip_from="10.9.9.9/8"))
+    assert rules(host) == []
+    run("rollback")
+    assert host.differs(before) == {}
+
+
+def test_a_rule_that_is_said_twice_is_one(host: Namespace, apply: Callable[..., str]) -> None:
+    apply(
+        entry(ip_from="192.0.2.1", route_table=50),
+        entry(ip_from="192.0.2.1/32", route_table=50, priority=-1),
+        entry(ip_from="192.0.2.2", route_table=50),
+        entry(ip_from="192.0.2.2", route_table=50, priority=7),
+    )
+    assert rules(host) == [
+        "7: from 192.0.2.2 lookup 50 proto static",
+        "30000: from 192.0.2.1 lookup 50 proto static",
+    ]
+
+
 def test_one_that_somebody_else_has_made_is_taken_for_the_one_that_is_asked_for(
     host: Namespace, apply: Callable[..., str]
 ) -> None:

@@ -42,6 +42,12 @@ def test_a_state_on_itself_is_no_change() -> None:
     assert planned(sayable) == "No changes.\n"
 
 
+def test_a_rule_from_all_addresses_is_one_without_a_network() -> None:
+    state = "route-rules: {config: [{ip-from: '::/0', ip-to: '2001:db8::9/32', route-table: 9, priority: 5}]}"
+    same = "route-rules: {config: [{family: ipv6, ip-to: '2001:db8::/32', route-table: 9}]}"
+    assert planned(same, state) == planned(state, same.replace("}]", ", priority: 5}]")) == "No changes.\n"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
