@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nncp.document.resolve import Resolved
     from nncp.document.together import Partly
     from nncp.host import Row
+    from nncp.prune import Pruning
 
 
 STDIN = "<stdin>"
@@ -82,15 +83,16 @@ class Desired:
     ) -> None:
         self.policies = policies
         self.values = values
-        self.sees(before)
         self.prune = prune
+        self.pruning: Pruning | None = None
         self.read: Partly | None = None
         self.resolved: list[Resolved] = []
         self.compiled = Compiled({}, {}, [])
+        self.sees(before)
 
     def sees(self, before: Iterable[Applied]) -> None:
-        """Know the documents that are in force."""
-        self.before = {document.name: document for document in before}
+        """Take note of the documents that are in force, several of which may have one name."""
+        self.before = list(before)
 
     def __call__(self, host: Host) -> list[Row]:
         """Return the wanted rows.
@@ -102,7 +104,8 @@ class Desired:
         types = {row.name: str(row.attrs["type"]) for row in host.table("link")}
         self.resolved = self._resolved(host)
         asked = [one.policy for one in self.resolved]
-        asked += [self._pruned(asked)] if self.prune else []
+        self.pruning = self._pruning(asked, host, types) if self.prune else None
+        asked += [_absent(self.pruning.interfaces())] if self.pruning else []
         self.read = found = read_together(asked, WRITTEN, types=types)
         # What cannot be resolved is not there, and what lacks for that is not wrong.
         unresolved = [error for one in self.resolved for error in one.errors]
@@ -111,6 +114,8 @@ class Desired:
         errors = [*found.errors, *(error for part in found.parts for error in unsupported(part))]
         errors += faults(found, self.compiled)
         raise_all(by_place(errors))
+        gone = list(self.pruning.rows(self.compiled.rows)) if self.pruning else []
+        self.compiled.rows |= {row.key: row for row in gone}
         return list(self.compiled.rows.values())
 
     def _resolved(self, host: Host) -> list[Resolved]:
@@ -125,33 +130,23 @@ class Desired:
                 policy,
                 state,
                 values=self.values or {},
-                before=self._taken_before(policy),
+                before=taken_before(policy, self.before),
                 every=self.values is not None,
             )
             for policy in self.policies
         ]
 
-    def _taken_before(self, policy: Policy) -> Mapping[str, Any] | None:
-        """Return what a policy's captures took when it was applied, unless they are others by now.
+    def _pruning(self, asked: Sequence[Policy], host: Host, types: Mapping[str, str]) -> Pruning:
+        """Return what ends of what documents of these names asked for before."""
+        from nncp.prune import Pruning  # noqa: PLC0415  (few ask for it)
 
-        They would take something else: an uplink that became a port is no uplink any more.
-        """
-        document = self.before.get(name_of(policy))
-        lines = policy.capture.value if policy.capture else None
-        return document.taken if document and lines and document.capture == lines else None
-
-    def _pruned(self, asked: Sequence[Policy]) -> Policy:
-        """Return what takes away what documents of these names asked for before, and nothing does now."""
-        from nncp.document.prune import pruned  # noqa: PLC0415  (few ask for it)
-        from nncp.document.tidy import joined, tidied  # noqa: PLC0415
+        def read(policies: Iterable[Policy]) -> list[Partly]:
+            return [read_together([policy], WRITTEN, types=types) for policy in policies]
 
         names = {name_of(policy) for policy in self.policies}
-        others = [plain(one) for one in self.before.values() if one.name not in names]
-        states = [tidied(policy, WRITTEN) for policy in (*asked, *others)]
-        former = [tidied(plain(one), WRITTEN) for one in self.before.values() if one.name in names]
-        made = pruned(joined(former), states)
-        (node,) = load(json.dumps(made), file="what the documents no longer list")
-        return Policy(node)
+        others = [plain(one) for one in self.before if one.name not in names]
+        former = [plain(one) for one in self.before if one.name in names]
+        return Pruning(read(former), read([*asked, *others]), host)
 
     def meant(self) -> list[Applied]:
         """Return the documents as they were meant at the last look at a host."""
@@ -172,12 +167,12 @@ class Desired:
         text = "warning: the nodeSelector of {} is not evaluated: this is the host that is meant"
         notes = [Note("warn", ("policy", name), text.format(name)) for name in chosen]
         for one in self.resolved:
-            if self._taken_before(one.policy) is not None:
+            if taken_before(one.policy, self.before) is not None:
                 text = f"keeps what the captures of {name_of(one.policy)} took when it was applied"
                 notes.append(Note("keep", ("policy", one.policy.name), text))
             choices = one.taken.choices.values()
             notes += [Note("warn", ("policy", one.policy.name), f"warning: {said}") for said in choices]
-        return [*notes, *self.compiled.notes]
+        return [*notes, *self.compiled.notes, *(self.pruning.notes if self.pruning else ())]
 
     def located(self, error: Error) -> Error:
         """Give errors of the kernel or of the planner their places in the documents, where they have one."""
@@ -193,6 +188,21 @@ class Desired:
             placed = self.read.error(error.message, *path, subject=error.subject, hint=error.hint)
             error.where, error.path = placed.where, placed.path
         return error
+
+
+def taken_before(policy: Policy, before: Iterable[Applied]) -> Mapping[str, Any] | None:
+    """Return what a policy's captures took when it was applied, unless they are others by now.
+
+    They would take something else: an uplink that became a port is no uplink any more.
+    """
+    name, lines = name_of(policy), policy.capture.value if policy.capture else None
+    alike = (one.taken for one in before if one.name == name and one.capture == lines)
+    return next(alike, None) if lines else None
+
+
+def _absent(interfaces: list[dict[str, Any]]) -> Policy:
+    (node,) = load(json.dumps({"interfaces": interfaces}), file="what the documents no longer list")
+    return Policy(node)
 
 
 def plain(document: Applied) -> Policy:
