@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nncp import __version__
-from nncp.terminal import Seconds, output, read_text, run, say, shown
+from nncp.terminal import Seconds, output, path_of, read_text, run, say, shown
 
 if TYPE_CHECKING:
     from nncp.document.policy import Policy
@@ -472,7 +472,7 @@ def _asked(
     def named(*names: str) -> list[tuple[str, str]]:
         return [(shown(name), texts[name]) for name in names]
 
-    found = desired.documents(named(*files))
+    found = desired.documents(named(*files), paths={shown(name): path_of(name) for name in files})
     state = None if current is None else desired.current(*named(current)[0])
     return found, state, None if values is None else desired.values(*named(values)[0])
 

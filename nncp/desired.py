@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
+from msgspec.structs import replace
 
 from nncp.applied import Applied
 from nncp.compile import compile_state
@@ -38,8 +39,13 @@ WRITTEN = {name: kind for name, kind in KINDS.by_type.items() if not kind.shown_
 """The types that a document may name: a tap is made for a guest, and goes with it."""
 
 
-def documents(texts: Iterable[tuple[str, str]]) -> list[Policy]:
+def documents(texts: Iterable[tuple[str, str]], *, paths: Mapping[str, str] | None = None) -> list[Policy]:
     """Read files; each may hold several documents.
+
+    Args:
+        texts: each file's name, as errors call it, and its text.
+        paths: the whole paths of these files, by which their documents are known once they are applied; ""
+            for what is no file. A file that is not among them is known by its name as it is given.
 
     Raises:
         Error: with all errors of all files' syntax.
@@ -49,7 +55,8 @@ def documents(texts: Iterable[tuple[str, str]]) -> list[Policy]:
     errors: list[Error] = []
     for file, text in texts:
         try:
-            found += read_policies(load(text, file=file))
+            path = (paths or {}).get(file, "" if file == STDIN else file)
+            found += [replace(policy, path=path) for policy in read_policies(load(text, file=file))]
         except Error as error:
             errors.append(error)
     raise_all(errors)
@@ -212,14 +219,47 @@ def plain(document: Applied) -> Policy:
 
 
 def name_of(policy: Policy) -> str:
-    """Return what a document is known by once it is applied: a manifest's name, or its file's.
+    """Return what a document is known by once it is applied: a manifest's name, or the path of its file.
 
-    What comes by standard input has no name, and is known by what it says.
+    What comes by standard input has neither, and is known by what it says.
     """
-    if policy.name or policy.state.file != STDIN:
-        return policy.name or PurePath(policy.state.file).name
+    if policy.name or policy.path:
+        return policy.name or policy.path
     said = json.dumps(policy.state.value, sort_keys=True)
     return f"stdin-{zlib.crc32(said.encode()):08x}"
+
+
+def chosen(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return the documents that somebody means, of those that are known.
+
+    A file's may be called by the end of its path too, its name alone say, where no other one's ends so.
+
+    Raises:
+        Error: with each of `names` that none has, or several have.
+
+    """
+    every = sorted(set(known))
+    found = {name: [name] if name in every else _ending(name, every) for name in names}
+    raise_all(_not_one(name, meant, every) for name, meant in found.items() if len(meant) != 1)
+    return [meant for (meant,) in found.values()]
+
+
+def _ending(name: str, known: Sequence[str]) -> list[str]:
+    parts = PurePath(name).parts
+    return [
+        one for one in known if parts and one.startswith("/") and PurePath(one).parts[-len(parts) :] == parts
+    ]
+
+
+def _not_one(name: str, meant: Sequence[str], known: Sequence[str]) -> Error:
+    if meant:
+        return Error(
+            f"{name} may be any of {len(meant)} documents",
+            kind=ErrorKind.USAGE,
+            hint=f"there are {', '.join(meant)}",
+        )
+    hint = f"there are {', '.join(known)}" if known else "nothing was applied here"
+    return Error(f"no document {name} was applied here", kind=ErrorKind.USAGE, hint=hint)
 
 
 def faults(found: Partly, compiled: Compiled, *, on_any_host: bool = False) -> Iterator[Error]:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -150,6 +151,16 @@ MOST = 16 << 20
 def shown(file: str) -> str:
     """Return what a file that somebody named is called in errors."""
     return "<stdin>" if file == "-" else file
+
+
+def path_of(file: str) -> str:
+    """Return the whole path of a file that somebody named, or "" where it is none that keeps its name.
+
+    Links are not followed: a name whose link is turned to the next version of a file is still that name.
+    """
+    path = os.path.abspath(file)  # noqa: PTH100  (`resolve` follows links)
+    kept = file not in {"", "-"} and Path(file).is_file() and not path.startswith(("/dev/", "/proc/"))
+    return path if kept else ""
 
 
 def read_text(file: str) -> str:

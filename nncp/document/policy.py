@@ -51,6 +51,7 @@ class Policy(Struct, frozen=True):
         capture: its captures; None where it has none.
         current: the state that they look into, where the document holds one.
         is_template: whether its texts may refer to captures and values; those of a bare state may not.
+        path: the whole path of its file; "" where it is in none.
         unknown: the paths of texts that refer to what is not known: what is wrong there is not their fault.
 
     """
@@ -62,6 +63,7 @@ class Policy(Struct, frozen=True):
     capture: Node | None = None
     current: Node | None = None
     is_template: bool = False
+    path: str = ""
     unknown: frozenset[str] = frozenset()
 
     def excuses(self, error: Error) -> bool:
