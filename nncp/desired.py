@@ -56,7 +56,9 @@ def documents(texts: Iterable[tuple[str, str]], *, paths: Mapping[str, str] | No
     for file, text in texts:
         try:
             path = (paths or {}).get(file, "" if file == STDIN else file)
-            found += [replace(policy, path=path) for policy in read_policies(load(text, file=file))]
+            read = read_policies(load(text, file=file))
+            # Before templates are filled: what comes again is known by the same.
+            found += [replace(policy, known_as=path or _by_content(policy)) for policy in read]
         except Error as error:
             errors.append(error)
     raise_all(errors)
@@ -223,8 +225,10 @@ def name_of(policy: Policy) -> str:
 
     What comes by standard input has neither, and is known by what it says.
     """
-    if policy.name or policy.path:
-        return policy.name or policy.path
+    return policy.name or policy.known_as or _by_content(policy)
+
+
+def _by_content(policy: Policy) -> str:
     said = json.dumps(policy.state.value, sort_keys=True)
     return f"stdin-{zlib.crc32(said.encode()):08x}"
 

@@ -51,7 +51,7 @@ class Policy(Struct, frozen=True):
         capture: its captures; None where it has none.
         current: the state that they look into, where the document holds one.
         is_template: whether its texts may refer to captures and values; those of a bare state may not.
-        path: the whole path of its file; "" where it is in none.
+        known_as: what it is known by once it is applied, where it has no name.
         unknown: the paths of texts that refer to what is not known: what is wrong there is not their fault.
 
     """
@@ -63,7 +63,7 @@ class Policy(Struct, frozen=True):
     capture: Node | None = None
     current: Node | None = None
     is_template: bool = False
-    path: str = ""
+    known_as: str = ""
     unknown: frozenset[str] = frozenset()
 
     def excuses(self, error: Error) -> bool:

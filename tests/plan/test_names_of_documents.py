@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nncp.desired import STDIN, chosen, documents, name_of
+from nncp.desired import STDIN, Desired, chosen, documents, name_of
 from nncp.errors import Error, ErrorKind
+from nncp.host import Host
 from nncp.terminal import path_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ def test_what_comes_by_a_stream_is_known_by_what_it_says() -> None:
     assert first != second
     assert first.startswith("stdin-")
     assert names('{"interfaces": [{"name": "a"}]}', "/dev/fd/63", "") == [first]
+
+
+def test_what_comes_by_a_stream_is_known_by_its_template_and_not_by_what_fills_it() -> None:
+    found = documents(
+        [(STDIN, '{"desired": {"interfaces": [{"name": "{{ values.name }}", "state": "ignore"}]}}')]
+    )
+    asked = Desired(found, values={"name": "eth1"})
+    asked(Host())
+    (meant,) = asked.meant()
+    assert meant.name == name_of(found[0])
 
 
 def test_a_path_is_whole_however_the_file_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
