@@ -73,13 +73,24 @@ def parts(part: dict[str, Any]) -> str:
     return "".join(f"{line}\n" for line in lines) or "No changes.\n"
 
 
-def captured(states: dict[str, Any], output: str) -> str:
-    """Return what captures took, in the form of nmpolicy's: each state under its capture's name."""
+def captured(took: Sequence[tuple[str, Mapping[str, Any]]], output: str) -> str:
+    """Return what captures took, in the form of nmpolicy's: each state under its capture's name.
+
+    That of several policies is a list, each of its entries with a policy's name.
+    """
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    told = {
-        name: {"state": state, "metaInfo": {"time": time, "version": "0"}} for name, state in states.items()
-    }
-    return _json(told) if output == "json" else yaml([told])
+    told = [
+        {
+            "policy": policy,
+            "captures": {
+                name: {"state": state, "metaInfo": {"time": time, "version": "0"}}
+                for name, state in states.items()
+            },
+        }
+        for policy, states in took
+    ]
+    whole: Any = told if len(told) > 1 else told[0]["captures"] if told else {}
+    return _json(whole) if output == "json" else yaml([whole])
 
 
 def explanation(found: Explanation, output: str) -> str:

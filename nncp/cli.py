@@ -155,33 +155,42 @@ def diff(
         changes = work.plan(*asked, state_dir=state_dir, force=True)
         say(answers.changes(changes, output) if changes.ops else "", nl=False)
         return int(changes.differ)
-    part = offline.difference(*asked)
+    part = offline.difference(*asked, state_dir=state_dir)
     say(answers.state(part, output), nl=False)
     return int(bool(part))
 
 
 @cli.command()
 @FILES
+@STATE_DIR
 @CURRENT
 @VALUES
 @output("yaml", "json", "table")
-def revert(files: tuple[str, ...], current: str | None, values: str | None, output: str) -> None:
+def revert(
+    files: tuple[str, ...], state_dir: Path, current: str | None, values: str | None, output: str
+) -> None:
     """Print the document that undoes the documents, once they are applied to the host as it is now."""
     from nncp import answers, offline  # noqa: PLC0415
 
-    part = offline.reverse(*_asked(files, current, values))
+    part = offline.reverse(*_asked(files, current, values), state_dir=state_dir)
     say(answers.parts(part) if output == "table" else answers.state(part, output), nl=False)
 
 
 @cli.command()
 @FILES
+@STATE_DIR
 @CURRENT
 @VALUES
 @click.option("--captured", metavar="FILE", help="What the captures took once: it is not taken again.")
-@click.option("--output-captured", metavar="FILE", help="Write there what the captures take.")
+@click.option(
+    "--output-captured",
+    metavar="FILE",
+    help="Write there what the captures take, by their names; of several policies a list with each one's.",
+)
 @output("yaml", "json")
 def policy(
     files: tuple[str, ...],
+    state_dir: Path,
     current: str | None,
     values: str | None,
     captured: str | None,
@@ -190,12 +199,14 @@ def policy(
 ) -> None:
     """Print what policies ask for, their captures taken and their templates filled.
 
-    Of a policy with captures it is what differs from the host, as nmstate has it.
+    Of a policy with captures it is what differs from the host, as nmstate has it. Captures of a policy that
+    was applied here mean what they took then.
     """
     from nncp import answers, offline  # noqa: PLC0415
 
-    before = None if captured is None else offline.states_of(read_text(captured), file=shown(captured))
-    part, taken = offline.meaning(*_asked(files, current, values), before=before)
+    before = None if captured is None else offline.took_of(read_text(captured), file=shown(captured))
+    asked = _asked(files, current, values)
+    part, taken = offline.meaning(*asked, before=before, state_dir=state_dir)
     if output_captured is not None:
         _write(Path(output_captured), answers.captured(taken, output))
     say(answers.state(part, output), nl=False)

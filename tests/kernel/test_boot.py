@@ -159,6 +159,20 @@ def test_a_policy_that_is_applied_again_keeps_what_its_captures_took(machine: Ma
     assert "br1" in machine.nncp("plan", "-", document=document, code=65), "it is captured anew"
 
 
+def test_what_is_compared_with_this_host_keeps_what_captures_took_too(machine: Machine) -> None:
+    machine.ns.batch("address add 192.0.2.5/24 dev eth2", "route add default via 192.0.2.1")
+    document = json.loads(json.dumps(UPLINK).replace(', "vlan": {}', ""))
+    commands = (("diff", "-o", "yaml"), ("revert",), ("policy",))
+    machine.nncp("apply", "-", document=document)
+    for verb, *options in commands:
+        said = machine.nncp(verb, "-", *options, document=document)
+        assert said == "{}\n" or (verb == "revert" and "absent" not in said), said
+    other = json.loads(json.dumps(document).replace("0.0.0.0/0", "::/0"))
+    for verb, *options in commands:
+        said = machine.nncp(verb, "-", *options, document=other, code=65)
+        assert "no route fulfils this" in said, verb
+
+
 def test_documents_of_one_name_follow_each_other_and_those_forgotten_do_not_come_back(
     machine: Machine, tmp_path: Path
 ) -> None:
@@ -271,6 +285,16 @@ def test_a_file_of_several_documents_is_pruned_by_all_of_them(machine: Machine, 
     assert {"d1", "d9"} <= names
     assert "d0" not in names
     assert "keeps d9, though nothing asks for it now: no document said its type" in said
+
+
+def test_files_of_one_name_in_two_folders_are_two_documents(machine: Machine, tmp_path: Path) -> None:
+    files = [tmp_path / folder / "net.yaml" for folder in "ab"]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        file.write_text(json.dumps({"interfaces": [dummy(f"d{number}")]}))
+        machine.nncp("apply", str(file), "--prune")
+    assert machine.in_force() == [str(file) for file in files]
+    assert {"d0", "d1"} <= machine.names()
 
 
 def test_a_rollback_brings_back_into_force_what_was(machine: Machine) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nncp import answers, desired, offline, work
-from nncp.errors import Error
+from nncp.applied import Applied
+from nncp.errors import Error, ErrorKind
 
 if TYPE_CHECKING:
     from nncp.document.policy import Policy
@@ -126,13 +127,69 @@ desired:
     found = desired.documents([("p.yaml", text)])
     meant, taken = offline.meaning(found, current())
     assert meant["interfaces"] == [{"name": "eth1", "type": "ethernet", "state": "up", "mtu": 1400}]
-    assert [one["name"] for one in taken["up"]["interfaces"]] == ["eth1"]
-    again = offline.states_of(answers.captured(taken, "yaml"), file="captured.yaml")
+    ((name, states),) = taken
+    assert name == "p.yaml"
+    assert [one["name"] for one in states["up"]["interfaces"]] == ["eth1"]
+    again = offline.took_of(answers.captured(taken, "yaml"), file="captured.yaml")
     assert offline.meaning(found, current("interfaces: []"), before=again)[0] == meant | {
         "interfaces": [{"name": "eth1", "mtu": 1400, "state": "up"}]
     }
-    with pytest.raises(Error, match="does not hold what captures took"):
-        offline.states_of("a: b", file="captured.yaml")
+    for wrong in ("a: b", "a", "- 3", "- {policy: p}", "- {policy: p, captures: 3}", "a: {}"):
+        with pytest.raises(Error, match="does not hold what captures took"):
+            offline.took_of(wrong, file="captured.yaml")
+
+
+CAPTURING = """\
+capture: {{up: interfaces.name == "{}"}}
+desired:
+  interfaces: [{{name: "{{{{ capture.up.interfaces.0.name }}}}", mtu: {}, state: up}}]
+"""
+
+
+@pytest.mark.parametrize("output", ["yaml", "json"])
+@pytest.mark.parametrize("files", [("p.yaml", "q.yaml"), ("p.yaml", "p.yaml")])
+def test_captures_of_one_name_are_each_policys_own(files: tuple[str, str], output: str) -> None:
+    texts = [CAPTURING.format("eth1", 1400), CAPTURING.format("lo", 65000)]
+    found = desired.documents(zip(files, texts, strict=True))
+    meant, taken = offline.meaning(found, current("interfaces: [{name: eth1}, {name: lo}]"))
+    written = answers.captured(taken, output)
+    again = offline.took_of(written, file="captured")
+    there = current("interfaces: []")
+    assert offline.meaning(found, there, before=again)[0] == meant
+    assert {one["name"]: one["mtu"] for one in meant["interfaces"]} == {"eth1": 1400, "lo": 65000}
+    with pytest.raises(Error, match="capture up is not among what was taken"):
+        offline.meaning(desired.documents([("r.yaml", texts[0])]), there, before=again)
+
+
+def test_documents_of_one_file_that_are_in_force_mean_each_what_its_own_captures_took() -> None:
+    texts = [CAPTURING.format("eth1", 1400), CAPTURING.format("lo", 65000)]
+    found = desired.documents([("p.yaml", "---\n".join(texts))])
+    took = [{"up": {"interfaces": [{"name": name}]}} for name in ("eth1", "lo")]
+    force = [
+        Applied("p.yaml", {}, capture=policy.capture.value, taken=states)
+        for policy, states in zip(found, took, strict=True)
+        if policy.capture
+    ]
+    asked = desired.Desired(found)
+    asked.sees(force)
+    asked(work.stand_in(current("interfaces: [{name: eth1, type: ethernet}, {name: lo, type: loopback}]")))
+    assert [one.taken for one in asked.meant()] == took
+    assert desired.taken_before(desired.documents([("q.yaml", texts[0])])[0], force) is None
+
+
+def test_what_was_captured_without_policies_names_is_taken_where_it_can_be_meant_one_way_only() -> None:
+    texts = [CAPTURING.format("eth1", 1400), CAPTURING.format("lo", 65000).replace("up", "other", 1)]
+    texts[1] = texts[1].replace("capture.up", "capture.other")
+    old = "up: {state: {interfaces: [{name: eth1}]}}\nother: {state: {interfaces: [{name: lo}]}}\n"
+    took = offline.took_of(old, file="captured.yaml")
+    there = current("interfaces: []")
+    meant, _ = offline.meaning(
+        desired.documents([("p.yaml", texts[0]), ("q.yaml", texts[1])]), there, before=took
+    )
+    assert [one["name"] for one in meant["interfaces"]] == ["eth1", "lo"]
+    with pytest.raises(Error, match=r"capture up is of several policies, .*: p\.yaml, q\.yaml") as caught:
+        offline.meaning(desired.documents([("p.yaml", texts[0]), ("q.yaml", texts[0])]), there, before=took)
+    assert caught.value.kind is ErrorKind.USAGE
 
 
 def test_a_policys_name_does_not_speak_in_the_plans_own_voice() -> None:
