@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from nncp.desk import Note
 from nncp.document.lax import given
+from nncp.document.rule import FIRST_PRIORITY, MAIN_PRIORITY
 from nncp.document.state import SAME_TYPE
 from nncp.host import Host, Row
 from nncp.known import KINDS
@@ -20,7 +21,7 @@ from nncp.needs import closure
 from nncp.routes import route_rows
 from nncp.tables.route import CONFIG_PROTOCOLS, words
 from nncp.tables.rtmsg import RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RTPROT_STATIC
-from nncp.tables.rule import FIRST, MAIN_PRIORITY, RULE
+from nncp.tables.rule import RULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -125,7 +126,9 @@ class Pruning:
         gone = {row.key for row, _ in RULE.asks(told, self.host, _ignore) if row.key in free}
         # One that was given none got one of these.
         given_one = {
-            key: row for key, row in free.items() if key not in gone and FIRST <= int(key[2]) < MAIN_PRIORITY
+            key: row
+            for key, row in free.items()
+            if key not in gone and FIRST_PRIORITY <= int(key[2]) < MAIN_PRIORITY
         }
         rest = [entry for entry in former if not _has_priority(entry)]
         mine = [row.key for row, _ in RULE.asks(rest, Host(given_one.values()), _ignore)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from nncp import engine
-from nncp.desired import Desired, plain
+from nncp.desired import Desired, chosen, plain
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Op
 from nncp.journal import STATE_DIR
@@ -119,17 +119,10 @@ def forget(names: Sequence[str], *, state_dir: Path = STATE_DIR) -> None:
 
     """
 
-    def chosen(found: Sequence[Applied]) -> Sequence[str]:
-        known = {document.name for document in found}
-        hint = f"there are {', '.join(sorted(known))}" if known else "nothing was applied here"
-        raise_all(
-            Error(f"no document {name} was applied here", kind=ErrorKind.USAGE, hint=hint)
-            for name in names
-            if name not in known
-        )
-        return names
+    def known(found: Sequence[Applied]) -> Sequence[str]:
+        return chosen(names, [document.name for document in found])
 
-    engine.drop(chosen, state_dir=state_dir)
+    engine.drop(known, state_dir=state_dir)
 
 
 def unit(state_dir: Path = STATE_DIR) -> str:

@@ -16,7 +16,6 @@ from nncp.document.entries import (
     rule_goes,
     rule_stays,
 )
-from nncp.document.rule import FIRST_PRIORITY as FIRST_PRIORITY  # noqa: PLC0414
 from nncp.document.rule import next_priorities
 from nncp.document.state import SAME_TYPE
 from nncp.document.tidy import FAMILIES, by_name, entries

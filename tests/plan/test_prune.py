@@ -190,9 +190,9 @@ def test_a_rule_that_another_document_wants_stays_whether_or_not_it_says_a_prior
     ]
 
 
-def test_two_rules_of_two_documents_that_are_alike_go_both() -> None:
-    host = Host([*BASE, rule(30000), rule(30001)])
-    assert len(pruned(host, rules(RULE), rules(RULE))[0]) == 2
+def test_the_one_rule_that_two_documents_asked_for_goes_once() -> None:
+    host = Host([*BASE, rule(30000)])
+    assert len(pruned(host, rules(RULE), rules(RULE))[0]) == 1
 
 
 @pytest.mark.parametrize(
