@@ -37,7 +37,10 @@ class Probes:
     """
 
     def __init__(
-        self, probes: Sequence[Probe], limit: float | None = None, told: Callable[[str], None] = lambda _: None
+        self,
+        probes: Sequence[Probe],
+        limit: float | None = None,
+        told: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Make them.
 
