@@ -42,8 +42,8 @@ class Trial(Struct, frozen=True):
         terminal = _terminal()
         enter = "Enter or " if terminal is not None else ""
         self.told(
-            f"It holds. {enter}`nncp commit` keeps it, Ctrl-C or `nncp rollback` undoes it; "
-            f"so does nobody in {self.seconds:g} s."
+            f"It holds. {enter}`nncp commit` keeps it; Ctrl-C, `nncp rollback` or {self.seconds:g} s without "
+            f"either undo it."
         )
         while True:
             line = guard.line.fileno()
