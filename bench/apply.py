@@ -176,6 +176,33 @@ def routes(folder: Path, rounds: int, count: int = 40_000) -> None:
     row(f"an MTU, {count} routes of bgp; none", before[1], after[1], 1.3)
 
 
+def rules(folder: Path, rounds: int, count: int = 1000) -> None:
+    """Measure rules, as whole processes and less what an apply of one rule takes."""
+    listed = [
+        {"ip-from": f"10.{n >> 8}.{n & 255}.0/24", "route-table": 200, "priority": 1000 + n}
+        for n in range(count)
+    ]
+    batch, wish, one = (folder / name for name in ("rules", "rules.json", "rule.json"))
+    batch.write_text(
+        "".join(f"rule add from {r['ip-from']} lookup 200 priority {r['priority']}\n" for r in listed)
+    )
+    wish.write_text(json.dumps({"route-rules": {"config": listed}}))
+    one.write_text(json.dumps({"route-rules": {"config": listed[:1]}}))
+
+    def made(*argv: str) -> float:
+        subprocess.run(["ip", "rule", "flush", "table", "200"], check=False, stderr=subprocess.DEVNULL)
+        return timed(*argv)
+
+    peer, ours, least = medians(
+        rounds,
+        lambda: made("ip", "-batch", str(batch)),
+        lambda: made(NNCP, "apply", str(wish), "--state-dir", str(folder)),
+        lambda: made(NNCP, "apply", str(one), "--state-dir", str(folder)),
+    )
+    row(f"{count} rules, verified; `ip -batch`", peer, ours, 1.3)
+    row("the same, less an apply of one rule", peer, ours - least, 1.3)
+
+
 def main() -> None:
     """Measure and print."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
@@ -187,6 +214,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         growth(Path(folder), rounds)
         routes(Path(folder), rounds)
+        rules(Path(folder), rounds)
 
 
 if __name__ == "__main__":

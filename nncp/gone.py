@@ -31,10 +31,10 @@ def sweep(journal: Journal, *, every: float = SWEEP_EVERY) -> None:
         StateFolder.make(journal.state_dir, "journals") as folder,
     ):
         if _is_due(folder, every):
-            in_use = _namespaces()
-            for name in folder.names():
-                if name not in {journal.key, STAMP}:
-                    _remove_if_gone(folder, name, in_use, least_age=every)
+            others = [name for name in folder.names() if name not in {journal.key, STAMP}]
+            in_use = _namespaces() if others else set()
+            for name in others:
+                _remove_if_gone(folder, name, in_use, least_age=every)
             for file in orphans(journal):
                 if file.gone_for() > every:
                     file.remove()
@@ -52,7 +52,7 @@ def orphans(journal: Journal) -> list[AppliedFile]:
     with folder:
         names = [name for name in folder.names() if name not in {HOST, own}]
     # The kernel gives a namespace's number to the next one (proc_alloc_inum): ours was another's then.
-    in_use = _namespaces() - {str(NAMESPACE.readlink())}
+    in_use = _namespaces() - {str(NAMESPACE.readlink())} if names else set()
     found = [AppliedFile(state_dir, journal.key, name) for name in names]
     of_gone = [file for file in found if file.namespace and file.namespace not in in_use]
     return sorted(of_gone, key=lambda file: file.changed, reverse=True)
