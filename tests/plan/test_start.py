@@ -49,6 +49,13 @@ def test_what_explains_is_loaded_for_those_who_ask_only(argv: tuple[str, ...]) -
     assert imported(*argv, whole=True) & explaining == set()
 
 
+@pytest.mark.parametrize("argv", [("show",), ("plan", "/dev/null"), ("apply", "/none")])
+def test_what_tries_and_asks_is_loaded_for_those_who_want_it_only(argv: tuple[str, ...]) -> None:
+    mine = {name for name in imported(*argv, whole=True) if name.startswith("nncp.")}
+    assert "nncp.cli" in mine
+    assert not {name for name in mine if name.startswith(("nncp.trial", "nncp.probes", "nncp.restore"))}
+
+
 def test_the_version_needs_no_engine() -> None:
     assert imported("--version") & {"msgspec", "yaml"} <= {"msgspec"}
 
