@@ -8,14 +8,18 @@ from nncp.compile import compile_state
 from nncp.document.read import read_together
 from nncp.document.state import SAME_TYPE, USERSPACE_TYPES
 from nncp.errors import ErrorKind, raise_all
+from nncp.future import Future
 from nncp.host import Host, Row
 from nncp.kinds.flat import is_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from nncp.desk import Compiled
     from nncp.document.policy import Policy
     from nncp.document.state import Documented, Interface
+    from nncp.document.together import Partly
+    from nncp.errors import Error
     from nncp.host import Key
     from nncp.tables.kinds import Kinds
 
@@ -46,6 +50,7 @@ def host_of(state: Policy, written: Mapping[str, Documented], kinds: Kinds) -> H
     bare = Host(links)
     told = {number: one for number, one in found.interfaces.items() if one.state != "absent"}
     compiled = compile_state(found.state, told, bare, kinds)
+    raise_all(_circles(found, compiled, bare, kinds))
     rows = {row.key: row for row in links}
     for key, row in compiled.rows.items():
         if row.absent:
@@ -53,7 +58,24 @@ def host_of(state: Policy, written: Mapping[str, Documented], kinds: Kinds) -> H
             continue
         have = rows.get(key)
         rows[key] = Row(key, {**(have.attrs if have else {}), **row.attrs}, row.needs)
+    rows |= {row.key: row for row in _untold(rows)}
     return Host(_typed(row, rows) for row in rows.values())
+
+
+def _circles(found: Partly, compiled: Compiled, bare: Host, kinds: Kinds) -> Iterator[Error]:
+    """Yield that links rest on each other in a circle: no host is so."""
+    stacks = Future(compiled.rows, bare, kinds).impossible()
+    circles = {stack.names[0] for stack in stacks if stack.circle}
+    for subject, fault in compiled.faults:
+        if subject in circles:
+            yield found.error(fault.message, *fault.path, subject=subject, hint=fault.hint)
+
+
+def _untold(rows: Mapping[Key, Row]) -> Iterator[Row]:
+    """Yield the links of which a state tells only whose ports they are."""
+    ports = (key[1] for key in rows if key[0] == "port")
+    for index, name in enumerate((name for name in ports if ("link", name) not in rows), len(rows) + 1):
+        yield Row(("link", name), {"type": "ethernet", "index": index, "mtu": MTU})
 
 
 def _typed(row: Row, rows: Mapping[Key, Row]) -> Row:

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from nncp.document.source import LONGEST_NUMBER
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -175,6 +177,7 @@ def path_of(text: str, at: int) -> Path:
     for number, step in enumerate(path.steps):
         if not step:
             raise Wrong(f"a step of {text} is empty", path.place(number), "quote it if it is no path")
+        _check_length(step, path.place(number))
     return path
 
 
@@ -200,7 +203,13 @@ def _tokens(line: str) -> Iterator[_Token]:
 def _value(word: str, at: int) -> Value:
     if "." in word:
         return path_of(word, at)
+    _check_length(word, at)
     return Word(None if word.lower() == "null" else word, at)
+
+
+def _check_length(word: str, at: int) -> None:
+    if len(word) > LONGEST_NUMBER and word.removeprefix("-").isdecimal():
+        raise Wrong(f"a number of more than {LONGEST_NUMBER} characters", at)
 
 
 def _no_token(line: str, at: int) -> Wrong:

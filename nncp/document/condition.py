@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.document.capture import ORDERS, Both, Either, Path, Wrong
 from nncp.document.complaints import did_you_mean, shown
+from nncp.document.source import LONGEST_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ LISTS = {
 """The lists whose entries a capture may compare, and what an entry is."""
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2})+", re.IGNORECASE)
 MISSING = object()
-NUMBER = re.compile(r"-?[0-9]+")
+NUMBER = re.compile(rf"-?[0-9]{{1,{LONGEST_NUMBER}}}")
 
 
 def looked_up(path: Path, data: Any) -> Any:

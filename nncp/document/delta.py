@@ -18,7 +18,7 @@ from nncp.document.entries import (
 )
 from nncp.document.rule import next_priorities
 from nncp.document.state import SAME_TYPE
-from nncp.document.tidy import FAMILIES, by_name, entries
+from nncp.document.tidy import FAMILIES, by_name, entries, section_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,10 +75,10 @@ def _interface(desired: State, current: State | None) -> dict[str, Any] | None:
     made = {key: value for key, value in about.items() if value is not None} | part
     if isinstance(part.get("vlan"), dict):
         # Alone neither says which VLAN it is.
-        both = {**current.get("vlan", {}), **desired["vlan"]}
+        both = {**section_of(current, "vlan"), **desired["vlan"]}
         made["vlan"] = {key: both[key] for key in ("base-iface", "id") if key in both} | part["vlan"]
     for family in FAMILIES:
-        if "address" in part.get(family, {}) and "enabled" in desired[family]:
+        if "address" in section_of(part, family) and "enabled" in desired[family]:
             made[family] = {"enabled": desired[family]["enabled"], **part[family]}
     if part.get("identifier") == "mac-address" and "mac-address" in current:
         # The name is a profile's from then on, and the link is found by the address.
@@ -91,7 +91,7 @@ def part_of(desired: Any, current: Any) -> Any:
     if isinstance(desired, list) and isinstance(current, list):
         return None if _same_list(desired, current) else desired
     if not isinstance(desired, dict) or not isinstance(current, dict):
-        same = desired == current or (desired in SAME_TYPE and current in SAME_TYPE)
+        same = desired == current or {str(desired), str(current)} <= SAME_TYPE
         return None if same else desired
     parts = {}
     for key, value in desired.items():

@@ -150,6 +150,9 @@ def _bare(node: Node, errors: list[Error]) -> Iterator[Policy]:
     key = "desired" if "desired" in node.value else "desiredState"
     if key == "desired" and "desiredState" in node.value:
         errors.append(node.error("desired and desiredState are one thing", "desiredState", key=True))
+    current = node.value.get("current")
+    if current is not None and not isinstance(current, dict):
+        errors.append(node.error(f"current must be a mapping, got {shown(current)}", "current"))
     yield Policy(
         _part(node, key) or node.replaced({}),
         capture=_part(node, "capture"),

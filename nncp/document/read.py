@@ -117,7 +117,7 @@ def _interface(
     if (
         isinstance(name, str)
         and name not in {*kinds, "unknown"}
-        and data.get("state") not in {"absent", "ignore"}
+        and data.get("state") not in ("absent", "ignore")  # it may be a list by now, say
     ):
         errors.append(_unknown_type(node, name, kinds))
         return None

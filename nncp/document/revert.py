@@ -18,7 +18,7 @@ from nncp.document.entries import (
     with_family,
 )
 from nncp.document.state import MAIN_TABLE
-from nncp.document.tidy import FAMILIES, by_name, entries, key_of
+from nncp.document.tidy import FAMILIES, by_name, entries, key_of, section_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,8 +58,8 @@ def _with_nulls(desired: Any, current: Any) -> Any:
 
 def _mappings(desired: State, current: State) -> Iterator[dict[str, Any]]:
     """Yield OVN's bridge mappings as they were, those that are new being absent."""
-    have = {entry["localnet"]: entry for entry in (current.get("ovn") or {}).get("bridge-mappings", [])}
-    asked = [entry["localnet"] for entry in (desired.get("ovn") or {}).get("bridge-mappings", [])]
+    stand, wanted = (section_of(one, "ovn").get("bridge-mappings") or () for one in (current, desired))
+    have, asked = {entry["localnet"]: entry for entry in stand}, [entry["localnet"] for entry in wanted]
     yield from ({"localnet": name, "state": "absent"} for name in asked if name not in have)
     yield from (have[name] for name in sorted(asked) if name in have)
 
@@ -91,8 +91,8 @@ def _ports(interface: State) -> Iterator[str]:
     if interface["state"] == "absent" or interface.get("type") == "vrf":
         return  # the ports of a VRF keep their addresses
     for section in ("bridge", "link-aggregation"):
-        config = interface.get(section)
-        for port in (config.get("port") if isinstance(config, dict) else None) or []:
+        listed = section_of(interface, section).get("port")
+        for port in listed if isinstance(listed, list) else ():
             yield str(port.get("name") if isinstance(port, dict) else port)
 
 
@@ -102,7 +102,7 @@ def _interfaces_back(desired: State, current: State) -> Iterator[dict[str, Any]]
     ports = {port for other in desired["interfaces"] for port in _ports(other)}
     for name, one in leaving.items():
         if key_of(one) not in asked:
-            addresses = {family: _ip_back(one[family]) for family in FAMILIES if family in one}
+            addresses = {family: _ip_back(section_of(one, family)) for family in FAMILIES if family in one}
             yield {**_about(one), **addresses} if name in ports else dict(one)
     for key, one in asked.items():
         if key not in have:
@@ -123,8 +123,8 @@ def _back(desired: State, current: State, *, is_port: bool) -> dict[str, Any]:
     made = _about(current) | _had(desired, current)
     for family in FAMILIES:
         if family in current and (is_port or family in desired):
-            made[family] = _ip_back(current[family])
-    wanted, had = (((one.get("ethernet") or {}).get("sr-iov") or {}) for one in (desired, current))
+            made[family] = _ip_back(section_of(current, family))
+    wanted, had = (section_of(section_of(one, "ethernet"), "sr-iov") for one in (desired, current))
     if wanted.get("total-vfs") and not had.get("total-vfs"):
         made["ethernet"] = {**made.get("ethernet", {}), "sr-iov": {"total-vfs": 0}}
     return made

@@ -43,6 +43,7 @@ class Claim(Struct, frozen=True):
 def rules(found: Partly) -> Iterator[Error]:
     """Yield what documents cannot mean."""
     state, interfaces = found.state, found.interfaces
+    yield from _mappings(found)
     yield from _names(found)
     yield from _ports(found)
     for at, interface in interfaces.items():
@@ -50,12 +51,36 @@ def rules(found: Partly) -> Iterator[Error]:
         yield from _mtu(found, at, interface)
         yield from _mac(found, at, interface)
         yield from _addresses(found, at, interface)
+        card: Any = interface.part("ethernet")
+        if given(card) and (virtual := given(card.sr_iov)) is not None and not isinstance(virtual, dict):
+            message = f"ethernet.sr-iov must be a mapping, got {shown(virtual)}"
+            yield found.error(message, "interfaces", at, "ethernet", "sr-iov")
     routes, rules = given(state.routes), given(state.route_rules)
     for at, route in enumerate((routes and given(routes.config)) or ()):
         yield from _route(found, ("routes", "config", at), route)
     yield from _route_types(found)
     for at, rule in enumerate((rules and given(rules.config)) or ()):
         yield from _rule(found, ("route-rules", "config", at), rule)
+
+
+def _mappings(found: Partly) -> Iterator[Error]:
+    """Yield what has another shape than OVN's bridge mappings, which are compared, if not made."""
+    ovn: Any = given(found.state.ovn)
+    if ovn is not None and not isinstance(ovn, dict):
+        yield found.error(f"ovn must be a mapping, got {shown(ovn)}", "ovn")
+        return
+    path: Steps = ("ovn", "bridge-mappings")
+    listed = None if ovn is None else ovn.get(path[-1])
+    if not isinstance(listed, list):
+        if listed is not None:
+            yield found.error(f"ovn.bridge-mappings must be a list, got {shown(listed)}", *path)
+        return
+    for at, entry in enumerate(listed):
+        if not isinstance(entry, dict):
+            yield found.error(f"a bridge mapping must be a mapping, got {shown(entry)}", *path, at)
+        elif not isinstance(name := entry.get("localnet"), str):
+            said = f"must be text, got {shown(name)}" if "localnet" in entry else "is missing"
+            yield found.error(f"localnet of a bridge mapping {said}", *path, at, "localnet")
 
 
 # --- names

@@ -25,6 +25,8 @@ LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 PLAIN_KEY = re.compile(r"[\w-]+")
 # How many lists and mappings may stand in each other: the deepest property of a document is the ninth.
 DEEPEST = 64
+# How many characters a number may have: int() refuses more digits than 4300, and str() what has that many.
+LONGEST_NUMBER = 1000
 # What JSON allows and YAML does not: characters that are not printed, halves of surrogate pairs. Beyond ASCII
 # there are more, which YAML's reader knows.
 NO_YAML = re.compile(r"[^\t\n\r -~]|\\u[dD]")
@@ -224,7 +226,13 @@ def _json(text: str) -> Any:
     """
     if not text.lstrip().startswith(("{", "[")) or NO_YAML.search(text):
         raise ValueError
-    value = json.loads(text, object_pairs_hook=_mapping, parse_constant=_no_constant)
+    value = json.loads(
+        text,
+        object_pairs_hook=_mapping,
+        parse_int=lambda word: int(_short(word)),
+        parse_float=lambda word: float(_short(word)),
+        parse_constant=_no_constant,
+    )
     if _depth(value) > DEEPEST:
         raise RecursionError
     return value
@@ -235,6 +243,12 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs) or any(len(key) > LONGEST_KEY for key in found):
         raise ValueError
     return found
+
+
+def _short(word: str) -> str:
+    if len(word) > LONGEST_NUMBER:
+        raise ValueError
+    return word
 
 
 def _no_constant(word: str) -> Any:

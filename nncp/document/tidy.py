@@ -64,6 +64,12 @@ def _interfaces(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
 
+def section_of(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a section, empty where there is none, or something else: what no Struct holds has any shape."""
+    section = state.get(name)
+    return section if isinstance(section, dict) else {}
+
+
 def entries(state: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
     """Return the entries of a list of the whole host's: its routes, or its rules."""
     part = state.get(section)

@@ -23,7 +23,7 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from nncp.document.source import DEEPEST
+from nncp.document.source import DEEPEST, LONGEST_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ ALIASED = 100_000
 
 NO_KEY: Any = object()
 CORE = "tag:yaml.org,2002:"
-INT = re.compile(r"[-+]?[0-9]{1,4000}")  # int() refuses more digits than 4300
+INT = re.compile(r"[-+]?[0-9]+")
 OCTAL = re.compile(r"0o[0-7]+")
 HEX = re.compile(r"0x[0-9a-fA-F]+")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -60,10 +60,10 @@ TAGGED: Mapping[str, tuple[type, ...]] = {
 
 
 def scalar(text: str) -> Any:
-    """Return what a plain scalar means in YAML 1.2's core schema."""
+    """Return what a plain scalar means in YAML 1.2's core schema; a number that is too long is text."""
     if text in WORDS:
         return WORDS[text]
-    if text[0] not in NUMBER_START:
+    if text[0] not in NUMBER_START or len(text) > LONGEST_NUMBER:
         return text
     if INT.fullmatch(text):
         return int(text)
@@ -72,6 +72,11 @@ def scalar(text: str) -> Any:
     if HEX.fullmatch(text):
         return int(text, 16)
     return float(text) if FLOAT.fullmatch(text) else text
+
+
+def is_too_long(text: str) -> bool:
+    """Whether a plain scalar is a number of more characters than a document may have in one."""
+    return len(text) > LONGEST_NUMBER and any(kind.fullmatch(text) for kind in (INT, OCTAL, HEX, FLOAT))
 
 
 class Finding(Struct, frozen=True):
@@ -146,6 +151,8 @@ class Reader:
                 value = self._plain[text] = scalar(text)
             if "\xa0" in text:
                 self._no_break_space(event)
+            if is_too_long(text):
+                self._find(event, f"a number of more than {LONGEST_NUMBER} characters")
         if event.anchor is not None:
             self._anchor(event, (value, 1))
         self._take(value, event)

@@ -243,7 +243,7 @@ def _borrowed(given: Mapping[int, bytes]) -> Iterator[str]:
 def _show(host: Host, name: str) -> Mapping[str, Any]:
     attrs = host.rows["link", name].attrs
     shown: dict[str, Any] = nested(attrs, ["mode"])
-    known = [attr.name for attr in ATTRS if not attr.only or attrs["mode"] in attr.only]
+    known = [attr.name for attr in ATTRS if not attr.only or attrs.get("mode") in attr.only]
     shown["options"] = nested(attrs, [name for name in known if name != "mode"])
     ports = ports_of(name, host)
     shown["port"] = ports

@@ -79,8 +79,22 @@ def test_a_word_that_is_a_boolean_to_yaml_1_1_is_a_key_like_any_other(word: str)
     assert one(f"{word}: 1").value == {word: 1}
 
 
-def test_a_number_of_more_digits_than_python_takes_is_not_a_traceback() -> None:
-    assert one("a: " + "9" * 5000).value["a"] == float("inf")
+@pytest.mark.parametrize("number", ["9" * 1000, "0x" + "f" * 998, "-" + "0" * 999])
+def test_a_number_of_a_thousand_characters_can_be_written_as_text(number: str) -> None:
+    assert str(one(f"a: {number}").value["a"])
+    assert one(f'{{"b": "{number}9"}}').value == {"b": f"{number}9"}
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 1001, "9" * 5000, "0x" + "f" * 5000, "0o" + "7" * 5000, "9" * 1001 + ".5"]
+)
+@pytest.mark.parametrize("text", ["a: {}", '{{"a": {}}}', "- {}"])
+def test_a_longer_number_is_refused_with_its_place(number: str, text: str) -> None:
+    with pytest.raises(Error, match="a number of more than 1000 characters") as caught:
+        one(text.format(number))
+    where = caught.value.where
+    assert where
+    assert where.text[where.column - 1 :].startswith(number)
 
 
 def test_several_documents_are_several_nodes_and_empty_ones_keep_their_place() -> None:

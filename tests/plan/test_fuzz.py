@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nncp import desired, offline, work
 from nncp.desired import WRITTEN, Desired, checked, documents
 from nncp.document.emit import dump
 from nncp.document.schema import schema_of
@@ -134,13 +135,13 @@ def _spoil(draw: Any, value: Any) -> None:
 
 def carried_out(text: str, *more: str) -> None:
     """Do with a document all that an apply does, but for the kernel's part."""
-    desired = Desired(documents([("a.yaml", text), *((f"{n}.yaml", other) for n, other in enumerate(more))]))
-    want = desired(HOST)
+    asked = Desired(documents([("a.yaml", text), *((f"{n}.yaml", other) for n, other in enumerate(more))]))
+    want = asked(HOST)
     indexes = Indexes(KINDS, {row.name: row.attrs["index"] for row in HOST.table("link")}, {})
     try:
         ops = plan(HOST, want, KINDS)
     except Error as error:
-        raise desired.located(error) from error
+        raise asked.located(error) from error
     json.dumps([[op.verb, op.key, dict(op.attrs)] for op in ops])
     render_plan(ops, KINDS)
     for op in ops:
@@ -187,6 +188,110 @@ def test_no_text_ends_in_anything_but_a_document_or_errors(text: str) -> None:
 def test_a_document_of_any_depth_is_refused_with_a_place(depth: int, start: str, end: str) -> None:
     (first, *_) = told(f"interfaces:\n- {{name: a, type: dummy, ethtool: {start * depth}1{end * depth}}}\n")
     assert "a.yaml:2:" in first
+
+
+LONG = "9" * 5000
+VLAN = "{{name: {}, type: vlan, vlan: {{base-iface: {}, id: 5}}}}"
+CARD = "interfaces: [{{name: eth1, type: ethernet, ethernet: {{sr-iov: {}}}}}]"
+TOO_LONG = "a number of more than 1000 characters"
+
+
+def said_by(command: str, text: str, current: str, values: str) -> list[Error]:
+    """Return all that is wrong with a document, by one of the commands that need no host."""
+    try:
+        state, given_values = desired.current("c.yaml", current), desired.values("v.yaml", values)
+        found = documents([("d.yaml", text)])
+        if command == "plan":
+            work.plan(found, state)
+        elif command == "fmt":
+            list(checked([("d.yaml", text)]))
+        else:
+            by_command = {"diff": offline.difference, "revert": offline.reverse, "policy": offline.meaning}
+            dump(by_command[command](found, state, given_values))
+    except Error as error:
+        for one in error:
+            render_error(one)
+        return list(error)
+    return []
+
+
+@pytest.mark.parametrize("command", ["plan", "diff", "revert", "policy", "fmt"])
+@pytest.mark.parametrize(
+    ("text", "current", "values", "sentence"),
+    [
+        ("ovn: [5]", "", "", "ovn must be a mapping, got a list"),
+        ("ovn: {bridge-mappings: {a: b}}", "", "", "ovn.bridge-mappings must be a list, got a mapping"),
+        ("ovn: {bridge-mappings: [5]}", "", "", "a bridge mapping must be a mapping, got 5"),
+        ("ovn: {bridge-mappings: [{localnet: [5]}]}", "", "", "localnet of a bridge mapping must be text, got a list"),
+        ("ovn: {bridge-mappings: [{bridge: a}]}", "", "", "localnet of a bridge mapping is missing"),
+        ("ovn: {bridge-mappings: null}", "ovn: null", "", ""),
+        ("ovn: {bridge-mappings: [null]}", "", "", "a bridge mapping must be a mapping, got nothing"),
+        (CARD.format("[5]"), "", "", "ethernet.sr-iov must be a mapping, got a list"),
+        (CARD.format("5"), "", "", "ethernet.sr-iov must be a mapping, got 5"),
+        (CARD.format("null"), CARD.format("{total-vfs: [5]}"), "", ""),
+        ("interfaces: [{name: a, type: foo, state: [5]}]", "", "", "type must be one of"),
+        ("interfaces: [{name: a, type: foo, state: {a: 5}}]", "", "", "type must be one of"),
+        ("interfaces: [{name: a, type: [vlan], state: up}]", "interfaces: [{name: a, type: vlan, state: up}]", "",
+         "type must be text"),
+        ("interfaces: [{name: o, type: ovs-bridge, bridge: {port: 5}, ipv4: [5], vlan: {}}]",
+         "interfaces: [{name: o, type: ovs-bridge, bridge: 5, ipv4: 5, vlan: 5}]", "", ""),
+        ("interfaces: [{name: br0, type: linux-bridge, bridge: {port: []}}]",
+         "interfaces: [{name: br0, type: linux-bridge, bridge: {port: [{name: untold}]}}]", "", ""),
+        ("{capture: {a: interfaces.mtu == 1500}, desired: {}}",
+         "interfaces: [{name: bond0, type: bond, link-aggregation: {port: []}}]", "", ""),
+        ("{capture: {a: interfaces}, desired: {}, current: x}", "", "", "current must be a mapping, got 'x'"),
+        (f"interfaces: [{{name: eth1, mtu: {LONG}}}]", "", "", TOO_LONG),
+        (f"interfaces: [{{name: eth1, mtu: 0x{LONG}}}]", "", "", TOO_LONG),
+        (f"interfaces: [{{name: eth1, mtu: -{LONG}.5}}]", "", "", TOO_LONG),
+        (f"ovs-db: {{external_ids: {{a: 0o{'7' * 5000}}}}}", "", "", TOO_LONG),
+        (json.dumps({"interfaces": [{"name": "eth1", "mtu": "@"}]}).replace('"@"', LONG), "", "", TOO_LONG),
+        (f"interfaces: [{{name: eth1, mtu: '{LONG}'}}]", "", "", "mtu must be a whole number, got '999"),
+        (f"{{capture: {{a: interfaces.mtu == {LONG}}}, desired: {{}}}}", "", "", TOO_LONG),
+        (f"{{capture: {{a: 'interfaces.mtu := {LONG}'}}, desired: {{}}}}", "", "", TOO_LONG),
+        (f"{{capture: {{a: interfaces.{LONG}.mtu}}, desired: {{}}}}", "", "", TOO_LONG),
+        (f"{{capture: {{a: interfaces}}, desired: {{description: '{{{{ capture.a.interfaces.{LONG} }}}}'}}}}",
+         "", "", TOO_LONG),
+        ("{capture: {a: interfaces.description > 5}, desired: {}}",
+         f"interfaces: [{{name: eth1, type: ethernet, description: '{LONG[:200]}'}}]", "", ""),
+        ("", "", f"x: {LONG}", TOO_LONG),
+        ("", f"interfaces: [{{name: eth1, mtu: {LONG}}}]", "", TOO_LONG),
+    ],
+)  # fmt: skip
+def test_what_has_an_odd_shape_is_told_with_its_place(
+    command: str, text: str, current: str, values: str, sentence: str
+) -> None:
+    errors = said_by(command, text, current, values)
+    assert all(error.where or sentence == "" for error in errors)
+    if sentence:
+        assert any(error.message.startswith(sentence) for error in errors)
+
+
+@pytest.mark.parametrize("command", ["plan", "diff", "revert", "policy"])
+def test_nor_does_a_state_that_stands_for_a_host_have_one(command: str) -> None:
+    (error,) = said_by(command, "ovn: {}", "ovn: {bridge-mappings: [5]}", "")
+    assert (error.message, error.path) == (
+        "a bridge mapping must be a mapping, got 5",
+        "ovn.bridge-mappings[0]",
+    )
+    assert error.where
+    assert error.where.file == "c.yaml"
+
+
+@pytest.mark.parametrize(
+    ("listed", "sentence"),
+    [
+        ([("a", "a")], "a cannot rest on itself"),
+        ([("a", "b"), ("b", "a")], "these interfaces rest on each other in a circle: a -> b -> a"),
+    ],
+)
+def test_a_state_in_which_links_rest_on_each_other_in_a_circle_stands_for_no_host(
+    listed: list[tuple[str, str]], sentence: str
+) -> None:
+    current = f"interfaces: [{', '.join(VLAN.format(*pair) for pair in listed)}]"
+    (error,) = said_by("plan", "interfaces: [{name: a, mtu: 1400}, {name: d0, type: dummy}]", current, "")
+    assert (error.message, error.path) == (sentence, "interfaces[0].vlan.base-iface")
+    for command in ("diff", "revert", "policy"):
+        assert said_by(command, "interfaces: [{name: a, state: absent}]", current, "") == []
 
 
 @pytest.mark.parametrize(
