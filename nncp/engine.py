@@ -366,8 +366,7 @@ def rollback(*, state_dir: Path = STATE_DIR, force: bool = False, number: int | 
     pending = journal.is_pending()
     if number is None and not pending and not last:
         return Undone()
-    if tried and number is None:
-        journal.call_off()
+    called_off = tried and number is None and journal.call_off()
     with journal.locked(patience=PATIENCE), Channel() as channel:
         namespace = Namespace(channel, KINDS)
         if journal.is_pending():
@@ -375,7 +374,7 @@ def rollback(*, state_dir: Path = STATE_DIR, force: bool = False, number: int | 
             ops = undo(namespace, journal)
             if number is None:
                 return Undone(ops, (), record.number if record else None)
-        elif tried and number is None:
+        elif tried and called_off:
             return Undone(number=tried.number, documents=tried.documents, was_tried=True)
         elif pending and number is None and journal.last == last:
             return Undone()  # it has been undone meanwhile

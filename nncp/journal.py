@@ -3,8 +3,8 @@
 A journal belongs to one boot and one network namespace, so that namespaces which share a file system never
 meet. Its lock is held by the transaction and its supervisor for as long as either lives. An apply is one
 file: `pending.json` while it is going on, `trying.json` while it holds and waits to be kept, `undoing.json`
-once somebody has begun to undo it, `kept-N.json` when it held, and `undone-N.json` thereafter. To rename it
-is to decide: who comes second finds nothing to rename.
+once somebody has begun to undo it, and `kept-N.json` when it held. To rename it is to decide: who comes
+second finds nothing to rename.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ MOST_KEPT = 20
 """So many applies that held can be undone."""
 GIVE_UP = "drop it with `nncp rollback --forget`: the host stays as it is"
 PENDING, TRYING, UNDOING, LISTED = "pending.json", "trying.json", "undoing.json", "listed.json"
-KEPT, UNDONE = "kept-{}.json", "undone-{}.json"
-NUMBERED = {KEPT: re.compile(r"kept(?:-(\d+))?\.json"), UNDONE: re.compile(r"undone-(\d+)\.json")}
+KEPT, USED = "kept-{}.json", "used-{}"
+"""An apply that held; and an empty file that says that this number is nobody's any more."""
+NUMBERED = {KEPT: re.compile(r"kept(?:-(\d{1,15}))?\.json"), USED: re.compile(r"used-(\d{1,15})")}
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -160,7 +161,7 @@ class Journal:
     @property
     def next(self) -> int:
         """The number of an apply that comes: one that was undone is never another's."""
-        return 1 + max(self.last, *self._numbered(UNDONE), 0)
+        return 1 + max(self.last, *self._numbered(USED), 0)
 
     def is_pending(self) -> bool:
         """Whether an apply was interrupted and not undone yet (or is going on)."""
@@ -235,6 +236,8 @@ class Journal:
             held = _numbers(folder, KEPT)
             names = (UNDOING, TRYING, PENDING, *((held[kept],) if kept in held else ()))
             name = next((name for name in names if folder.has(name)), UNDOING)
+            if kept is not None and name == held.get(kept):
+                _use_up(folder, kept)
             with contextlib.suppress(FileNotFoundError, Error):  # what cannot be renamed can be undone
                 folder.rename(name, UNDOING)
         data = self._data(*names)
@@ -245,10 +248,13 @@ class Journal:
         with self._folder() as folder:
             return _renamed(folder, PENDING, TRYING)
 
-    def call_off(self) -> None:
-        """Mark a transaction that waits to be kept as one to be undone: whoever guards it does so."""
+    def call_off(self) -> bool:
+        """Mark a transaction that waits to be kept as one to be undone, which whoever guards it does.
+
+        Returns whether it is; if not, somebody has kept it, or begun to undo it.
+        """
         with self._folder() as folder:
-            _renamed(folder, TRYING, UNDOING)
+            return _renamed(folder, TRYING, UNDOING)
 
     def keep(self, number: int, *, tried: bool = False) -> bool:
         """Mark the transaction as held: what was before it stays known, for a later rollback.
@@ -263,24 +269,19 @@ class Journal:
         return done
 
     def done(self, record: Record) -> None:
-        """Mark what was claimed as undone: it has no number any more that another may get."""
+        """Remove what was claimed: it is undone."""
         with self._folder() as folder:
-            former = _numbers(folder, UNDONE)
             held = _numbers(folder, KEPT).get(record.number, UNDOING)
             names = (UNDOING, TRYING, PENDING, held)
-            name = next((name for name in names if folder.has(name)), UNDOING)
-            if record.number > max(former, default=-1):
-                _renamed(folder, name, UNDONE.format(record.number))
-                for old in former.values():
-                    folder.remove(old)
-            else:
-                folder.remove(name)
+            folder.remove(next((name for name in names if folder.has(name)), UNDOING))
 
     def forget(self) -> None:
         """Remove what is pending, or else all that held: nothing leads back then."""
         with self._folder() as folder:
             pending = [name for name in (UNDOING, TRYING, PENDING) if folder.has(name)]
-            for name in pending or _numbers(folder, KEPT).values():
+            held = {} if pending else _numbers(folder, KEPT)
+            _use_up(folder, max(held, default=0))
+            for name in (*pending, *held.values()):
                 folder.remove(name)
 
     def _numbered(self, kind: str) -> dict[int, str]:
@@ -349,6 +350,16 @@ def _numbers(folder: StateFolder, kind: str) -> dict[int, str]:
     """Return the files of applies that held, or were undone, by their numbers, the last one first."""
     found = [(match, name) for name in folder.names() if (match := NUMBERED[kind].fullmatch(name))]
     return dict(sorted(((int(match[1] or 0), name) for match, name in found), reverse=True))
+
+
+def _use_up(folder: StateFolder, number: int) -> None:
+    """See that no other apply gets a number; on a full disk one may, once what had it is gone."""
+    former = _numbers(folder, USED)
+    with contextlib.suppress(Error):
+        if number > max(former, default=0):
+            os.close(folder.open(USED.format(number), os.O_WRONLY | os.O_CREAT))
+            for name in former.values():
+                folder.remove(name)
 
 
 def _lock(descriptor: int, patience: float, may_wait: Callable[[], None]) -> None:

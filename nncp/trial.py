@@ -34,11 +34,11 @@ class Trial(Struct, frozen=True):
 
     def __call__(self, guard: Guard, record: Record) -> bool:
         """Return whether it was kept."""
-        if not guard.hold(self.seconds):
-            return False
         # The terminal may go away, and the change stays as long as it would have: somebody comes back.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        if not guard.hold(self.seconds):
+            return False
         terminal = _terminal()
         enter = "Enter or " if terminal is not None else ""
         self.told(

@@ -139,6 +139,9 @@ def test_to_give_up_the_ways_back_keeps_the_host_and_its_documents(
         run("apply", "-", document=policy(name, dummy(f"d{name}")))
     run("rollback", "--forget")
     assert ids(run) == []
+    run("apply", "-", document=policy("c", dummy("dc")))
+    assert ids(run) == [3]
+    run("rollback")
     assert links(host) >= {"da", "db"}
     assert in_force(host, tmp_path) == ["a", "b"]
     assert run("rollback") == "No changes.\n"
