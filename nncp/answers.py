@@ -135,7 +135,8 @@ def _columns(told: Mapping[str, str], *, margin: int = 0) -> str:
 def undone(found: Undone, output: str) -> str:
     """Return what `rollback` answers: what was written, and which bridges keep a MAC address of their own."""
     if output == "json":
-        return _json([_op(op) for op in found.ops])
+        ops = [_op(op) for op in found.ops]
+        return _json({"id": found.number, "documents": list(found.documents), "ops": ops})
     if found.was_tried:
         return f"What was being tried is undone{_named(found.documents)}.\n"
     kept = [f"  {name} keeps its MAC address: the apply has pinned it" for name in found.pinned]

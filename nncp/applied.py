@@ -22,7 +22,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.state_folder import StateFolder, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 VERSION = 1
 FOLDER, HOST = "applied", "host"
@@ -46,7 +46,8 @@ class Applied(Struct, frozen=True):
         taken: what they took.
         call: the apply: documents of one are one desired state.
         at: when, in seconds since 1970.
-        order: how many applies came before it: what was applied last counts, whatever the clock said.
+        order: how many applies that changed something came before it, whatever the clock said.
+        made: the links that its applies have made.
 
     """
 
@@ -58,6 +59,7 @@ class Applied(Struct, frozen=True):
     call: str = ""
     at: float = 0.0
     order: int = 0
+    made: tuple[str, ...] = ()
 
 
 class _File(Struct, frozen=True):
@@ -194,15 +196,19 @@ def is_alike(one: Applied, other: Applied) -> bool:
 
 
 def _untimed(document: Applied) -> Applied:
-    return msgspec.structs.replace(document, call="", at=0.0, order=0)
+    return msgspec.structs.replace(document, call="", at=0.0, order=0, made=())
 
 
-def with_new(before: Sequence[Applied], new: Sequence[Applied], call: str) -> tuple[Applied, ...]:
-    """Return documents with those that a call applies: each takes the place of the one of its name."""
+def with_new(
+    before: Sequence[Applied], new: Sequence[Applied], call: str, made: Iterable[str] = ()
+) -> tuple[Applied, ...]:
+    """Return documents with those of a call, which has `made` links: each takes the place of its name's."""
     names = {document.name for document in new}
-    now, order = time.time(), 1 + max((document.order for document in before), default=0)
+    links = {*made, *(link for document in before if document.name in names for link in document.made)}
+    order = 1 + max((document.order for document in before), default=0)
+    told = {"call": call, "at": time.time(), "order": order, "made": tuple(sorted(links))}
     stay = [document for document in before if document.name not in names]
-    return (*stay, *(msgspec.structs.replace(one, call=call, at=now, order=order) for one in new))
+    return (*stay, *(msgspec.structs.replace(document, **told) for document in new))
 
 
 def without_call(documents: Sequence[Applied], call: str, former: Sequence[Applied]) -> tuple[Applied, ...]:
@@ -210,4 +216,4 @@ def without_call(documents: Sequence[Applied], call: str, former: Sequence[Appli
     stay = [document for document in documents if document.call != call]
     names = {document.name for document in stay}
     back = [document for document in former if document.name not in names]
-    return tuple(sorted((*stay, *back), key=lambda document: document.order))
+    return tuple(sorted((*stay, *back), key=lambda document: (document.order, document.at)))

@@ -449,6 +449,8 @@ def _stop_as_by_ctrl_c() -> None:
     from nncp.guard import STOPPING  # noqa: PLC0415
 
     def stop(number: int, _: object) -> None:
+        for other in STOPPING:  # once is enough: what undoes it must not be stopped
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     for number in STOPPING:

@@ -154,8 +154,9 @@ class Desired:
 
         names = {name_of(policy) for policy in self.policies}
         others = [plain(one) for one in self.before if one.name not in names]
-        former = [plain(one) for one in self.before if one.name in names]
-        return Pruning(read(former), read([*asked, *others]), host)
+        former = [one for one in self.before if one.name in names]
+        made = {link for document in former for link in document.made}
+        return Pruning(read(map(plain, former)), read([*asked, *others]), host, made)
 
     def meant(self) -> list[Applied]:
         """Return the documents as they were meant at the last look at a host."""

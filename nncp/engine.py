@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, structs
 
@@ -30,7 +30,7 @@ from nncp.plan import plan
 from nncp.way_back import bereaving, built_on, subjects, undo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from nncp.applied import Applied
@@ -182,10 +182,11 @@ class _Apply:
         if ops and self.terms.proof:
             self.terms.proof.before()
         lists = self._lists(now, want)
-        record = self._staged(before, Record((), journal.listed(), lists=lists), changes=bool(ops))
+        record = self._staged(before, Record((), journal.listed(), lists=lists), ops)
         try:
             if ops or record.documents:
-                asked = tuple(sorted(subjects(want, KINDS, uses=True)))
+                texts = {text for one in self.asking.meant() for text in _texts(one.state)}
+                asked = tuple(sorted(subjects(want, KINDS) | texts))
                 record = structs.replace(record, number=journal.next, at=time.time(), asked=asked)
             if ops:
                 change = transaction.Change(now, ops, want, record, self._pins(now, ops))
@@ -213,7 +214,7 @@ class _Apply:
     def _pins(self, now: Host, ops: Sequence[Op]) -> Sequence[str]:  # noqa: ARG002
         return ()
 
-    def _staged(self, before: Sequence[Applied], record: Record, *, changes: bool) -> Record:  # noqa: ARG002
+    def _staged(self, before: Sequence[Applied], record: Record, ops: Sequence[Op]) -> Record:  # noqa: ARG002
         """Write down what will be in force, before anything is done about it; return what is known then."""
         return record
 
@@ -237,17 +238,18 @@ class _ApplyDocuments(_Apply):
     def _pins(self, now: Host, ops: Sequence[Op]) -> Sequence[str]:
         return pinned(now, ops)
 
-    def _staged(self, before: Sequence[Applied], record: Record, *, changes: bool) -> Record:
+    def _staged(self, before: Sequence[Applied], record: Record, ops: Sequence[Op]) -> Record:
         new = self.asking.meant()
         names = tuple(dict.fromkeys(document.name for document in new))
         if self.again:
-            call = new[0].call if new and changes else ""
+            call = new[0].call if new and ops else ""
             return structs.replace(record, call=call, documents=names if call else ())
         known = all(any(is_alike(one, other) for other in before) for one in new)
-        if not new or (known and not changes):
+        if not new or (known and not ops):
             return record
         call = os.urandom(8).hex()
-        self.file.stage(with_new(before, new, call), call)
+        made = [op.key[1] for op in ops if op.key[0] == "link" and op.verb == "create"]
+        self.file.stage(with_new(before, new, call, made), call)
         replaced = tuple(document for document in before if document.name in names)
         return structs.replace(record, call=call, documents=names, replaced=replaced)
 
@@ -259,6 +261,16 @@ def _settled(namespace: Namespace, journal: Journal) -> tuple[Applied, ...]:
     file = journal.applied()
     file.settle(journal.held)
     return file.read(journal.held)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts that a document says, names of interfaces and addresses among them."""
+    if isinstance(value, dict):
+        yield from (text for item in value.values() for text in _texts(item))
+    elif isinstance(value, list | tuple):
+        yield from (text for item in value for text in _texts(item))
+    elif isinstance(value, str):
+        yield value
 
 
 def in_force(*, state_dir: Path = STATE_DIR) -> tuple[Applied, ...]:
@@ -324,9 +336,7 @@ def commit(*, state_dir: Path = STATE_DIR) -> Record:
             kind=ErrorKind.FAILED,
             hint="`nncp history` shows what held",
         )
-    with contextlib.suppress(Error), journal.locked(patience=PATIENCE):  # whoever comes next does it
-        journal.applied().settle(journal.held)
-    return record
+    return record  # whoever tries it, or comes next, lets its documents count
 
 
 class Undone(Struct, frozen=True):
@@ -372,12 +382,13 @@ def rollback(*, state_dir: Path = STATE_DIR, force: bool = False, number: int | 
         if journal.is_pending():
             record = journal.read()
             ops = undo(namespace, journal)
-            if number is None:
-                return Undone(ops, (), record.number if record else None)
+            if record and number in {None, record.number}:
+                return Undone(ops, (), record.number, record.documents)
         elif tried and called_off:
             return Undone(number=tried.number, documents=tried.documents, was_tried=True)
         elif pending and number is None and journal.last == last:
             return Undone()  # it has been undone meanwhile
+        journal.applied().settle(journal.held)
         return _undone(namespace, journal, number, force=force)
 
 

@@ -306,12 +306,16 @@ def _high(descriptor: int) -> Iterator[int]:
 
 
 def keep(journal: Journal, record: Record, *, tried: bool = False) -> bool:
-    """Mark an apply as held, with what documents have listed; False when somebody has begun to undo it."""
+    """Mark an apply as held, with what documents have listed; False when somebody has begun to undo it.
+
+    What is tried may be kept by several at once, without the lock: only the one that has writes.
+    """
     former = journal.listed()
-    journal.note_listed(record.lists or former)
+    if not tried:
+        journal.note_listed(record.lists or former)
     done = journal.keep(record.number, tried=tried)
-    if not done:
-        journal.note_listed(former)
+    if done == tried:
+        journal.note_listed((record.lists or former) if tried else former)
     return done
 
 

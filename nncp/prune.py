@@ -6,6 +6,7 @@ is a link of which no document said what it is. What stays all the same is told 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from nncp.document.rule import FIRST_PRIORITY, MAIN_PRIORITY
 from nncp.document.state import SAME_TYPE
 from nncp.host import Host, Row
 from nncp.known import KINDS
-from nncp.needs import closure
+from nncp.needs import Dependents, closure
 from nncp.routes import route_rows
 from nncp.tables.route import CONFIG_PROTOCOLS, words
 from nncp.tables.rtmsg import RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RTPROT_STATIC
@@ -47,10 +48,14 @@ class Pruning:
         former: the documents whose former wishes end.
         kept: all that are in force from now on.
         host: the rows as they are.
+        made: the links that the former documents have made.
 
     """
 
-    def __init__(self, former: Sequence[Partly], kept: Sequence[Partly], host: Host) -> None:
+    def __init__(
+        self, former: Sequence[Partly], kept: Sequence[Partly], host: Host, made: Iterable[str]
+    ) -> None:
+        self.made = set(made)
         self.former = former
         self.kept = kept
         self.host = host
@@ -65,7 +70,9 @@ class Pruning:
             if name in named or have is None:
                 continue
             word = _type_to_go(types, have)
-            if word:
+            if word and KINDS.by_type[word].virtual and name not in self.made:
+                self._keep(("link", name), name, "it was there before a document asked for it")
+            elif word:
                 gone[name] = word
             else:
                 is_other = f"it is of type {have.attrs['type']} by now"
@@ -77,7 +84,8 @@ class Pruning:
         """Leave out of `gone` the links with which others would go."""
         rows = {row.key: row.attrs for row in self.host}
         deleted = [name for name in gone if KINDS.by_type[gone[name]].virtual]
-        taken = {name: _links_of(closure([("link", name)], rows, KINDS)) - {name} for name in deleted}
+        above = Dependents.of(rows, KINDS)
+        taken = {name: _links_of(closure([("link", name)], rows, KINDS, above)) - {name} for name in deleted}
         for name in deleted:
             taken[name] -= {str(self.host.attr("link", name, name="peer"))} - named
         while others := {name: found - gone.keys() for name, found in taken.items() if name in gone}:
@@ -132,10 +140,9 @@ class Pruning:
         }
         rest = [entry for entry in former if not _has_priority(entry)]
         mine = [row.key for row, _ in RULE.asks(rest, Host(given_one.values()), _ignore)]
+        count, alike = (Counter(key[1::2] for key in keys) for keys in (mine, given_one))
         for key in mine:
-            count = sum(other[1::2] == key[1::2] for other in mine)
-            alike = sum(other[1::2] == key[1::2] for other in given_one)
-            if key in given_one and alike <= count:
+            if key in given_one and alike[key[1::2]] <= count[key[1::2]]:
                 gone.add(key)
             elif key in given_one:
                 self._keep(

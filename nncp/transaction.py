@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from nncp.before import before, see_the_way_back
 from nncp.errors import Error, ErrorKind
-from nncp.guard import Guard
+from nncp.guard import Guard, signals_wait
 from nncp.host import Host, Op, Row
 from nncp.journal import Record
 from nncp.namespace import Namespace
@@ -129,8 +129,9 @@ def run(change: Change, journal: Journal, lock: int, kinds: Kinds, terms: Terms)
             terms.proof.after(guard.pulse)
         committed = terms.kept(guard, record) if terms.kept else guard.commit(record)
     except BaseException as error:
-        if not journal.is_kept(record.number):
-            guard.undo(error)
+        with signals_wait():
+            if not journal.is_kept(record.number):
+                guard.undo(error)
         if journal.is_kept(record.number):
             return  # whatever stops it comes too late
         if isinstance(error, KeyboardInterrupt):

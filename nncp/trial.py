@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 1.0
 PIECE = 4096
+STOPPING_JOBS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
 class Trial(Struct, frozen=True):
@@ -37,6 +38,8 @@ class Trial(Struct, frozen=True):
         # The terminal may go away, and the change stays as long as it would have: somebody comes back.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        for number in STOPPING_JOBS:  # whoever is stopped holds the journal's lock
+            signal.signal(number, signal.SIG_IGN)
         if not guard.hold(self.seconds):
             return False
         terminal = _terminal()
@@ -47,7 +50,7 @@ class Trial(Struct, frozen=True):
         )
         while True:
             line = guard.line.fileno()
-            ready = select.select([line, *_foreground(terminal)], [], [], LOOK_EVERY)[0]
+            ready = _ready(line, *_foreground(terminal))
             if line in ready:
                 return guard.listen(record)
             said = os.read(terminal, PIECE) if terminal is not None and ready else b""
@@ -65,10 +68,19 @@ def _terminal() -> int | None:
         number = sys.stdin.fileno()
         if not os.isatty(number):
             return None
-        termios.tcflush(number, termios.TCIFLUSH)
+        if _foreground(number):
+            termios.tcflush(number, termios.TCIFLUSH)
     except (OSError, ValueError, AttributeError, termios.error):
         return None
     return number
+
+
+def _ready(*descriptors: int) -> set[int]:
+    """Return those from which something can be read, within a second; select() takes none beyond 1023."""
+    poll = select.poll()
+    for number in descriptors:
+        poll.register(number, select.POLLIN)
+    return {number for number, _ in poll.poll(LOOK_EVERY * 1000)}
 
 
 def _foreground(terminal: int | None) -> list[int]:

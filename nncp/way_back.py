@@ -135,13 +135,14 @@ def _built_on(record: Record, own: set[str], other: Record, kinds: Kinds) -> Err
     )
 
 
-def subjects(rows: Iterable[Row], kinds: Kinds, *, uses: bool = False) -> set[str]:
-    """Return what rows are about, or also use: links by their names, the rest by its key."""
+def subjects(rows: Iterable[Row], kinds: Kinds) -> set[str]:
+    """Return what rows are about and what they use: links by their names, addresses and networks."""
     found: set[str] = set()
     for row in rows:
-        is_links = kinds.tables[row.key[0]].about or sysctl_link(row.name)
-        found |= _links(row, kinds) if is_links or uses else set()
-        found |= set() if is_links else {" ".join(row.key)}
+        found |= _links(row, kinds)
+        found |= {word for word in row.key[1:] if "." in word or ":" in word}
+        if row.key[0] == "address":
+            found.add(row.key[2].partition("/")[0])
     return found
 
 

@@ -99,18 +99,25 @@ def test_what_later_ones_have_built_on_stays_and_they_are_named(
     assert in_force(host, tmp_path) == ["beside"]
 
 
-@pytest.mark.parametrize("later", ["rule", "route", "address", "same document"])
-def test_whatever_a_later_one_asks_for_is_built_on(run: Callable[..., str], later: str) -> None:
+@pytest.mark.parametrize("later", ["rule", "route", "address", "same document", "source", "absent"])
+def test_whatever_a_later_one_asks_for_is_built_on(
+    host: Namespace, run: Callable[..., str], later: str
+) -> None:
+    host.batch("link add d7 type dummy", "link set eth2 up")
+    d7 = {"name": "d7", "type": "dummy", "state": "absent"}
+    source = {"destination": "10.8.0.0/16", "next-hop-interface": "eth2", "source": "10.9.0.1"}
     address = {"enabled": True, "address": [{"ip": "10.9.0.1", "prefix-length": 24}]}
     route = {"destination": "10.8.0.0/16", "next-hop-interface": "eth1", "next-hop-address": "10.9.0.9"}
     rule = {"ip-from": "10.9.0.0/24", "route-table": 200, "priority": 500}
     eth1 = {"name": "eth1", "type": "ethernet", "state": "up", "ipv4": address}
-    run("apply", "-", document=policy("a", eth1, **{"route-rules": {"config": [rule]}}))
+    run("apply", "-", document=policy("a", eth1, d7, **{"route-rules": {"config": [rule]}}))
     asked = {
         "rule": policy("b", dummy("d0"), **{"route-rules": {"config": [rule]}}),
         "route": policy("b", routes={"config": [route]}),
         "address": policy("b", eth1),
         "same document": policy("a", dummy("d0")),
+        "source": policy("b", routes={"config": [source]}),
+        "absent": policy("b", d7),
     }
     run("apply", "-", document=asked[later])
     assert "so is the later apply 2" in run("rollback", "1", code=69)

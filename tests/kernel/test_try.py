@@ -32,13 +32,26 @@ DUMMY = {"interfaces": [{"name": "d0", "type": "dummy", "state": "up"}]}
 OTHER = {"interfaces": [{"name": "d1", "type": "dummy", "state": "up"}]}
 
 
+IN_THE_BACKGROUND = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY)
+if (child := os.fork()) == 0:
+    os.setpgid(0, 0)
+    os.execv(sys.argv[1], sys.argv[1:])
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
 class Trying:
     """`nncp try` in a namespace."""
 
-    def __init__(self, ns: Namespace, state_dir: Path, file: Path, seconds: float, stdin: int) -> None:
+    def __init__(
+        self, ns: Namespace, state_dir: Path, file: Path, seconds: float, stdin: int, wrapped: str
+    ) -> None:
         self.ns = ns
         self.state_dir = state_dir
         argv = [sys.executable, "-m", "nncp", "try", str(file), "--timeout", str(seconds)]
+        argv = [sys.executable, "-c", wrapped, *argv] if wrapped else argv
         self.process = ns.popen(
             *argv, "--state-dir", str(state_dir), stdin=stdin, stderr=subprocess.PIPE, start_new_session=True
         )
@@ -93,8 +106,8 @@ def tries(ns: Namespace, tmp_path: Path) -> Iterator[Callable[..., Trying]]:
     file.write_text(json.dumps(DUMMY))
     started: list[Trying] = []
 
-    def start(seconds: float = 600, stdin: int = subprocess.DEVNULL) -> Trying:
-        trying = Trying(ns, tmp_path / "state", file, seconds, stdin)
+    def start(seconds: float = 600, stdin: int = subprocess.DEVNULL, wrapped: str = "") -> Trying:
+        trying = Trying(ns, tmp_path / "state", file, seconds, stdin, wrapped)
         started.append(trying)
         return trying
 
@@ -164,6 +177,31 @@ def test_who_is_asked_to_stop_undoes_it_at_once(tries: Callable[..., Trying], nu
     assert code == 130
     assert "what had been written is undone" in said
     assert trying.links() == set()
+
+
+def test_to_be_stopped_by_two_is_to_be_stopped(tries: Callable[..., Trying]) -> None:
+    for gap in (0, 0.001, 0.004, 0.01):
+        trying = tries()
+        trying.await_hold()
+        trying.process.send_signal(signal.SIGINT)
+        time.sleep(gap)
+        trying.process.send_signal(signal.SIGTERM)
+        code, said = trying.ended()
+        assert (code, "what had been written is undone" in said) == (130, True)
+        assert trying.links() == set()
+
+
+def test_a_job_in_the_background_is_not_stopped_by_its_terminal(
+    tries: Callable[..., Trying], terminal: tuple[int, int]
+) -> None:
+    trying = tries(stdin=terminal[1], wrapped=IN_THE_BACKGROUND)
+    trying.await_hold()
+    (job,) = Path(f"/proc/{trying.process.pid}/task/{trying.process.pid}/children").read_text().split()
+    os.kill(int(job), signal.SIGTSTP)  # Ctrl-Z
+    trying.nncp("commit")
+    assert trying.ended()[0] == 0
+    trying.nncp("apply", "-", document=OTHER)
+    assert trying.links() == {"d0", "d1"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])

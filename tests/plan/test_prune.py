@@ -64,6 +64,10 @@ def interfaces(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"interfaces": list(entries)}
 
 
+def named(state: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(interface["name"] for interface in state.get("interfaces", ()) if "name" in interface)
+
+
 def pruned(
     host: Host,
     *before: dict[str, Any],
@@ -71,7 +75,8 @@ def pruned(
     others: Iterable[dict[str, Any]] = (),
 ) -> tuple[list[str], list[str]]:
     """Return what goes of a host or changes there, and what is said beside, where a file says less."""
-    applied = [Applied("a.yaml", state) for state in before] + [Applied("b.yaml", state) for state in others]
+    applied = [Applied("a.yaml", state, made=named(state)) for state in before]
+    applied += [Applied("b.yaml", state) for state in others]
     desired = Desired(documents([("a.yaml", json.dumps(now or {}))]), prune=True)
     desired.sees(applied)
     ops = plan(host, desired(host), KINDS)
@@ -219,6 +224,15 @@ def test_a_link_that_no_document_made_stays(word: str, more: dict[str, Any], not
     host = Host([*BASE, *link("x", word), Row(("address", "x", "192.0.2.99/24"), {})])
     gone, notes = pruned(host, interfaces({"name": "x", **more}))
     assert (gone, notes) == ([], [note] if note else [])
+
+
+def test_a_link_that_was_there_before_a_document_asked_for_it_stays_and_is_told() -> None:
+    host = Host([*BASE, *link("x", "dummy")])
+    desired = Desired(documents([("a.yaml", "{}")]), prune=True)
+    desired.sees([Applied("a.yaml", interfaces({"name": "x", "type": "dummy"}))])
+    assert plan(host, desired(host), KINDS) == []
+    (note,) = desired.notes()
+    assert note.text.endswith("it was there before a document asked for it")
 
 
 def test_a_further_name_is_no_link() -> None:
