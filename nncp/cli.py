@@ -59,7 +59,8 @@ PROBE = click.option(
     "--probe",
     multiple=True,
     metavar="PROBE",
-    help="Keep it only if this succeeds: ping:gw, ping:ADDR, tcp:HOST:PORT, dns:NAME, exec:FILE. Repeatable.",
+    help="Keep it only if this succeeds: ping:gw, ping:ADDR, tcp:HOST:PORT, dns:NAME, exec:FILE. Repeatable. "
+    "What fails before the change already is told and left out.",
 )
 PROBE_LIMIT = click.option(
     "--probe-limit",
@@ -319,7 +320,9 @@ def history(state_dir: Path, output: str) -> None:
 @STATE_DIR
 @LOSE
 @click.option(
-    "--forget", is_flag=True, help="Drop the ways back instead of going one; the host stays as it is."
+    "--forget",
+    is_flag=True,
+    help="Give up what a killed apply left, or else all of the history; the host stays as it is.",
 )
 @output("table", "json")
 def rollback(number: int | None, state_dir: Path, force: bool, forget: bool, output: str) -> None:

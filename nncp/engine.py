@@ -332,9 +332,11 @@ def commit(*, state_dir: Path = STATE_DIR) -> Record:
     if record is None or not keep(journal, record, tried=True):
         going = journal.is_pending()
         raise Error(
-            "what was tried is being undone" if going and record else "no change is being tried here",
+            "too late: what was tried is being undone"
+            if going and record
+            else "no change is being tried here",
             kind=ErrorKind.FAILED,
-            hint="`nncp history` shows what held",
+            hint="`nncp history` shows what is kept; if what was tried is not there, it is undone",
         )
     return record  # whoever tries it, or comes next, lets its documents count
 
@@ -376,7 +378,7 @@ def rollback(*, state_dir: Path = STATE_DIR, force: bool = False, number: int | 
     pending = journal.is_pending()
     if number is None and not pending and not last:
         return Undone()
-    called_off = tried and number is None and journal.call_off()
+    called_off = tried is not None and number is None and journal.call_off(tried.number)
     with journal.locked(patience=PATIENCE), Channel() as channel:
         namespace = Namespace(channel, KINDS)
         if journal.is_pending():

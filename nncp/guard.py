@@ -51,6 +51,7 @@ class Guard:
         self.lock = lock
         self.writer = 0
         self.report = b""
+        self.saved = b""
         self._pulsed = 0.0
 
     @classmethod
@@ -141,26 +142,32 @@ class Guard:
             self._listen()
         return False
 
-    def hold(self, seconds: float) -> bool:
+    def write(self, record: Record) -> None:
+        """Record what an apply starts from; the supervisor knows it then, whatever comes of the file."""
+        self.journal.write(record)
+        self.saved = msgspec.json.encode(record)
+        folder = os.open(self.journal.path, FOLDER)
+        try:
+            with contextlib.suppress(OSError):
+                socket.send_fds(self.line, [supervisor.JOURNAL], [folder])
+        finally:
+            os.close(folder)
+
+    def hold(self, record: Record, seconds: float) -> bool:
         """Let the supervisor undo what holds unless somebody keeps it in time, whatever comes of us.
 
         Returns whether it does; if not, it had begun to undo.
 
         Args:
+            record: what is known of it.
             seconds: from now on.
 
         """
         with signals_wait():
-            if not self.journal.hold():
+            if not self.journal.hold(record.number):
                 self._listen()
                 return False
-            folder = os.open(self.journal.path, FOLDER)
-            try:
-                with contextlib.suppress(OSError):
-                    word = supervisor.HOLD + f"{seconds:.1f}".encode()
-                    socket.send_fds(self.line, [word], [folder])
-            finally:
-                os.close(folder)
+            self._say(supervisor.HOLD + f"{seconds:.1f} {record.number}".encode())
         return True
 
     def listen(self, record: Record) -> bool:
@@ -201,7 +208,7 @@ class Guard:
         """Undo in this process, which has the lock: somebody has ended the supervisor."""
         why = "the supervisor was ended"
         try:
-            finish(self.journal.state_dir)
+            finish(self.journal.state_dir, self.saved)
         except Error as error:
             return _Report(why, [supervisor.told(one) for one in error])
         except Exception as error:  # noqa: BLE001  (the journal stays, and the next nncp goes on)

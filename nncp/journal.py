@@ -2,7 +2,7 @@
 
 A journal belongs to one boot and one network namespace, so that namespaces which share a file system never
 meet. Its lock is held by the transaction and its supervisor for as long as either lives. An apply is one
-file: `pending.json` while it is going on, `trying.json` while it holds and waits to be kept, `undoing.json`
+file: `pending.json` while it is going on, `trying-N.json` while it holds and waits to be kept, `undoing.json`
 once somebody has begun to undo it, and `kept-N.json` when it held. To rename it is to decide: who comes
 second finds nothing to rename.
 """
@@ -40,10 +40,14 @@ VERSION, READS = 3, frozenset({2, 3})
 MOST_KEPT = 20
 """So many applies that held can be undone."""
 GIVE_UP = "drop it with `nncp rollback --forget`: the host stays as it is"
-PENDING, TRYING, UNDOING, LISTED = "pending.json", "trying.json", "undoing.json", "listed.json"
-KEPT, USED = "kept-{}.json", "used-{}"
-"""An apply that held; and an empty file that says that this number is nobody's any more."""
-NUMBERED = {KEPT: re.compile(r"kept(?:-(\d{1,15}))?\.json"), USED: re.compile(r"used-(\d{1,15})")}
+PENDING, UNDOING, LISTED = "pending.json", "undoing.json", "listed.json"
+TRYING, KEPT, USED = "trying-{}.json", "kept-{}.json", "used-{}"
+"""An apply that waits to be kept, one that held, and an empty file: this number is nobody's any more."""
+NUMBERED = {
+    TRYING: re.compile(r"trying-(\d{1,15})\.json"),
+    KEPT: re.compile(r"kept(?:-(\d{1,15}))?\.json"),
+    USED: re.compile(r"used-(\d{1,15})"),
+}
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -135,8 +139,8 @@ class Journal:
             Error: it is of another version, or cannot be read.
 
         """
-        data = self._data(UNDOING, TRYING, PENDING)
-        return _decoded(data, self.path) if data is not None else next(self.kept(), None)
+        data = self._going()
+        return decoded(data, self.path) if data is not None else next(self.kept(), None)
 
     def kept(self) -> Iterator[Record]:
         """Yield the applies that held and were not undone since, the last one first.
@@ -147,7 +151,7 @@ class Journal:
         """
         for number, name in self._numbered(KEPT).items():
             if (data := self._data(name)) is not None:
-                yield msgspec.structs.replace(_decoded(data, self.path), number=number)
+                yield msgspec.structs.replace(decoded(data, self.path), number=number)
 
     def is_kept(self, number: int) -> bool:
         """Whether an apply held, and was not undone since."""
@@ -165,12 +169,12 @@ class Journal:
 
     def is_pending(self) -> bool:
         """Whether an apply was interrupted and not undone yet (or is going on)."""
-        return self._data(UNDOING, TRYING, PENDING) is not None
+        return self._going() is not None
 
     def tried(self) -> Record | None:
         """Return the apply that holds and waits to be kept; raises `Error` when it cannot be read."""
-        data = self._data(TRYING)
-        return None if data is None else _decoded(data, self.path)
+        data = self._data(*self._numbered(TRYING).values())
+        return None if data is None else decoded(data, self.path)
 
     def write(self, record: Record) -> None:
         """Record what an apply starts from, and have it on the disk when this returns."""
@@ -234,27 +238,27 @@ class Journal:
         """Begin to undo: what is pending, or else the apply `kept` that held. None when there is neither."""
         with self._folder() as folder:
             held = _numbers(folder, KEPT)
-            names = (UNDOING, TRYING, PENDING, *((held[kept],) if kept in held else ()))
-            name = next((name for name in names if folder.has(name)), UNDOING)
-            if kept is not None and name == held.get(kept):
-                _use_up(folder, kept)
+            names = (*_going(folder), *((held[kept],) if kept in held else ()))
+            name = next(iter(names), UNDOING)
+            _use_up(folder, *(number for number in (kept, *_numbers(folder, TRYING)) if number))
             with contextlib.suppress(FileNotFoundError, Error):  # what cannot be renamed can be undone
                 folder.rename(name, UNDOING)
-        data = self._data(*names)
-        return None if data is None else _decoded(data, self.path)
+        data = self._data(UNDOING, *names)
+        return None if data is None else decoded(data, self.path)
 
-    def hold(self) -> bool:
+    def hold(self, number: int) -> bool:
         """Mark the transaction as one that waits to be kept; False when somebody has begun to undo it."""
         with self._folder() as folder:
-            return _renamed(folder, PENDING, TRYING)
+            return _renamed(folder, PENDING, TRYING.format(number))
 
-    def call_off(self) -> bool:
+    def call_off(self, number: int) -> bool:
         """Mark a transaction that waits to be kept as one to be undone, which whoever guards it does.
 
         Returns whether it is; if not, somebody has kept it, or begun to undo it.
         """
         with self._folder() as folder:
-            return _renamed(folder, TRYING, UNDOING)
+            _use_up(folder, number)
+            return _renamed(folder, TRYING.format(number), UNDOING)
 
     def keep(self, number: int, *, tried: bool = False) -> bool:
         """Mark the transaction as held: what was before it stays known, for a later rollback.
@@ -262,7 +266,8 @@ class Journal:
         Returns whether it is; if not, somebody has begun to undo it.
         """
         with self._folder() as folder:
-            done = _renamed(folder, TRYING if tried else PENDING, KEPT.format(number))
+            old = TRYING.format(number) if tried else PENDING
+            done = _renamed(folder, old, KEPT.format(number))
             with contextlib.suppress(Error):  # they are too many, and nothing worse
                 for name in list(_numbers(folder, KEPT).values())[MOST_KEPT:]:
                     folder.remove(name)
@@ -272,15 +277,14 @@ class Journal:
         """Remove what was claimed: it is undone."""
         with self._folder() as folder:
             held = _numbers(folder, KEPT).get(record.number, UNDOING)
-            names = (UNDOING, TRYING, PENDING, held)
-            folder.remove(next((name for name in names if folder.has(name)), UNDOING))
+            folder.remove(next(iter(_going(folder)), held))
 
     def forget(self) -> None:
         """Remove what is pending, or else all that held: nothing leads back then."""
         with self._folder() as folder:
-            pending = [name for name in (UNDOING, TRYING, PENDING) if folder.has(name)]
+            pending = _going(folder)
             held = {} if pending else _numbers(folder, KEPT)
-            _use_up(folder, max(held, default=0))
+            _use_up(folder, *held, *_numbers(folder, TRYING))
             for name in (*pending, *held.values()):
                 folder.remove(name)
 
@@ -293,7 +297,7 @@ class Journal:
 
     def _may_wait(self) -> None:
         """Refuse to wait for somebody who tries a change: that takes as long as he likes."""
-        if self._data(TRYING) is not None:
+        if self._numbered(TRYING):
             raise Error(
                 "a change is being tried in this network namespace, and nobody has kept it yet",
                 kind=ErrorKind.FAILED,
@@ -302,6 +306,14 @@ class Journal:
 
     def _folder(self) -> StateFolder:
         return StateFolder.make(self.state_dir, "journals", self.key)
+
+    def _going(self) -> bytes | None:
+        """Return what was recorded of a transaction that is pending."""
+        folder = StateFolder.find(self.state_dir, "journals", self.key)
+        if folder is None:
+            return None
+        with folder:
+            return next((data for name in _going(folder) if (data := folder.read(name)) is not None), None)
 
     def _data(self, *names: str) -> bytes | None:
         """Return what the first file of `names` that is there holds."""
@@ -312,7 +324,8 @@ class Journal:
             return next((data for name in names if (data := folder.read(name)) is not None), None)
 
 
-def _decoded(data: bytes, folder: Path) -> Record:
+def decoded(data: bytes, folder: Path) -> Record:
+    """Return what was recorded; raises `Error` when it is of another version, or cannot be read."""
     try:
         version = version_of(data)
         if version not in READS:
@@ -352,9 +365,15 @@ def _numbers(folder: StateFolder, kind: str) -> dict[int, str]:
     return dict(sorted(((int(match[1] or 0), name) for match, name in found), reverse=True))
 
 
-def _use_up(folder: StateFolder, number: int) -> None:
-    """See that no other apply gets a number; on a full disk one may, once what had it is gone."""
-    former = _numbers(folder, USED)
+def _going(folder: StateFolder) -> list[str]:
+    """Return the files of a transaction that is pending: one, but for who comes between two steps."""
+    names = (UNDOING, *_numbers(folder, TRYING).values(), PENDING)
+    return [name for name in names if folder.has(name)]
+
+
+def _use_up(folder: StateFolder, *numbers: int) -> None:
+    """See that no other apply gets these numbers; on a full disk one may, once what had it is gone."""
+    former, number = _numbers(folder, USED), max(numbers, default=0)
     with contextlib.suppress(Error):
         if number > max(former, default=0):
             os.close(folder.open(USED.format(number), os.O_WRONLY | os.O_CREAT))

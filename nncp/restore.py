@@ -171,12 +171,16 @@ def install_unit(*, state_dir: Path = STATE_DIR, unit_dir: Path = UNIT_DIR) -> P
         Error: it cannot be written.
 
     """
+    unit_dir = unit_dir.absolute()
     place = unit_dir / UNIT
     with _told(place):
         (unit_dir / WANTED_BY).mkdir(parents=True, exist_ok=True)
         draft = place.with_suffix(".new")
-        draft.write_text(unit(state_dir), encoding="utf-8")
-        draft.replace(place)
+        try:
+            draft.write_text(unit(state_dir), encoding="utf-8")
+            draft.replace(place)
+        finally:
+            draft.unlink(missing_ok=True)
         link = unit_dir / WANTED_BY / UNIT
         link.unlink(missing_ok=True)
         link.symlink_to(place)

@@ -4,13 +4,13 @@
 
 Run by its path, on the standard library alone until it has to undo. Of whoever started it it holds two
 descriptors: SOCKET, on which it hears of the writer, and LOCK, the journal's lock. It hears messages of one
-byte: the CALLER's and the WRITER's pidfd, each in a message of its own, a PULSE for whatever was written, and
-in the end COMMIT or UNDO. End of file, the caller's end, and silence for longer than SILENCE seconds of a
-quiet machine are UNDO too. Not after HOLD: that comes with seconds and the journal's folder. From then on it
-waits for so long, whatever becomes of the caller, until somebody renames the journal: as kept, and it is
-done, or as one to be undone. When nobody does, it undoes. Before it undoes it ends the writer, so that
-nothing is written after it. It says READY once it can undo, GO to the writer once it can end it, and when it
-has undone a report in JSON.
+byte: the CALLER's and the WRITER's pidfd and the JOURNAL's folder, each in a message of its own, a PULSE for
+whatever was written, and in the end COMMIT or UNDO. End of file, the caller's end, and silence for longer
+than SILENCE seconds of a quiet machine are UNDO too. Not after HOLD: that comes with seconds and the apply's
+number. From then on it waits for so long, whatever becomes of the caller, until somebody renames the
+journal: as kept, and it is done, or as one to be undone. When nobody does, or it is gone, it undoes. Before
+it undoes it ends the writer, so that nothing is written after it. It says READY once it can undo, GO to the
+writer once it can end it, and when it has undone a report in JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 SOCKET, LOCK = 3, 4
 CALLER, WRITER, PULSE, COMMIT, UNDO, READY, GO, HOLD = b"p", b"w", b".", b"c", b"u", b"r", b"g", b"h"
-TRYING, UNDOING = "trying.json", "undoing.json"
+JOURNAL = b"j"
+PENDING, TRYING, KEPT, UNDOING = "pending.json", "trying-{}.json", "kept-{}.json", "undoing.json"
 """The names in nncp/journal.py, which imports more than is wanted here."""
 LOOK_EVERY = 0.1
 ASKED = "it was asked for"
@@ -49,7 +50,8 @@ class Watch:
         self.silence = silence
         self.pidfds: dict[bytes, int] = {}
         self.heard = time.monotonic()
-        self.seconds = 0.0
+        self.hold: list[bytes] = []
+        self.saved = b""
 
     def wait(self) -> str:
         """Return why it must be undone, or "" when all is well."""
@@ -68,11 +70,11 @@ class Watch:
 
     def _hold(self) -> str:
         """Return why it must be undone, or "" once it is kept."""
-        folder, end = self.pidfds[HOLD], time.monotonic() + self.seconds
-        watched: list[Any] = [self.line]
-        while _is_there(TRYING, folder):
+        folder, seconds, number = self.pidfds[JOURNAL], float(self.hold[0]), int(self.hold[1])
+        watched, end = [self.line], time.monotonic() + seconds
+        while _is_there(TRYING.format(number), folder):
             if time.monotonic() >= end:
-                return f"nobody has kept it within {self.seconds:g} s"
+                return f"nobody has kept it within {seconds:g} s"
             if not select.select(watched, [], [], LOOK_EVERY)[0]:
                 continue
             word = self._hear()
@@ -80,7 +82,9 @@ class Watch:
                 return "" if word == COMMIT else ASKED
             if word == b"":
                 watched = []  # the caller has gone, and who keeps it may come another way
-        return ASKED if _is_there(UNDOING, folder) else ""
+        if _is_there(KEPT.format(number), folder):
+            return ""
+        return ASKED if _is_there(UNDOING, folder) else "its journal was taken away"
 
     def _ready(self, seconds: float) -> list[Any]:
         """Wait for a word or the caller's end, at most for so long; return what has come of both."""
@@ -90,7 +94,7 @@ class Watch:
     def _hear(self) -> bytes:
         """Return COMMIT, UNDO, HOLD, PULSE for anything else, or b"" for the end of file."""
         try:
-            word, given, _, _ = self.line.recvmsg(16, _socket.CMSG_SPACE(DESCRIPTOR))
+            word, given, _, _ = self.line.recvmsg(64, _socket.CMSG_SPACE(DESCRIPTOR))
         except ConnectionResetError:  # the caller ended with a word of ours unread
             return b""
         self.heard = time.monotonic()
@@ -100,7 +104,9 @@ class Watch:
         if word == WRITER:
             self.tell(GO)
         elif word == HOLD:
-            self.seconds = float(told)
+            self.hold = told.split()
+        elif word == JOURNAL:
+            self.saved = _read(PENDING, self.pidfds[JOURNAL])
         return word if word in {b"", COMMIT, UNDO, HOLD} else PULSE
 
     def _is_silent(self) -> bool:
@@ -130,6 +136,19 @@ class Watch:
             pass
 
 
+def _read(name: str, folder: int) -> bytes:
+    """Return what a file holds; nothing when it cannot be read."""
+    found = []
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        while piece := os.read(file, 1 << 20):
+            found.append(piece)
+        os.close(file)
+    except OSError:
+        return b""
+    return b"".join(found)
+
+
 def _is_there(name: str, folder: int) -> bool:
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -146,8 +165,8 @@ def _slowness() -> float:
     return max(1.0, min(MOST, (time.monotonic() - began) / QUIET_WORK))
 
 
-def _undo(state_dir: str, path: list[str]) -> list[dict[str, str]]:
-    """Undo what is pending; return what could not be."""
+def _undo(state_dir: str, path: list[str], saved: bytes) -> list[dict[str, str]]:
+    """Undo what is pending, or what was when it was `saved`; return what could not be."""
     sys.path[:] = path
     from pathlib import Path  # noqa: PLC0415
 
@@ -155,7 +174,7 @@ def _undo(state_dir: str, path: list[str]) -> list[dict[str, str]]:
     from nncp.way_back import finish  # noqa: PLC0415
 
     try:
-        finish(Path(state_dir))
+        finish(Path(state_dir), saved)
     except Error as error:
         return [told(one) for one in error]
     return []
@@ -202,7 +221,7 @@ def main() -> int:
     import json  # noqa: PLC0415
 
     try:
-        left = _undo(sys.argv[1], sys.argv[3:])
+        left = _undo(sys.argv[1], sys.argv[3:], watch.saved)
     except Exception as error:  # noqa: BLE001  (the last line of defence says so; the journal stays)
         left = [told(error)]
     watch.tell(json.dumps({"why": why, "left": left}).encode())

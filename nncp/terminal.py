@@ -160,7 +160,7 @@ def path_of(file: str) -> str:
     """
     path = os.path.abspath(file)  # noqa: PTH100  (`resolve` follows links)
     kept = file not in {"", "-"} and Path(file).is_file() and not path.startswith(("/dev/", "/proc/"))
-    return path if kept else ""
+    return os.fsencode(path).decode(errors="backslashreplace") if kept else ""
 
 
 def read_text(file: str) -> str:

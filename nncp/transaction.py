@@ -123,7 +123,7 @@ def run(change: Change, journal: Journal, lock: int, kinds: Kinds, terms: Terms)
         guard.dismiss()
         raise
     try:
-        journal.write(record)
+        guard.write(record)
         guard.write_in_child(_Writer(change, journal, drawn, terms.deadline, kinds).write)
         if terms.proof:
             terms.proof.after(guard.pulse)

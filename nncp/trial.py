@@ -40,7 +40,7 @@ class Trial(Struct, frozen=True):
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
         for number in STOPPING_JOBS:  # whoever is stopped holds the journal's lock
             signal.signal(number, signal.SIG_IGN)
-        if not guard.hold(self.seconds):
+        if not guard.hold(record, self.seconds):
             return False
         terminal = _terminal()
         enter = "Enter or " if terminal is not None else ""

@@ -14,7 +14,7 @@ from msgspec import structs
 from nncp.applied import without_call
 from nncp.errors import Error, ErrorKind
 from nncp.host import Host, Op, Row, untold
-from nncp.journal import GIVE_UP, Journal
+from nncp.journal import GIVE_UP, Journal, decoded
 from nncp.known import KINDS
 from nncp.listed import TOLD, Listed, bereft
 from nncp.namespace import Namespace
@@ -41,13 +41,14 @@ PASSES = 3
 """How often a plan may be made anew: the kernel moves MACs and MTUs along when ports come and go."""
 
 
-def undo(namespace: Namespace, journal: Journal, *, kept: int | None = None) -> list[Op]:
+def undo(namespace: Namespace, journal: Journal, *, kept: int | None = None, saved: bytes = b"") -> list[Op]:
     """Roll back what is pending, or else the apply `kept` that held, and mark it as undone.
 
     Args:
         namespace: to which the journal belongs.
         journal: locked by the caller.
         kept: the number of an apply.
+        saved: what was pending, as somebody has it who began to undo it: the file may have been taken away.
 
     Returns:
         What was written.
@@ -56,7 +57,7 @@ def undo(namespace: Namespace, journal: Journal, *, kept: int | None = None) -> 
         Error: it could not be undone in full (`ROLLBACK_FAILED`).
 
     """
-    record = journal.claim(kept=kept)
+    record = _claimed(journal, kept, saved)
     if record is None:
         return []
     with _sound(journal):
@@ -74,6 +75,20 @@ def undo(namespace: Namespace, journal: Journal, *, kept: int | None = None) -> 
             hint="make room or mend the state folder, and run `nncp rollback` again",
         ) from error
     return ops
+
+
+def _claimed(journal: Journal, kept: int | None, saved: bytes) -> Record | None:
+    """Return what is to be undone: None where there is nothing, or it is kept by now."""
+    try:
+        record = journal.claim(kept=kept)
+        if record or not saved:
+            return record
+        record = decoded(saved, journal.path)
+        return None if journal.is_kept(record.number) else record
+    except Error:
+        if saved:
+            return decoded(saved, journal.path)
+        raise
 
 
 def _out_of_force(record: Record, journal: Journal) -> None:
@@ -162,15 +177,15 @@ def _lost(ops: Iterable[Op], record: Record, kinds: Kinds) -> Iterator[Error]:
             )
 
 
-def finish(state_dir: Path) -> None:
-    """Undo an apply that is pending; whoever called this has the lock.
+def finish(state_dir: Path, saved: bytes = b"") -> None:
+    """Undo an apply that is pending, or was when it was `saved`; whoever called this has the lock.
 
     Raises:
         Error: the state before could not be restored.
 
     """
     with Channel() as channel:
-        undo(Namespace(channel, KINDS), Journal(state_dir))
+        undo(Namespace(channel, KINDS), Journal(state_dir), saved=saved)
 
 
 class Rollback:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nncp.errors import Error, ErrorKind, raise_all
+from nncp.pace import MOST
 from nncp.probes.keeper import asked
 from nncp.probes.written import KINDS, Probe
 from nncp.tables.rtmsg import FAMILIES
@@ -46,7 +47,7 @@ class Probes:
 
         Args:
             probes: what is asked; without any nothing is waited for.
-            limit: seconds of a quiet machine that each has after the change; when None, its kind's.
+            limit: seconds that each has after the change; when None, its kind's, of a quiet machine.
             told: hears of each that failed before the change already.
 
         """
@@ -90,7 +91,11 @@ class Probes:
     ) -> dict[Probe, str]:
         """Return the parts that failed, and why."""
         _see_the_right([probe for probe in self.probes if probe.kind == "ping"])
-        return asked(self._parts, seconds, again=again, pulse=pulse) if self._parts else {}
+        if not self._parts:
+            return {}
+        # What somebody asks for is kept; what nobody does follows the machine.
+        most = 1.0 if again and self.limit is not None else MOST
+        return asked(self._parts, seconds, most=most, again=again, pulse=pulse)
 
 
 def _parts(probe: Probe) -> list[Probe]:

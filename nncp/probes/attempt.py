@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from nncp import libc, wire
 from nncp.netlink.channel import Channel, Refusal
-from nncp.supervisor import close_all_but
 from nncp.tables.rtmsg import FAMILIES, MAIN_TABLE, unpack
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ def attempt(probe: Probe, output: int, keeper: int, bound: int) -> int:
             return 1
         os.dup2(output, 1)
         os.dup2(output, 2)
-        close_all_but(0, 1, 2)
         set_alarm(bound)
         ASK[probe.kind](probe)
     except Exception as error:  # noqa: BLE001  (whatever it is, it is why it failed)

@@ -48,7 +48,7 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def asked(
-    probes: Sequence[Probe], seconds: Sequence[float], *, again: bool, pulse: Callable[[], None]
+    probes: Sequence[Probe], seconds: Sequence[float], *, most: float, again: bool, pulse: Callable[[], None]
 ) -> dict[Probe, str]:
     """Let a keeper ask; return which failed, and why.
 
@@ -57,6 +57,7 @@ def asked(
     Args:
         probes: what is asked, side by side.
         seconds: of a quiet machine, that each of them has.
+        most: how many times as long a slow machine is given at most.
         again: whether what fails is tried again.
         pulse: called between two looks.
 
@@ -69,10 +70,10 @@ def asked(
             stack.callback(_reap, keepers)
             stack.callback(os.close, answer)  # first: this ends it
             try:
-                keepers.append(_forked(lambda: _keep(its, probes, seconds, again=again)))
+                keepers.append(_forked(lambda: _keep(its, probes, seconds, most, again=again)))
             finally:
                 os.close(its)
-            told = _heard(answer, mask, pulse)
+            told = _heard(answer, keepers[0], mask, pulse)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if not told:
@@ -94,7 +95,7 @@ def _forked(work: Callable[[], int]) -> int:
     return pid
 
 
-def _heard(answer: int, mask: Iterable[int], pulse: Callable[[], None]) -> bytes:
+def _heard(answer: int, keeper: int, mask: Iterable[int], pulse: Callable[[], None]) -> bytes:
     told, poll = b"", select.poll()  # select() takes no descriptor beyond 1023
     poll.register(answer, select.POLLIN)
     while True:
@@ -103,6 +104,8 @@ def _heard(answer: int, mask: Iterable[int], pulse: Callable[[], None]) -> bytes
             if not piece:
                 return told
             told += piece
+        if _is_stopped(keeper):
+            return b""  # it will never answer
         pulse()
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # handlers run here
@@ -110,13 +113,25 @@ def _heard(answer: int, mask: Iterable[int], pulse: Callable[[], None]) -> bytes
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
+def _is_stopped(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it has ended, and has told what it had to
+        return False
+
+
 def _reap(pids: Iterable[int]) -> None:
+    """Wait for a keeper's end; one that does not end by itself, say stopped by a program, is ended."""
     for pid in pids:
+        limit = Limit(2 * ENDING)
         with contextlib.suppress(ChildProcessError):  # somebody else in this process has waited for it
-            os.waitpid(pid, 0)
+            while not os.waitpid(pid, os.WNOHANG)[0]:
+                if limit.is_over():
+                    os.kill(pid, signal.SIGKILL)
+                time.sleep(LOOK_EVERY / 10)
 
 
-def _keep(answer: int, probes: Sequence[Probe], seconds: Sequence[float], *, again: bool) -> int:
+def _keep(answer: int, probes: Sequence[Probe], seconds: Sequence[float], most: float, *, again: bool) -> int:
     """Ask, and answer when all is over and has ended."""
     try:
         gc.disable()  # what belongs to the caller must not close descriptors here
@@ -132,8 +147,9 @@ def _keep(answer: int, probes: Sequence[Probe], seconds: Sequence[float], *, aga
         signal.signal(
             signal.SIGCHLD, signal.SIG_DFL
         )  # or else, where it is ignored, nobody can be waited for
+        limits = [Limit(limit, most=most) for limit in seconds]
         whole = [
-            _Attempts(probe, limit, bound, again=again) for probe, limit in zip(probes, seconds, strict=True)
+            _Attempts(probe, limit, bound, again=again) for probe, limit in zip(probes, limits, strict=True)
         ]
         _run(whole, answer)
         told = msgspec.json.encode({number: one.why for number, one in enumerate(whole) if one.why})
@@ -189,11 +205,11 @@ def _kill(pid: int) -> None:
 class _Attempts:
     """The attempts of one probe, one after the other."""
 
-    def __init__(self, probe: Probe, seconds: float, bound: int, *, again: bool) -> None:
+    def __init__(self, probe: Probe, limit: Limit, bound: int, *, again: bool) -> None:
         self.probe = probe
         self.bound = bound
         self.again = again
-        self.limit = Limit(seconds)
+        self.limit = limit
         self.patience = PATIENCE if again and probe.kind != "exec" else math.inf
         self.count = 0
         self.pid = 0

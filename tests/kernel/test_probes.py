@@ -274,6 +274,18 @@ def test_a_resolver_that_blocks_is_ended(
     assert "no name server answers (1 attempt" in before(probes("dns:example.org"))["dns:example.org"]
 
 
+def test_a_resolver_that_blocks_once_is_asked_again(
+    host: Namespace, wire: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def resolve(*_: object) -> None:
+        if not (tmp_path / "asked").exists():
+            (tmp_path / "asked").touch()
+            time.sleep(10_000)
+
+    monkeypatch.setattr(attempt.socket, "getaddrinfo", resolve)
+    assert after(probes("dns:example.org", limit=60)) == []
+
+
 def test_a_name_is_there_or_is_not(host: Namespace, wire: Namespace) -> None:
     asked = probes("dns:localhost", "dns:nobody.invalid")
     assert before(asked).keys() == {"dns:nobody.invalid"}
@@ -350,6 +362,17 @@ def test_a_program_may_behave_as_badly_as_it_likes(
     assert not left.exists() or is_gone(left.read_text().strip())
 
 
+def test_what_one_attempt_leaves_is_gone_at_the_next(
+    wire: Namespace, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    check = program(
+        "if [ -e left ]; then grep State /proc/$(cat left)/status > then; exit 0; fi; "
+        "sleep 10000 & echo $! > left; exit 1"
+    )
+    assert after(probes(check, limit=60)) == []
+    assert "S (sleeping)" not in (tmp_path / "then").read_text()
+
+
 def test_a_program_that_cannot_be_run_is_told(wire: Namespace, tmp_path: Path) -> None:
     path = tmp_path / "check"
     path.write_bytes(b"\x7fELF")
@@ -364,7 +387,7 @@ def test_a_program_has_nothing_of_ours(
     """None of our descriptors; a session of its own; and the signals as they are by default."""
     check = program(
         "ls -l /proc/$$/fd > fds; "
-        "cut -d' ' -f5,6 /proc/$$/stat > session; grep -E 'Sig(Blk|Ign)' /proc/$$/status > signals; "
+        "cut -d' ' -f5,6 /proc/$$/stat > session; grep -E 'Sig(Blk|Ign)' /proc/self/status > signals; "
         "echo $$ > pid"
     )
     former = signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -384,6 +407,15 @@ def test_a_program_has_nothing_of_ours(
     assert fds["2"].startswith("pipe:")
     assert (tmp_path / "session").read_text().split() == [pid, pid]
     assert {line.split()[1] for line in (tmp_path / "signals").read_text().splitlines()} == {"0" * 16}
+
+
+def test_a_program_hears_all_signals(wire: Namespace, tmp_path: Path) -> None:
+    path = tmp_path / "check"  # and not by the shell, which sees to it by itself
+    told = "[line for line in open('/proc/self/status') if line.startswith('SigBlk')]"
+    path.write_text(f"#!{sys.executable} -IS\nraise SystemExit({told}[0])\n")
+    path.chmod(0o755)
+    (why,) = before(probes(f"exec:{path}")).values()
+    assert why.startswith(f"it ended with 1, and said last: SigBlk:\t{'0' * 16} (")
 
 
 # ── who asks ──
@@ -409,6 +441,24 @@ def test_who_is_interrupted_leaves_nothing(
     assert is_gone((tmp_path / "left").read_text().strip())
     assert descriptors() == held
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+
+
+def test_who_is_interrupted_at_the_start_leaves_nothing(
+    wire: Namespace, program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, caller, held = os.fork, os.getpid(), descriptors()
+
+    def interrupted() -> int:
+        pid = fork()
+        if os.getpid() == caller:
+            os.kill(caller, signal.SIGINT)
+        return pid
+
+    monkeypatch.setattr(os, "fork", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        probes(program("sleep 10000"), limit=1000).after(lambda: None)
+    assert children() == []
+    assert descriptors() == held
 
 
 @pytest.mark.parametrize("who", ["caller", "keeper"])

@@ -66,6 +66,9 @@ class Guard:
     def dismiss(self) -> None:
         self._step("dismiss")
 
+    def write(self, record: Record) -> None:
+        self.journal.write(record)
+
     def write_in_child(self, write: Any) -> None:
         self.writer = write.__self__
         self._step("write")
