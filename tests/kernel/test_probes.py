@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -450,8 +451,8 @@ def test_who_is_interrupted_at_the_start_leaves_nothing(
 
     def interrupted() -> int:
         pid = fork()
-        if os.getpid() == caller:
-            os.kill(caller, signal.SIGINT)
+        if os.getpid() == caller:  # to this thread: another of the tests' own has nothing blocked
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         return pid
 
     monkeypatch.setattr(os, "fork", interrupted)
