@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -67,15 +68,16 @@ def run(command: click.Command, name: str, argv: Sequence[str] | None = None) ->
         return _run(command, name, sys.argv[1:] if argv is None else list(argv))
     except Error as error:
         for one in error:
-            click.echo(render_error(one), err=True)
+            _complain(render_error(one))
         return error.kind.exit_code
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo(f"{name}: interrupted", err=True)
+        _complain(f"{name}: interrupted")
         return ErrorKind.INTERRUPTED.exit_code
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return ErrorKind.USAGE.exit_code
     except BrokenPipeError:
         # The reader has gone (`nncp show | head`); nothing more can be said, not even at exit.
@@ -140,6 +142,12 @@ def _open_streams() -> None:
             setattr(sys, stream, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
+def _complain(text: str) -> None:
+    """Say on standard error what is wrong; where that cannot be written the exit code says it alone."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
 def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -195,7 +203,7 @@ def _refused(name: str, error: OSError) -> int:
         return _bug(name, error)
     what = f"{printable(str(error.filename))}: " if error.filename else ""
     told = Error(f"this host does not let {name} go on: {what}{error.strerror}", kind=ErrorKind.UNSUPPORTED)
-    click.echo(render_error(told), err=True)
+    _complain(render_error(told))
     return told.kind.exit_code
 
 
@@ -204,7 +212,7 @@ def _forbidden(name: str, error: PermissionError) -> int:
     told = Error(
         f"{name} lacks the right{what}: {error.strerror}", kind=ErrorKind.PRIVILEGE, hint="run it as root"
     )
-    click.echo(render_error(told), err=True)
+    _complain(render_error(told))
     return told.kind.exit_code
 
 
@@ -228,5 +236,5 @@ def _bug(name: str, error: Exception) -> int:
         kind=ErrorKind.BUG,
         hint=f"run it again with {TRACEBACK}=1 and report what it prints",
     )
-    click.echo(render_error(told), err=True)
+    _complain(render_error(told))
     return told.kind.exit_code

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,6 +298,40 @@ def _kill_supervisor(trying: Trying) -> None:
     children = Path(f"/proc/{trying.process.pid}/task/{trying.process.pid}/children").read_text().split()
     (pid,) = (pid for pid in children if "supervisor.py" in Path(f"/proc/{pid}/cmdline").read_text())
     os.kill(int(pid), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "a link"])
+def test_what_is_tried_is_undone_though_its_journal_is_taken_away(
+    tries: Callable[..., Trying], tmp_path: Path, how: str
+) -> None:
+    trying = tries(3)
+    trying.await_hold()
+    state, away = tmp_path / "state", tmp_path / "away"
+    state.rename(away)
+    if how == "removed":
+        shutil.rmtree(away)
+    elif how == "a link":
+        state.symlink_to(away)
+    code, said = trying.ended()
+    assert trying.links() == set()
+    assert code in {75, 76, 77}, said
+    if how == "a link":
+        state.unlink()
+
+
+def test_a_commit_keeps_what_it_has_seen_and_no_other(tries: Callable[..., Trying]) -> None:
+    trying = tries()
+    trying.await_hold()
+    with netns.entered(trying.ns.path):
+        journal = Journal(trying.state_dir)
+        seen = journal.tried()
+        assert seen is not None
+        trying.nncp("rollback")
+        trying.ended()
+        again = tries()
+        again.await_hold()
+        assert not journal.keep(seen.number, tried=True)
+        assert journal.tried() is not None
 
 
 def test_a_jump_of_the_clock_changes_nothing(tries: Callable[..., Trying]) -> None:
