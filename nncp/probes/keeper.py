@@ -13,9 +13,10 @@ import math
 import os
 import select
 import signal
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -52,7 +53,7 @@ def asked(
 ) -> dict[Probe, str]:
     """Let a keeper ask; return which failed, and why.
 
-    Signals wait, but for a moment between two looks: whatever a handler raises, the keeper has ended then.
+    Handlers of signals wait for the moment between two looks: whatever one raises, the keeper has ended then.
 
     Args:
         probes: what is asked, side by side.
@@ -62,20 +63,16 @@ def asked(
         pulse: called between two looks.
 
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        with contextlib.ExitStack() as stack:
-            answer, its = os.pipe()
-            keepers: list[int] = []
-            stack.callback(_reap, keepers)
-            stack.callback(os.close, answer)  # first: this ends it
-            try:
-                keepers.append(_forked(lambda: _keep(its, probes, seconds, most, again=again)))
-            finally:
-                os.close(its)
-            told = _heard(answer, keepers[0], mask, pulse)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with _handlers_wait() as let_in, contextlib.ExitStack() as stack:
+        answer, its = os.pipe()
+        keepers: list[int] = []
+        stack.callback(_reap, keepers)
+        stack.callback(os.close, answer)  # first: this ends it
+        try:
+            keepers.append(_forked(lambda: _keep(its, probes, seconds, most, again=again)))
+        finally:
+            os.close(its)
+        told = _heard(answer, keepers[0], let_in, pulse)
     if not told:
         raise Error("the process that asks the probes was ended", kind=ErrorKind.FAILED)
     if not told.startswith(b"{"):
@@ -95,7 +92,7 @@ def _forked(work: Callable[[], int]) -> int:
     return pid
 
 
-def _heard(answer: int, keeper: int, mask: Iterable[int], pulse: Callable[[], None]) -> bytes:
+def _heard(answer: int, keeper: int, let_in: Callable[[], None], pulse: Callable[[], None]) -> bytes:
     told, poll = b"", select.poll()  # select() takes no descriptor beyond 1023
     poll.register(answer, select.POLLIN)
     while True:
@@ -107,10 +104,33 @@ def _heard(answer: int, keeper: int, mask: Iterable[int], pulse: Callable[[], No
         if _is_stopped(keeper):
             return b""  # it will never answer
         pulse()
-        try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # handlers run here
-        finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        let_in()
+
+
+@contextlib.contextmanager
+def _handlers_wait() -> Iterator[Callable[[], None]]:
+    """Let handlers of signals wait until what is yielded is called, or the block is done.
+
+    To block the signals is not enough: another thread gets them then, and the handler runs in the main one.
+    """
+    came: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    every = {number: signal.getsignal(number) for number in signal.valid_signals() if is_main}
+    handlers: dict[int, Any] = {number: handler for number, handler in every.items() if callable(handler)}
+
+    def let_in() -> None:
+        while came:
+            number = came.pop(0)
+            handlers[number](number, None)
+
+    try:
+        with contextlib.ExitStack() as stack:
+            for number, handler in handlers.items():
+                stack.callback(signal.signal, number, handler)
+                signal.signal(number, lambda number, _: came.append(number))
+            yield let_in
+    finally:
+        let_in()
 
 
 def _is_stopped(pid: int) -> bool:
@@ -134,6 +154,7 @@ def _reap(pids: Iterable[int]) -> None:
 def _keep(answer: int, probes: Sequence[Probe], seconds: Sequence[float], most: float, *, again: bool) -> int:
     """Ask, and answer when all is over and has ended."""
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         gc.disable()  # what belongs to the caller must not close descriptors here
         os.setsid()
         answer = fcntl.fcntl(answer, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -144,9 +165,8 @@ def _keep(answer: int, probes: Sequence[Probe], seconds: Sequence[float], most: 
         libc.call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         bound = min(int(MOST * (max(seconds) + ENDING)), 1 << 30)
         set_alarm(bound)
-        signal.signal(
-            signal.SIGCHLD, signal.SIG_DFL
-        )  # or else, where it is ignored, nobody can be waited for
+        # Where it is ignored, nobody can be waited for (wait(2)).
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         limits = [Limit(limit, most=most) for limit in seconds]
         whole = [
             _Attempts(probe, limit, bound, again=again) for probe, limit in zip(probes, limits, strict=True)

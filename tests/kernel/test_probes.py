@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,6 +188,11 @@ def test_one_next_hop_that_answers_is_enough(host: Namespace, wire: Namespace, r
     assert after(asked) == []
 
 
+def test_a_gateway_is_asked_through_the_link_of_its_route(host: Namespace, wire: Namespace) -> None:
+    host.batch("route add default via 192.0.2.1 dev eth3 onlink")
+    assert "192.0.2.1 answers no echo (" in before(probes("ping:192.0.2.1", "ping:gw"))["ping:gw"]
+
+
 def test_one_familys_gateway_says_nothing_of_the_others(host: Namespace, wire: Namespace) -> None:
     host.batch(DEFAULT4, DEFAULT6)
     asked = probes("ping:gw")
@@ -240,11 +244,20 @@ def test_only_the_answer_to_our_own_echo_is_one(
 
 
 def test_who_may_send_no_echo_is_told_so_of_each_ping(host: Namespace, wire: Namespace) -> None:
+    asked = probes("dns:localhost", "ping:gw", "ping:192.0.2.1")
+
     def unprivileged() -> None:
         os.setresuid(65534, 65534, 65534)
-        probes("dns:localhost", "ping:gw", "ping:192.0.2.1").before()
+        with pytest.raises(Error) as raised:
+            asked.before()
+        assert {error.kind for error in raised.value} == {ErrorKind.PRIVILEGE}
+        assert [error.message.partition(": ")[0] for error in raised.value] == [
+            "probe ping:gw",
+            "probe ping:192.0.2.1",
+        ]
+        os._exit(3)  # and not back into a namespace, for which it has no right
 
-    assert in_child(host, unprivileged) == ErrorKind.PRIVILEGE.exit_code
+    assert in_child(host, unprivileged) == 3
 
 
 # ── tcp and dns ──
@@ -343,6 +356,7 @@ def test_it_is_tried_until_it_succeeds_and_we_say_meanwhile_that_it_goes_on(
         ("trap '' TERM INT HUP; while :; do sleep 1; done", "it did not end"),
         ("exec >&- 2>&-; exec sleep 10000", "it did not end"),
         ("kill -9 0", "it was ended by signal 9"),
+        ("kill -USR1 $PPID; exit 5", "it ended with 5"),
         ("kill -TERM $$", "it was ended by signal 15"),
         ("trap '' TERM; kill -TERM 0; read word || exit 4", "it ended with 4"),
         ("sleep 10000 & echo $! > left; exit 5", "it ended with 5"),
@@ -385,10 +399,10 @@ def test_a_program_that_cannot_be_run_is_told(wire: Namespace, tmp_path: Path) -
 def test_a_program_has_nothing_of_ours(
     wire: Namespace, program: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """None of our descriptors; a session of its own; and the signals as they are by default."""
+    """None of our descriptors; a session of its own; and no signal is ignored."""
     check = program(
         "ls -l /proc/$$/fd > fds; "
-        "cut -d' ' -f5,6 /proc/$$/stat > session; grep -E 'Sig(Blk|Ign)' /proc/self/status > signals; "
+        "cut -d' ' -f5,6 /proc/$$/stat > session; grep SigIgn /proc/$$/status > signals; "
         "echo $$ > pid"
     )
     former = signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -427,7 +441,7 @@ def test_who_is_interrupted_leaves_nothing(
     wire: Namespace, program: Callable[[str], str], tmp_path: Path, what: str
 ) -> None:
     check = program("setsid sleep 10000 & echo $! > left; trap '' INT TERM HUP; while :; do sleep 1; done")
-    held, mask = descriptors(), signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    held, handler = descriptors(), signal.getsignal(signal.SIGINT)
 
     def pulse() -> None:
         if (tmp_path / "left").exists() and (tmp_path / "left").read_text().strip():
@@ -441,7 +455,7 @@ def test_who_is_interrupted_leaves_nothing(
     assert children() == []
     assert is_gone((tmp_path / "left").read_text().strip())
     assert descriptors() == held
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_who_is_interrupted_at_the_start_leaves_nothing(
@@ -451,8 +465,8 @@ def test_who_is_interrupted_at_the_start_leaves_nothing(
 
     def interrupted() -> int:
         pid = fork()
-        if os.getpid() == caller:  # to this thread: another of the tests' own has nothing blocked
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        if os.getpid() == caller:
+            os.kill(caller, signal.SIGINT)
         return pid
 
     monkeypatch.setattr(os, "fork", interrupted)
@@ -460,6 +474,22 @@ def test_who_is_interrupted_at_the_start_leaves_nothing(
         probes(program("sleep 10000"), limit=1000).after(lambda: None)
     assert children() == []
     assert descriptors() == held
+
+
+def test_no_signal_is_lost(wire: Namespace, program: Callable[[str], str]) -> None:
+    heard: list[int] = []
+    former = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+
+    def pulse() -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        raise EOFError
+
+    try:
+        with pytest.raises(EOFError):
+            probes(program("sleep 10000"), limit=1000).after(pulse)
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert heard == [signal.SIGUSR1]
 
 
 @pytest.mark.parametrize("who", ["caller", "keeper"])
@@ -481,14 +511,18 @@ def test_who_is_killed_takes_all_with_it(
     until(lambda: is_gone((tmp_path / "keeper").read_text().strip()))
 
 
-def test_who_has_no_standard_streams_is_told_all_the_same(
-    host: Namespace, wire: Namespace, program: Callable[[str], str]
+@pytest.mark.parametrize("lacks", ["standard streams", "word of its children"])
+def test_whatever_the_caller_lacks_it_is_told(
+    host: Namespace, wire: Namespace, program: Callable[[str], str], lacks: str
 ) -> None:
     check = program("echo why; exit 1")
 
-    def closed() -> None:
-        os.closerange(0, 3)
+    def told() -> None:
+        if lacks == "standard streams":
+            os.closerange(0, 3)
+        else:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         (found,) = probes(check).before()
         assert found.why.startswith("it ended with 1, and said last: why")
 
-    assert in_child(host, closed) == 0
+    assert in_child(host, told) == 0
