@@ -160,9 +160,15 @@ def _routes_back(desired: State, current: State, leaving: set[str]) -> Iterator[
 
 def _rules_back(desired: State, current: State) -> list[dict[str, Any]]:
     goes = rule_goes(desired)
-    made = [{**entry, "state": "absent"} for entry in new_rules(desired, current)]
+    made = [_gone(rule) for rule in new_rules(desired, current)]
     made += [rule for rule in entries(current, "route-rules") if goes(rule)]
     return sorted(made, key=_rule_order)
+
+
+def _gone(rule: State) -> dict[str, Any]:
+    """Return the entry that takes a rule away; its family is said where no network says it."""
+    says = rule.get("ip-from") or rule.get("ip-to")
+    return {key: value for key, value in rule.items() if key != "family" or not says} | {"state": "absent"}
 
 
 def _rule_order(rule: State) -> tuple[Any, ...]:

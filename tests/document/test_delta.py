@@ -207,8 +207,8 @@ RULE = {"family": "ipv4", "priority": 1000, "ip-from": "192.0.2.0/24", "route-ta
                 {"priority": 30009, "family": "ipv4", "ip-from": "192.0.2.0/24", "route-table": 51},
             ],
             [
-                {"family": "ipv6", "ip-to": "2001:db8::/32", "route-table": 70, "state": "absent"},
-                {"family": "ipv4", "ip-from": "192.0.2.0/24", "route-table": 51, "state": "absent"},
+                {"ip-to": "2001:db8::/32", "route-table": 70, "state": "absent"},
+                {"ip-from": "192.0.2.0/24", "route-table": 51, "state": "absent"},
             ],
         ),
         (
@@ -234,8 +234,8 @@ RULE = {"family": "ipv4", "priority": 1000, "ip-from": "192.0.2.0/24", "route-ta
                 {"priority": 30008, "family": "ipv4", "ip-from": "203.0.113.9/32", "route-table": 9},
             ],
             [
-                {"family": "ipv4", "ip-from": "203.0.113.9/32", "route-table": 9, "state": "absent"},
-                {"family": "ipv4", "ip-to": "203.0.113.0/24", "route-table": 9, "priority": 40000,
+                {"ip-from": "203.0.113.9/32", "route-table": 9, "state": "absent"},
+                {"ip-to": "203.0.113.0/24", "route-table": 9, "priority": 40000,
                  "state": "absent"},
             ],
         ),
