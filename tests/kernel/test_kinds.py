@@ -226,7 +226,7 @@ def test_an_apply_that_changes_nothing_writes_nothing_and_dumps_little(apply: An
         "def noted(self, **more):\n    start(self, **more)\n    made.append(self)\n"
         "Channel.__init__ = noted\n"
         "from pathlib import Path\n"
-        "work.apply(work.documents([('x', sys.stdin.read())]), timeout=5)\n"
+        "work.apply(work.documents([('x', sys.stdin.read())]))\n"
         "print(sum(c.writes for c in made), sum(c.dumps for c in made))\n"
     )
     done = ns.run(sys.executable, "-c", counted, stdin=json.dumps(document))
