@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from deadly import in_child
 
 from nncp import netns
 from nncp.errors import Error, ErrorKind
+from nncp.pace import slowness
 from nncp.probes import Probes, around, attempt, parsed
 from nncp.render import render_error
 from tests import leftovers
@@ -91,7 +93,13 @@ def children() -> list[str]:
 
 
 def probes(*texts: str, limit: float = SHORT) -> Probes:
-    return Probes(parsed(texts), limit)
+    return Probes(parsed(texts), limit * pace())
+
+
+@cache
+def pace() -> float:
+    """Return how many times as long as a quiet machine this one takes, with room for more of it."""
+    return 2 * slowness()
 
 
 def before(asked: Probes) -> dict[str, str]:
