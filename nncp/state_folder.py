@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+TRIES = 100
 FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # whoever opens a FIFO would wait otherwise
 
 
@@ -81,10 +82,8 @@ class StateFolder:
         for name in names:
             parent, place = descriptor, place / name
             try:
-                if make:
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(name, 0o700, dir_fd=parent)
-                descriptor = _ours(os.open(name, FOLDER, dir_fd=parent), state_dir, option)
+                found = _made(name, parent) if make else os.open(name, FOLDER, dir_fd=parent)
+                descriptor = _ours(found, state_dir, option)
             except OSError as error:
                 error.filename = str(place)
                 raise
@@ -186,6 +185,16 @@ class StateFolder:
                 if error.errno in {errno.ENOSPC, errno.EDQUOT}
                 else f"the folder is ours alone; remove it, or name another folder with {self.option}",
             ) from error
+
+
+def _made(name: str, within: int) -> int:
+    """Open a folder, which is made if need be: somebody may remove it between the two, also again."""
+    for _ in range(TRIES):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=within)
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(name, FOLDER, dir_fd=within)
+    return os.open(name, FOLDER, dir_fd=within)
 
 
 def _remove_tree(name: str, within: int) -> None:

@@ -12,6 +12,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.host import Row
 from nncp.journal import Journal, Record
 from nncp.listed import Listed
+from nncp.state_folder import StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,6 +149,23 @@ def test_a_folder_in_the_place_of_a_journal_is_forgotten_with_what_is_in_it(tmp_
     (journal.path / "pending.json" / "in" / "it").mkdir(parents=True)
     journal.forget()
     assert journal.read() is None
+
+
+def test_a_folder_that_somebody_removes_as_it_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir, left = os.mkdir, [3]
+
+    def made(name: str, mode: int, *, dir_fd: int) -> None:
+        mkdir(name, mode, dir_fd=dir_fd)
+        if left[0]:
+            left[0] -= 1
+            os.rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", made)
+    with StateFolder.make(tmp_path, "pod") as folder:
+        assert folder.is_there()
+    assert left == [0]
 
 
 def test_what_has_begun_to_be_undone_is_no_longer_kept(tmp_path: Path) -> None:
