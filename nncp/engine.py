@@ -88,11 +88,12 @@ def apply_rows(
         Error: nothing could be changed, or everything was rolled back, or (`ROLLBACK_FAILED`) it was not.
 
     """
-    return _Apply(Journal(state_dir), _Rows(list(want)), transaction.Terms(deadline, silence)).run()
+    rows = list(want)
+    return _Apply(Journal(state_dir), lambda _: rows, transaction.Terms(deadline, silence)).run()
 
 
 class Asking(Protocol):
-    """What an apply is asked for."""
+    """What documents ask of a host."""
 
     def sees(self, before: Sequence[Applied], /) -> None:
         """Know the documents that are in force, while the journal is locked."""
@@ -132,30 +133,14 @@ def apply_compiled(
     return _ApplyDocuments(journal, asking, terms or transaction.Terms(), force=force, again=again).run()
 
 
-class _Rows:
-    """Rows that no document asked for."""
-
-    def __init__(self, want: Sequence[Row]) -> None:
-        self.want = want
-
-    def sees(self, before: Sequence[Applied]) -> None:
-        """See nothing in them."""
-
-    def __call__(self, host: Host) -> Sequence[Row]:  # noqa: ARG002  (they are the same for each)
-        """Return the rows."""
-        return self.want
-
-    def meant(self) -> Sequence[Applied]:
-        """Return none."""
-        return ()
-
-
 class _Apply:
     """One apply of what is asked for, on some terms."""
 
-    def __init__(self, journal: Journal, asking: Asking, terms: transaction.Terms) -> None:
+    def __init__(
+        self, journal: Journal, wanted: Callable[[Host], Sequence[Row]], terms: transaction.Terms
+    ) -> None:
         self.journal = journal
-        self.asking = asking
+        self.wanted = wanted
         self.terms = terms
         self.file = journal.applied()
 
@@ -168,34 +153,33 @@ class _Apply:
                     return self._locked(namespace, lock)
             except Error as error:
                 if error.kind is ErrorKind.PRIVILEGE:
-                    self.asking(namespace.snapshot())  # what is wrong with it is told to everybody
+                    self.wanted(namespace.snapshot())  # what is wrong with it is told to everybody
                 raise
 
     def _locked(self, namespace: Namespace, lock: int) -> list[Op]:
         journal = self.journal
-        before = _settled(namespace, journal)
-        self.asking.sees(before)
+        _settle(namespace, journal)
+        self._see()
         now = journal.listed().known_to(namespace.snapshot())
-        want = self.asking(now)
+        want = self.wanted(now)
         now, ops = namespace.foresee(namespace.with_sysctls(now, want), want)
         self._check(now, ops)
         if ops and self.terms.proof:
             self.terms.proof.before()
         lists = self._lists(now, want)
-        record = self._staged(before, Record((), journal.listed(), lists=lists), ops)
+        record = self._staged(Record((), journal.listed(), lists=lists), ops)
+        if ops or record.documents:
+            asked = {*record.asked, *subjects(want, KINDS)}
+            record = structs.replace(record, number=journal.next, at=time.time(), asked=tuple(sorted(asked)))
         try:
-            if ops or record.documents:
-                texts = {text for one in self.asking.meant() for text in _texts(one.state)}
-                asked = tuple(sorted(subjects(want, KINDS) | texts))
-                record = structs.replace(record, number=journal.next, at=time.time(), asked=asked)
             if ops:
                 change = transaction.Change(now, ops, want, record, self._pins(now, ops))
                 transaction.run(change, journal, lock, KINDS, self.terms)
+                sweep(journal)
             elif record.documents:
                 journal.write(record)
                 keep(journal, record)
             journal.note_listed(lists)
-            sweep(journal)
         except KeyboardInterrupt:
             if not journal.is_kept(record.number):
                 raise
@@ -204,6 +188,9 @@ class _Apply:
             with contextlib.suppress(Error):  # whoever comes next does it
                 self.file.settle(journal.held)
         return ops
+
+    def _see(self) -> None:
+        """Look at what is in force, while the journal is locked."""
 
     def _check(self, now: Host, ops: Sequence[Op]) -> None:
         """Raise an error when what is planned must not be done."""
@@ -214,7 +201,7 @@ class _Apply:
     def _pins(self, now: Host, ops: Sequence[Op]) -> Sequence[str]:  # noqa: ARG002
         return ()
 
-    def _staged(self, before: Sequence[Applied], record: Record, ops: Sequence[Op]) -> Record:  # noqa: ARG002
+    def _staged(self, record: Record, ops: Sequence[Op]) -> Record:  # noqa: ARG002
         """Write down what will be in force, before anything is done about it; return what is known then."""
         return record
 
@@ -226,8 +213,14 @@ class _ApplyDocuments(_Apply):
         self, journal: Journal, asking: Asking, terms: transaction.Terms, *, force: bool, again: bool
     ) -> None:
         super().__init__(journal, asking, terms)
+        self.asking = asking
+        self.before: Sequence[Applied] = ()
         self.force = force
         self.again = again
+
+    def _see(self) -> None:
+        self.before = self.file.read(self.journal.held)
+        self.asking.sees(self.before)
 
     def _check(self, now: Host, ops: Sequence[Op]) -> None:
         raise_all([] if self.force else bereft(now, ops))
@@ -238,29 +231,27 @@ class _ApplyDocuments(_Apply):
     def _pins(self, now: Host, ops: Sequence[Op]) -> Sequence[str]:
         return pinned(now, ops)
 
-    def _staged(self, before: Sequence[Applied], record: Record, ops: Sequence[Op]) -> Record:
-        new = self.asking.meant()
+    def _staged(self, record: Record, ops: Sequence[Op]) -> Record:
+        new, before = self.asking.meant(), self.before
         names = tuple(dict.fromkeys(document.name for document in new))
-        if self.again:
-            call = new[0].call if new and ops else ""
-            return structs.replace(record, call=call, documents=names if call else ())
-        known = all(any(is_alike(one, other) for other in before) for one in new)
+        known = self.again or all(any(is_alike(one, other) for other in before) for one in new)
         if not new or (known and not ops):
             return record
+        texts = tuple({text for document in new for text in _texts(document.state)})
+        if self.again:
+            return structs.replace(record, call=new[0].call, documents=names, asked=texts)
         call = os.urandom(8).hex()
         made = [op.key[1] for op in ops if op.key[0] == "link" and op.verb == "create"]
         self.file.stage(with_new(before, new, call, made), call)
         replaced = tuple(document for document in before if document.name in names)
-        return structs.replace(record, call=call, documents=names, replaced=replaced)
+        return structs.replace(record, call=call, documents=names, replaced=replaced, asked=texts)
 
 
-def _settled(namespace: Namespace, journal: Journal) -> tuple[Applied, ...]:
-    """Finish what processes that were killed have left; return the documents that are in force."""
+def _settle(namespace: Namespace, journal: Journal) -> None:
+    """Finish what processes that were killed have left."""
     if journal.is_pending():
         undo(namespace, journal)
-    file = journal.applied()
-    file.settle(journal.held)
-    return file.read(journal.held)
+    journal.applied().settle(journal.held)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -286,7 +277,8 @@ def in_force(*, state_dir: Path = STATE_DIR) -> tuple[Applied, ...]:
     journal = Journal(state_dir)
     file = journal.applied()
     with journal.locked(patience=PATIENCE), Channel() as channel:
-        found = _settled(Namespace(channel, KINDS), journal)
+        _settle(Namespace(channel, KINDS), journal)
+        found = file.read(journal.held)
         if found or file.scope == HOST:
             return found
         for former in orphans(journal):
@@ -298,8 +290,8 @@ def in_force(*, state_dir: Path = STATE_DIR) -> tuple[Applied, ...]:
         return found
 
 
-def drop(chosen: Callable[[Sequence[Applied]], Sequence[str]], *, state_dir: Path = STATE_DIR) -> list[str]:
-    """Take documents out of what is brought back, and return their names; the host stays as it is.
+def drop(chosen: Callable[[Sequence[Applied]], Sequence[str]], *, state_dir: Path = STATE_DIR) -> None:
+    """Take documents out of what is brought back; the host stays as it is.
 
     Args:
         chosen: returns the names of those to take out.
@@ -314,10 +306,8 @@ def drop(chosen: Callable[[Sequence[Applied]], Sequence[str]], *, state_dir: Pat
         file = journal.applied()
         file.settle(journal.held)
         found = file.read(journal.held)
-        names = list(chosen(found))
-        if names:
-            file.write([document for document in found if document.name not in names])
-        return names
+        names = chosen(found)
+        file.write([document for document in found if document.name not in names])
 
 
 def commit(*, state_dir: Path = STATE_DIR) -> Record:

@@ -144,8 +144,7 @@ class Guard:
 
     def write(self, record: Record) -> None:
         """Record what an apply starts from; the supervisor knows it then, whatever comes of the file."""
-        self.journal.write(record)
-        self.saved = msgspec.json.encode(record)
+        self.saved = self.journal.write(record)
         folder = os.open(self.journal.path, FOLDER)
         try:
             with contextlib.suppress(OSError):

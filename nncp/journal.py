@@ -176,10 +176,12 @@ class Journal:
         data = self._data(*self._numbered(TRYING).values())
         return None if data is None else decoded(data, self.path)
 
-    def write(self, record: Record) -> None:
-        """Record what an apply starts from, and have it on the disk when this returns."""
+    def write(self, record: Record) -> bytes:
+        """Record what an apply starts from; return what is on the disk by then."""
+        data = msgspec.json.encode(record)
         with self._folder() as folder:
-            folder.write(PENDING, msgspec.json.encode(record))
+            folder.write(PENDING, data)
+        return data
 
     def listed(self) -> Listed:
         """Return what documents applied here have listed; nothing, to who may not read it.
