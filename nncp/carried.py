@@ -118,6 +118,8 @@ def _counts(
 
 def is_uncarried(name: str, host: Host) -> bool:
     """Whether a link is a VLAN above a bridge that filters and does not carry it, as a document has it do."""
+    if host.attr("link", name, name="type") != VLAN.type:
+        return False
     bridge = str(host.attr("link", name, name="base-iface"))
     links = {row.name: row.attrs for key in (name, bridge) if (row := host.get("link", key))}
     if not links.get(bridge, {}).get("vlan-filtering") or not _is_above(links[name], bridge, links):

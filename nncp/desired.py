@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from nncp.applied import Applied
 from nncp.compile import compile_state
 from nncp.desk import Compiled, Note
+from nncp.document.captured import as_data
 from nncp.document.policy import Policy, read_current, read_policies
 from nncp.document.read import by_place, read_together
 from nncp.document.resolve import resolve
@@ -23,7 +24,7 @@ from nncp.errors import Error, ErrorKind, raise_all
 from nncp.host import Host
 from nncp.known import KINDS
 from nncp.netlink.carry import Refused
-from nncp.show import show_state
+from nncp.show import looked_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -132,7 +133,7 @@ class Desired:
 
         @cache
         def state() -> Mapping[str, Any]:
-            return show_state(host, KINDS)
+            return looked_into(host, KINDS)
 
         return [
             resolve(
@@ -166,7 +167,7 @@ class Desired:
                 one.policy.state.value,
                 is_manifest=one.policy.is_manifest,
                 capture=one.policy.capture.value if one.taken.captures and one.policy.capture else {},
-                taken=one.taken.states,
+                taken=as_data(one.taken.states),
             )
             for one in self.resolved
         ]

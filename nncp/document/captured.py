@@ -6,6 +6,7 @@ the first is told of. What was taken once may be handed in again: a policy then 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -17,7 +18,7 @@ from nncp.document.template import VALUES, filled
 from nncp.errors import Error, raise_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from nncp.document.capture import Value
     from nncp.document.source import Node, Step
@@ -186,13 +187,20 @@ def _kept(data: Any, steps: Sequence[str]) -> Any:
     return {steps[0]: _kept(data[steps[0]], steps[1:])} if steps[0] in data else {}
 
 
+def as_data(data: Any) -> Any:
+    """Return what a capture took as plain data: an entry may be one that is made up when somebody looks."""
+    if isinstance(data, list):
+        return [as_data(each) for each in data]
+    return {word: as_data(value) for word, value in data.items()} if isinstance(data, Mapping) else data
+
+
 def _under(root: tuple[str, ...], entries: list[Any]) -> Any:
     return {root[0]: _under(root[1:], entries)} if root else entries
 
 
 def _replaced(entry: Any, path: Path, new: Any) -> Any:
     """Return an entry with another property; None takes it away. Mappings on the way are made."""
-    if not isinstance(entry, dict):
+    if not isinstance(entry, Mapping):
         raise Wrong(f"{path} is not within a mapping", path.at)
     step = path.steps[0]
     if len(path.steps) > 1:
@@ -230,7 +238,7 @@ def template_filled(
         if path.steps[1] not in taken.states:
             raise Untaken
         _note_choice(path, taken)
-        return looked_up(path.beyond(2), taken.states[path.steps[1]])
+        return as_data(looked_up(path.beyond(2), taken.states[path.steps[1]]))
 
     def failed(path: tuple[Step, ...], wrong: Wrong) -> None:
         stay.append(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import operator
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nncp.document.capture import ORDERS, Both, Either, Path, Wrong
@@ -44,7 +45,7 @@ def looked_up(path: Path, data: Any) -> Any:
             data = data[int(step)]
         elif isinstance(data, list):
             return _of_each(path.beyond(number), data, before)
-        elif not isinstance(data, dict):
+        elif not isinstance(data, Mapping):
             raise Wrong(f"{before} is {shown(data)}, and no mapping", path.place(number))
         elif step not in data:
             hint = did_you_mean(step, data) or f"it has {', '.join(map(str, data)) or 'nothing'}"
@@ -81,7 +82,7 @@ def entries_at(state: Any, root: tuple[str, ...]) -> list[Any]:
     """Return the entries of a list of a state; none where it has no such list."""
     for step in root:
         state = state.get(step) if isinstance(state, dict) else None
-    return [entry for entry in state if isinstance(entry, dict)] if isinstance(state, list) else []
+    return [entry for entry in state if isinstance(entry, Mapping)] if isinstance(state, list) else []
 
 
 def judge_of(
@@ -172,7 +173,7 @@ def _at(value: Any, steps: Sequence[str]) -> Iterator[Any]:
     elif isinstance(value, list):
         if int(steps[0]) < len(value):
             yield from _at(value[int(steps[0])], steps[1:])
-    elif isinstance(value, dict) and steps[0] in value:
+    elif isinstance(value, Mapping) and steps[0] in value:
         yield from _at(value[steps[0]], steps[1:])
 
 
