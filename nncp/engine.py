@@ -10,12 +10,13 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct, structs
 
 from nncp import transaction
 from nncp.applied import HOST, is_alike, with_new
+from nncp.document.state import asked_texts
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.gone import orphans, sweep
 from nncp.guard import keep
@@ -30,7 +31,7 @@ from nncp.plan import plan
 from nncp.way_back import bereaving, built_on, subjects, undo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from nncp.applied import Applied
@@ -237,7 +238,7 @@ class _ApplyDocuments(_Apply):
         known = self.again or all(any(is_alike(one, other) for other in before) for one in new)
         if not new or (known and not ops):
             return record
-        texts = tuple({text for document in new for text in _texts(document.state)})
+        texts = tuple(asked_texts([document.state for document in new]))
         if self.again:
             return structs.replace(record, call=new[0].call, documents=names, asked=texts)
         call = os.urandom(8).hex()
@@ -252,16 +253,6 @@ def _settle(namespace: Namespace, journal: Journal) -> None:
     if journal.is_pending():
         undo(namespace, journal)
     journal.applied().settle(journal.held)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield the texts that a document says, names of interfaces and addresses among them."""
-    if isinstance(value, dict):
-        yield from (text for item in value.values() for text in _texts(item))
-    elif isinstance(value, list | tuple):
-        yield from (text for item in value for text in _texts(item))
-    elif isinstance(value, str):
-        yield value
 
 
 def in_force(*, state_dir: Path = STATE_DIR) -> tuple[Applied, ...]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from nncp.desk import Note
 from nncp.document.lax import given
 from nncp.document.rule import FIRST_PRIORITY, MAIN_PRIORITY
-from nncp.document.state import SAME_TYPE
+from nncp.document.state import SAME_TYPE, asked_texts
 from nncp.host import Host, Row
 from nncp.known import KINDS
 from nncp.needs import Dependents, closure
@@ -63,7 +63,7 @@ class Pruning:
 
     def interfaces(self) -> list[dict[str, Any]]:
         """Return the entries that take links away: a card cannot be absent, it loses its configuration."""
-        named = {text for part in self.kept for text in _texts(msgspec.to_builtins(_whole(part)))}
+        named = asked_texts([msgspec.to_builtins(_whole(part)) for part in self.kept])
         gone: dict[str, str] = {}
         for name, types in _said(self.former).items():
             have = self.host.get("link", name)
@@ -156,17 +156,6 @@ class Pruning:
 
 def _whole(part: Partly) -> list[Any]:
     return [part.state, *part.interfaces.values()]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield the texts of what a state asks for."""
-    if isinstance(value, dict):
-        if value.get("state") != "absent" or "name" in value:
-            yield from (text for key, item in value.items() if key != "description" for text in _texts(item))
-    elif isinstance(value, list | tuple):
-        yield from (text for item in value for text in _texts(item))
-    elif isinstance(value, str):
-        yield value
 
 
 def _said(parts: Iterable[Partly]) -> dict[str, set[str]]:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from nncp.document.complaints import shown
 from nncp.document.lax import given, why_no_name
 from nncp.document.port_vlan import PortVlan
+from nncp.document.rule import family_of
 from nncp.document.source import Step
 from nncp.document.state import MAIN_TABLE, Interface, Route, RouteRule
 
@@ -322,7 +323,7 @@ def _rule(found: Partly, path: Steps, rule: RouteRule) -> Iterator[Error]:
     networks = {
         key: text for key, text in (("ip-from", given(rule.ip_from)), ("ip-to", given(rule.ip_to))) if text
     }
-    versions = {key: f"ipv{ipaddress.ip_network(text).version}" for key, text in networks.items()}
+    versions = {key: family_of(text) for key, text in networks.items()}
     if given(rule.state) != "absent" and not networks and family is None:
         message = "a rule needs ip-from, ip-to or family"
         yield found.error(message, *path, hint="family: ipv4 makes a rule for all of IPv4")

@@ -455,3 +455,18 @@ def absent(data: Mapping[str, Any]) -> Mapping[str, Any]:
     if data.get("state") != "absent":
         return data
     return {key: data[key] for key in ("name", "type", "state") if key in data}
+
+
+def asked_texts(value: Any) -> set[str]:
+    """Return the texts that plain data of a state asks for: names of interfaces and addresses among them."""
+    found: set[str] = set()
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            found.add(one)
+        elif isinstance(one, list | tuple):
+            left.extend(one)
+        elif isinstance(one, dict) and (one.get("state") != "absent" or "name" in one):
+            left.extend(item for key, item in one.items() if key != "description")
+    return found

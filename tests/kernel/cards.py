@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from outside import Namespace
@@ -36,9 +34,7 @@ class Command:
         text = "".join(["interfaces:\n", *(f"- {json.dumps(interface)}\n" for interface in interfaces)])
         argv = {"rollback": (), "show": ()}.get(verb, ("-",))
         folder = ("--state-dir", str(self.state)) if verb in {"apply", "rollback"} else ()
-        done: subprocess.CompletedProcess[str] = self.ns.run(
-            sys.executable, "-m", "nncp", verb, *argv, *folder, check=False, stdin=text
-        )
+        done = self.ns.nncp(verb, *argv, *folder, stdin=text)
         assert done.returncode == code, f"{verb} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import outside
@@ -50,7 +49,7 @@ def run(host: Namespace, tmp_path: Path) -> Callable[..., str]:
     def ran(*argv: str, document: Any = None, code: int = 0) -> str:
         text = json.dumps(document) if document is not None else None
         where = () if argv[0] == "show" else ("--state-dir", str(tmp_path))
-        done = host.run(sys.executable, "-m", "nncp", *argv, *where, check=False, stdin=text)
+        done = host.nncp(*argv, *where, stdin=text)
         assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import runpy
+import shlex
+import signal
 import subprocess
+import sys
+import tempfile
 import time
+import traceback
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nncp import netns
 from nncp.pace import Limit
 from tests import leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # What runs by itself, or what the kernel hands out anew and nobody can ask for.
 MOVING = {
@@ -47,13 +59,29 @@ class Namespace:
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **more}
         return subprocess.Popen(argv, text=True, **streams)
 
+    def nncp(self, *argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the command line in the namespace, in a fork of this process, which has imported all of it."""
+        return forked("nncp", *argv, path=self.path, stdin=stdin)
+
     def batch(self, *lines: str) -> None:
         """Run ip commands, one a line; those that start with `bridge` or `sysctl` by these programs."""
-        for line in lines:
-            words = line.split()
-            argv = words if words[0] in {"bridge", "sysctl"} else ["ip", *words]
-            done = self.run(*argv, check=False)
-            assert done.returncode == 0, f"{line}: {done.stderr}"
+        for program, some in groupby(lines, _program):
+            told = [line.removeprefix(f"{program} ") for line in some]
+            with netns.entered(self.path):  # and not by `ip netns exec`, which takes longer than they do
+                if program == "sysctl":
+                    done = subprocess.run(
+                        [program, *shlex.split(" ".join(told))], text=True, capture_output=True, check=False
+                    )
+                else:
+                    done = subprocess.run(
+                        [program, "-batch", "-"],
+                        input="\n".join(told),
+                        text=True,
+                        errors="surrogateescape",
+                        capture_output=True,
+                        check=False,
+                    )
+            assert done.returncode == 0, f"{program}: {told}: {done.stderr}"
 
     def json(self, *command: str) -> Any:
         """Return what an iproute2 command says in JSON."""
@@ -99,6 +127,56 @@ class Namespace:
             time.sleep(0.05)
         tables = [table for table in before if before[table] != now[table]]
         return {table: difference(before[table], now[table]) for table in tables}
+
+
+def _program(line: str) -> str:
+    word = line.split(maxsplit=1)[0]
+    return word if word in {"bridge", "sysctl"} else "ip"
+
+
+def forked(module: str, *argv: str, path: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a module as `python -m` does, in a network namespace, in a fork of this process.
+
+    A test of a command line would spend most of its time in imports. What it says goes to files, not to pipes:
+    what it leaves behind may hold them, and is not waited for.
+    """
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        files[0].write((stdin or "").encode())
+        files[0].seek(0)
+        if (pid := os.fork()) == 0:
+            os._exit(_as_program(module, argv, path, [file.fileno() for file in files]))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        said = []
+        for file in files[1:]:
+            file.seek(0)
+            said.append(file.read().decode())
+    return subprocess.CompletedProcess([module, *argv], code, *said)
+
+
+def _as_program(module: str, argv: Sequence[str], path: Path, files: Sequence[int]) -> int:
+    """Return the code with which a program ends that this process becomes."""
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, "w" if number else "r", closefd=False)  # noqa: SIM115  (until this process ends)
+        for number in range(3)
+    )
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.argv = [module, *argv]
+    code: Any = 0
+    try:
+        with netns.entered(path):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001  (as an interpreter ends)
+        traceback.print_exc()
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return code if isinstance(code, int) else int(code is not None)
 
 
 def _is_moving(view: dict[str, Any]) -> bool:

@@ -88,7 +88,7 @@ class Machine:
     def nncp(self, *argv: str, document: Any = None, code: int = 0) -> str:
         where = () if argv[0] == "show" else ("--state-dir", str(self.state_dir))
         text = None if document is None else json.dumps(document)
-        done = self.ns.run(sys.executable, "-m", "nncp", *argv, *where, check=False, stdin=text)
+        done = self.ns.nncp(*argv, *where, stdin=text)
         assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
@@ -498,7 +498,7 @@ def test_on_a_full_disk_nothing_is_applied(machine: Machine, tmp_path: Path) -> 
 
 def test_another_namespaces_documents_stay_its_own_while_it_lives(machine: Machine, host: Namespace) -> None:
     machine.nncp("apply", "-", document=policy("a", dummy("d0")))
-    done = host.run(sys.executable, "-m", "nncp", "restore", "--state-dir", str(machine.state_dir))
+    done = host.nncp("restore", "--state-dir", str(machine.state_dir))
     assert done.stdout == "Nothing was applied here.\n"
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from outside import Namespace
@@ -35,10 +33,7 @@ class Host:
 
     def nncp(self, *argv: str, document: Any = None, code: int = 0) -> str:
         state = () if argv[0] == "show" else ("--state-dir", str(self.folder))
-        command = (sys.executable, "-m", "nncp", *argv, *state)
-        done: subprocess.CompletedProcess[str] = self.ns.run(
-            *command, check=False, stdin=json.dumps({"interfaces": document})
-        )
+        done = self.ns.nncp(*argv, *state, stdin=json.dumps({"interfaces": document}))
         assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shlex
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -181,7 +180,7 @@ class Maker:
 @pytest.fixture
 def nncp(ns: Namespace) -> Callable[..., str]:
     def ran(*argv: str, stdin: str | None = None) -> str:
-        done = ns.run(sys.executable, "-m", "nncp", *argv, check=False, stdin=stdin)
+        done = ns.nncp(*argv, stdin=stdin)
         assert done.returncode == 0, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout
 

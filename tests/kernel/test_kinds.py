@@ -24,7 +24,7 @@ CARDS = [
 def nncp(ns: Namespace, *argv: str, document: Any = None, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run the command line in the namespace."""
     text = document if isinstance(document, str) else json.dumps(document)
-    done = ns.run(sys.executable, "-m", "nncp", *argv, check=False, stdin=text)
+    done = ns.nncp(*argv, stdin=text)
     assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done
 

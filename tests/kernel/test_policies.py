@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +120,7 @@ def addresses(folder: Path) -> list[str]:
 
 
 def nncp(ns: Namespace, *argv: str) -> str:
-    done = ns.run(sys.executable, "-m", "nncp", *argv, check=False)
+    done = ns.nncp(*argv)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

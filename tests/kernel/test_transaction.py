@@ -89,7 +89,7 @@ def supervisor_of(state_dir: Path) -> int:
 
 def nncp(ns: Namespace, *argv: str, document: Any = None, code: int = 0) -> str:
     text = json.dumps(document) if document is not None else None
-    done = ns.run(sys.executable, "-m", "nncp", *argv, check=False, stdin=text)
+    done = ns.nncp(*argv, stdin=text)
     assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
