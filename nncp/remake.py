@@ -11,7 +11,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.needs import Dependents, closure
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from nncp.host import Key, Row
     from nncp.tables.kinds import Kinds
@@ -36,6 +36,20 @@ def irreplaceable(
         found = (closure([root], rows, kinds, dependents) & reasons.keys()) - told
         told |= found
         yield from (_error(key, root, reasons[key], rows, kinds) for key in sorted(found))
+
+
+def forgone(rows: Rows, want: Iterable[Row], kinds: Kinds) -> set[Key]:
+    """Return what goes for good with final rows, where some of it could not come back.
+
+    Nothing leads back to that, and nobody wants it: a Pod's veth, whose other end is in the container.
+    """
+    found: set[Key] = set()
+    for row in want:
+        if row.final and row.key in rows:
+            gone = closure([row.key], rows, kinds)
+            if any(kinds.tables[key[0]].cannot_be_made(rows[key], kinds) for key in gone):
+                found |= gone
+    return found
 
 
 def _error(key: Key, root: Key, why: str, rows: Rows, kinds: Kinds) -> Error:

@@ -26,6 +26,7 @@ from nncp.netlink.indexes import draw
 from nncp.netlink.snapshot import indexes
 from nncp.pace import Limit
 from nncp.raised import raised
+from nncp.remake import forgone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +107,8 @@ def run(change: Change, journal: Journal, lock: int, kinds: Kinds, terms: Terms)
     """
     guard = Guard.start(journal, lock, terms.silence)
     try:
-        rows = before(change.now, change.ops, kinds)
+        out = forgone({row.key: row.attrs for row in change.now}, change.want, kinds)
+        rows = [row for row in before(change.now, change.ops, kinds) if row.key not in out]
         see_the_way_back(change.now, change.ops, rows, kinds)
         drawn = draw(change.ops, indexes(change.now))
         gone = frozenset(op.key[1] for op in change.ops if op.key[0] == "link" and op.verb == "remove")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import deadly
 import pytest
 
-from nncp import netns
+from nncp import Row, apply_rows, netns
 from nncp.gone import sweep
 from nncp.journal import VERSION, Journal
 from tests.waiting import is_gone, until
@@ -359,3 +359,25 @@ def test_a_rollback_that_cannot_be_noted_says_that_all_is_as_it_was(
         part.rmdir()
     assert nncp(ns, "rollback", *folder).startswith("No changes.\nApply 1 (")
     assert nncp(ns, "rollback", *folder) == "No changes.\n"
+
+
+@pytest.mark.parametrize("supervisor_too", [False, True])
+@pytest.mark.parametrize("writes", [1, 2])
+def test_what_nobody_wants_back_stays_away_when_its_removal_is_cut_short(
+    host: Namespace, tmp_path: Path, writes: int, supervisor_too: bool
+) -> None:
+    host.batch("link add br1 type bridge vlan_filtering 1", "link set eth1 master br1", "link set br1 up")
+    veth, dummy = Row(("link", "eth1"), absent=True, final=True), Row(("link", "d0"), {"type": "dummy"})
+
+    def cut_short() -> None:
+        deadly.dies_after(writes, supervisor_too=supervisor_too)
+        apply_rows([veth, dummy], state_dir=tmp_path)
+
+    assert deadly.in_child(host, cut_short) < 0
+    finished(host, tmp_path)
+    with netns.entered(host.path):
+        apply_rows([veth], state_dir=tmp_path)
+        assert not Journal(tmp_path).is_pending()
+    links = host.view()["link"]
+    assert "br1" in links
+    assert {"eth1", "d0"}.isdisjoint(links)
