@@ -194,6 +194,8 @@ PIP = fetch() { \
 # libvirt-python is built here, against the libvirt that is here.
 venv: base
 	@cd '$(ROOT)'; [ -e .venv -a ! -L .venv ] || ln -sfn '$(VENV)' .venv 2>/dev/null || true  # its commands, for people
+	# Once, also where Python writes no such files: each process of a test and of the demo would compile it anew.
+	'$(VENV)/bin/python' -m compileall -q nncp vmnet launcher 2>/dev/null || true
 	[ ! -e '$(VENV)/ready' ] || exit 0
 	$(TELL)
 	tell environment - 'Python environment: installs what requirements.txt names'
