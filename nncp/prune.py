@@ -20,7 +20,7 @@ from nncp.host import Host, Row
 from nncp.known import KINDS
 from nncp.needs import Dependents, closure
 from nncp.routes import route_rows
-from nncp.tables.route import CONFIG_PROTOCOLS, words
+from nncp.tables.route import CONFIG_PROTOCOLS, is_narrowed, words
 from nncp.tables.rtmsg import RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RTPROT_STATIC
 from nncp.tables.rule import RULE
 
@@ -108,7 +108,7 @@ class Pruning:
         stand = _grouped((row.key[:5], row) for row in self.host.table("route"))
         ends = _grouped((one.alike, one.hop) for one in former if (one.alike, one.hop) not in stay)
         for alike, hops in ends.items():
-            rows = [row for row in stand.get(alike[0], ()) if _is_plain(row)]
+            rows = [row for row in stand.get(alike[0], ()) if not is_narrowed(row.key)]
             left = set(hops)
             for row in (row for row in rows if _alike(row) == alike):
                 mine = {hop for hop in _hops(row) & set(hops) if _is_made(row, hop, said[alike])}
@@ -255,11 +255,6 @@ def _is_made(row: Row, hop: tuple[str, ...], wishes: Sequence[_Wish]) -> bool:
         and (attrs.get("cwnd") or 0) in {one.cwnd for one in wishes}
         and all(one[2] in said and not any(one[3:]) for one in hops if one[:2] == hop)
     )
-
-
-def _is_plain(row: Row) -> bool:
-    """Whether a route has neither of what no document has a word for, and the kernel looks at first."""
-    return not any(word.startswith(("tos ", "from ")) for word in row.key[5:])
 
 
 def _hits_another(less: Row, row: Row, rows: Sequence[Row]) -> bool:

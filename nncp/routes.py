@@ -21,6 +21,7 @@ from nncp.tables.route import (
     RTPROT_STATIC,
     SHOWN_TYPES,
     Reach,
+    is_narrowed,
     protocol_word,
     words,
 )
@@ -96,7 +97,8 @@ def _opened(host: Host, leaving: Leaving, kinds: Kinds) -> _Book:
     book = _Book(host, kinds, leaving, {}, {}, {}, {}, set(), {})
     for row in host.table("route"):
         hops = list(row.attrs.get("nexthops", ()))
-        book.alike.setdefault(row.key[:5], []).append(row.key)
+        if not is_narrowed(row.key):
+            book.alike.setdefault(row.key[:5], []).append(row.key)
         book.known.update((row.key[1], *hop[:2]) for hop in hops)
         book.rows.setdefault(row.key[3], []).append(row)
         book.hops[row.key] = hops

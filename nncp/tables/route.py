@@ -79,8 +79,17 @@ def _further(key: Key, attrs: Mapping[str, Any], seen: set[Key]) -> Key:
     return (*key, f"{words} {count}")
 
 
+def is_narrowed(key: Key) -> bool:
+    """Whether a route is for a TOS or a source prefix alone: no document has a word for either."""
+    return any(map(_narrows, key[5:]))
+
+
+def _narrows(word: str) -> bool:
+    return word.startswith(("tos ", "from "))
+
+
 def _is_further(key: Key) -> bool:
-    return len(key) > 5 and not key[-1].startswith(("tos ", "from "))
+    return len(key) > 5 and not _narrows(key[-1])
 
 
 def _stem(key: Key) -> Key:
@@ -286,7 +295,7 @@ def words(key: Key, attrs: Mapping[str, Any]) -> str:
 
 
 def _named(key: Key) -> str:
-    return f"route {key[3]}{''.join(f' {word}' for word in key[5:] if word.startswith(('tos ', 'from ')))}"
+    return f"route {key[3]}{''.join(f' {word}' for word in key[5:] if _narrows(word))}"
 
 
 def _renamed(key: Key, attrs: Mapping[str, Any], names: Mapping[str, str]) -> tuple[Key, Mapping[str, Any]]:

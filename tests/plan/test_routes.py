@@ -299,6 +299,17 @@ def test_a_route_of_another_type_is_another_wish(family: str) -> None:
     assert render_plan([op], KINDS)[0] == f"~ route {net}: blackhole → unreachable"
 
 
+@pytest.mark.parametrize(("family", "further"), [("ipv4", "tos 8"), ("ipv6", "from 2001:db8:9::/48")])
+def test_a_route_for_some_packets_alone_is_not_the_one_that_is_asked_for(family: str, further: str) -> None:
+    net = "2001:db8:7::/48" if family == "ipv6" else "203.0.113.0/24"
+    key = ("route", family, "254", net, "1024" if family == "ipv6" else "0")
+    host = Host([*_host(), Row((*key, further), {"type": "blackhole", "protocol": 4, "nexthops": ()})])
+    (op,) = plan(
+        host, wanted(f"routes: {{config: [{{destination: '{net}', route-type: blackhole}}]}}", host), KINDS
+    )
+    assert (op.verb, op.key) == ("create", key)
+
+
 def test_a_creation_replaces_nothing_and_what_was_there_is_made_again_in_place() -> None:
     key, attrs = ("route", "ipv4", "254", "10.0.0.0/24", "0"), {"type": "blackhole"}
     beside = {**attrs, "beside": True}
