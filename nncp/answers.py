@@ -152,17 +152,21 @@ def committed(record: Record, output: str) -> str:
     return f"Apply {record.number}{_named(record.documents)} is kept.\n"
 
 
-def history(kept: Sequence[Record], output: str) -> str:
-    """Return the applies that can be undone."""
+def history(kept: Sequence[Record], tried: Record | None, output: str) -> str:
+    """Return the applies that can be undone, and the one that is not kept yet."""
     if output == "json":
-        return _json([_apply(record) for record in kept])
+        waits = [{**_apply(tried), "tried": True}] if tried else []
+        return _json([*waits, *({**_apply(record), "tried": False} for record in kept)])
     head = ("ID", "APPLIED", "CHANGES", "DOCUMENTS")
     names = [printable(", ".join(one.documents)) for one in kept]
     rows = [
         (str(one.number), _when(one.at), str(one.changes), told)
         for one, told in zip(kept, names, strict=True)
     ]
-    return _lined([head, *rows]) if kept else "Nothing that was applied here can be undone.\n"
+    said = _lined([head, *rows]) if kept else "Nothing that was applied here can be undone.\n"
+    if tried:
+        said += f"Apply {tried.number}{_named(tried.documents)} is being tried: `nncp commit` keeps it.\n"
+    return said
 
 
 def _apply(record: Record) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nncp import __version__
-from nncp.terminal import Seconds, output, path_of, read_text, run, say, shown
+from nncp.terminal import Early, Seconds, output, path_of, read_text, run, say, shown
 
 if TYPE_CHECKING:
     from nncp.document.policy import Policy
@@ -290,8 +290,16 @@ def try_(
     _stop_as_by_ctrl_c()
     terms = Terms(proof=_proof(probe, probe_limit), kept=Trial(timeout, _tell))
     found, _, known = _asked(files, None, values)
-    changes = work.apply(found, state_dir=state_dir, terms=terms, force=force, values=known, prune=prune)
-    say(answers.changes(changes, output), nl=False)
+
+    # A person decides by what is tried, so it is said before it is.
+    early = Early(lambda changes: answers.changes(changes, output)) if output == "table" else None
+    changes = work.apply(
+        found, state_dir=state_dir, terms=terms, force=force, values=known, prune=prune, planned=early
+    )
+    if changes.ops:
+        _tell("It is kept.")
+    if early is None or not early.was_said:
+        say(answers.changes(changes, output), nl=False)
 
 
 @cli.command()
@@ -312,7 +320,8 @@ def history(state_dir: Path, output: str) -> None:
     from nncp import answers  # noqa: PLC0415
     from nncp.journal import Journal  # noqa: PLC0415
 
-    say(answers.history(list(Journal(state_dir).kept()), output), nl=False)
+    journal = Journal(state_dir)
+    say(answers.history(list(journal.kept()), journal.tried(), output), nl=False)
 
 
 @cli.command()

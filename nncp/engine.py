@@ -165,6 +165,8 @@ class _Apply:
         want = self.wanted(now)
         now, ops = namespace.foresee(namespace.with_sysctls(now, want), want)
         self._check(now, ops)
+        if ops and self.terms.planned:
+            self.terms.planned(ops)
         if ops and self.terms.proof:
             self.terms.proof.before()
         lists = self._lists(now, want)

@@ -131,6 +131,20 @@ def say(text: str, *, nl: bool = True) -> None:
         raise Untold(error) from error
 
 
+class Early:
+    """Says something before a command is done; what could not be said stands to be said again at its end."""
+
+    def __init__(self, text: Callable[[Any], str]) -> None:
+        self.text = text
+        self.was_said = False
+
+    def __call__(self, what: Any) -> None:
+        """Say it."""
+        with contextlib.suppress(Untold):
+            say(self.text(what), nl=False)
+            self.was_said = True
+
+
 def _open_streams() -> None:
     """Put /dev/null where there is no standard stream: what is opened next would take its place."""
     for number, stream, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):

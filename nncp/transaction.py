@@ -81,6 +81,7 @@ class Terms(Struct, frozen=True):
         silence: seconds of a quiet machine that the writer may stand still.
         proof: what is tried besides.
         kept: returns whether it is kept once it holds, by default at once.
+        planned: is told of the writes before the first.
 
     """
 
@@ -88,6 +89,7 @@ class Terms(Struct, frozen=True):
     silence: float = SILENCE
     proof: Proof | None = None
     kept: Callable[[Guard, Record], bool] | None = None
+    planned: Callable[[Sequence[Op]], None] | None = None
 
 
 def run(change: Change, journal: Journal, lock: int, kinds: Kinds, terms: Terms) -> None:

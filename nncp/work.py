@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from nncp import engine
 from nncp.desired import WRITTEN, Desired, checked, documents
@@ -18,15 +18,15 @@ from nncp.known import KINDS
 from nncp.listed import bereft
 from nncp.show import show_state
 from nncp.stand_in import host_of
+from nncp.transaction import Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from nncp.applied import Applied
     from nncp.document.policy import Policy
     from nncp.host import Host
-    from nncp.transaction import Terms
 
 __all__ = ["Changes", "apply", "checked", "documents", "plan", "show"]
 
@@ -128,12 +128,17 @@ def apply(
     force: bool = False,
     values: Mapping[str, Any] | None = None,
     prune: bool = False,
+    planned: Callable[[Changes], None] | None = None,
 ) -> Changes:
     """Apply documents and return what was done; see `nncp.apply_rows`.
 
     With `prune` goes what documents of the same names asked for when they were applied, and nothing does now.
+    `planned` is told what will be done before anything is.
     """
     desired = Desired(found, values=values, prune=prune)
+    terms = terms or Terms()
+    if planned is not None:
+        terms = structs.replace(terms, planned=lambda ops: planned(Changes(ops, desired.notes())))
     try:
         ops = engine.apply_compiled(desired, state_dir=state_dir, terms=terms, force=force)
     except Error as error:

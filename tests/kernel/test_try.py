@@ -70,16 +70,8 @@ class Trying:
         return self.process.returncode, self.said + rest
 
     def nncp(self, *argv: str, code: int = 0, document: Any = None) -> str:
-        done = self.ns.run(
-            sys.executable,
-            "-m",
-            "nncp",
-            *argv,
-            "--state-dir",
-            str(self.state_dir),
-            check=False,
-            stdin=json.dumps(document) if document else None,
-        )
+        where = ("--state-dir", str(self.state_dir))
+        done = self.ns.nncp(*argv, *where, stdin=json.dumps(document) if document else None)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -144,8 +136,14 @@ def test_commit_from_elsewhere_keeps_it(tries: Callable[..., Trying]) -> None:
     trying.await_hold()
     assert trying.links() == {"d0"}
     assert trying.in_force() == []
+    assert trying.process.stdout is not None
+    assert trying.process.stdout.readline().startswith("+ d0 "), "it is said before somebody decides"
+    assert "being tried: `nncp commit` keeps it" in trying.nncp("history")
+    assert [one["tried"] for one in json.loads(trying.nncp("history", "-o", "json"))] == [True]
     assert trying.nncp("commit").startswith("Apply 1 (")
-    assert trying.ended()[0] == 0
+    code, said = trying.ended()
+    assert (code, "It is kept." in said) == (0, True)
+    assert "being tried" not in trying.nncp("history")
     assert trying.links() == {"d0"}
     assert len(trying.in_force()) == 1
     assert "no change is being tried" in trying.nncp("commit", code=75)
