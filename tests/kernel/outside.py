@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import runpy
-import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from itertools import groupby
+from itertools import chain, groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,23 +64,20 @@ class Namespace:
 
     def batch(self, *lines: str) -> None:
         """Run ip commands, one a line; those that start with `bridge` or `sysctl` by these programs."""
-        for program, some in groupby(lines, _program):
-            told = [line.removeprefix(f"{program} ") for line in some]
+        for program, some in groupby(map(_command, lines), lambda command: command[0]):
+            told = [words for _, words in some]
+            batch = () if program[0] == "sysctl" else ("-batch", "-")
+            argv = [*program, *(batch or chain.from_iterable(told))]
             with netns.entered(self.path):  # and not by `ip netns exec`, which takes longer than they do
-                if program == "sysctl":
-                    done = subprocess.run(
-                        [program, *shlex.split(" ".join(told))], text=True, capture_output=True, check=False
-                    )
-                else:
-                    done = subprocess.run(
-                        [program, "-batch", "-"],
-                        input="\n".join(told),
-                        text=True,
-                        errors="surrogateescape",
-                        capture_output=True,
-                        check=False,
-                    )
-            assert done.returncode == 0, f"{program}: {told}: {done.stderr}"
+                done = subprocess.run(
+                    argv,
+                    input="\n".join(map(" ".join, told)),
+                    text=True,
+                    errors="surrogateescape",
+                    capture_output=True,
+                    check=False,
+                )
+            assert done.returncode == 0, f"{argv}: {told}: {done.stderr}"
 
     def json(self, *command: str) -> Any:
         """Return what an iproute2 command says in JSON."""
@@ -129,9 +125,12 @@ class Namespace:
         return {table: difference(before[table], now[table]) for table in tables}
 
 
-def _program(line: str) -> str:
-    word = line.split(maxsplit=1)[0]
-    return word if word in {"bridge", "sysctl"} else "ip"
+def _command(line: str) -> tuple[tuple[str, ...], list[str]]:
+    """Return the program of a line with its options, and the rest of its words."""
+    words = line.split()
+    program = words.pop(0) if words[0] in {"bridge", "sysctl"} else "ip"
+    options = list(takewhile(lambda word: word in {"-4", "-6"}, words))
+    return (program, *options), words[len(options) :]
 
 
 def forked(module: str, *argv: str, path: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
