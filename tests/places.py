@@ -1,9 +1,9 @@
 """Where tests run, and what the summary says about it.
 
 A test marked `kernel` needs bonding, 802.1Q, vlan_filtering, VRFs and root. Where this kernel lacks them it runs
-in a pytest in a lab kernel. Then, or with `--places`, all tests are handed out: as many workers as there are CPUs take
-them a few at a time, those for a lab kernel first, and the reports come here as they are made, so there is one
-run, one progress, one closing line. A worker that is lost loses the test that it ran, and no other.
+in a pytest in a lab kernel. Then, or with `--places`, all tests are handed out: workers, one more than there are
+CPUs, take them a few at a time, those for a lab kernel first, and the reports come here as they are made, so there
+is one run, one progress, one closing line. A worker that is lost loses the test that it ran, and no other.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ HOST, LAB = HostWorker.kind, LabWorker.kind
 # More skipped tests than this fail the run (`--places`): a suite must not become green by running less.
 MOST_SKIPS = {HOST: 0, LAB: 0}
 MOST_WORKERS = 4
+MEMORY = 3 << 30  # bytes of it that a worker may want, by its lab kernel
 MOST_AT_ONCE = 8  # tests of one order
 MOST_FALSE_STARTS = 3  # workers in a row that are lost before a test has begun
 QUIET = 30.0  # seconds of one test after which we say that it still runs
@@ -74,6 +75,12 @@ def pytest_report_header() -> list[str]:
 
 def needs_lab(item: pytest.Item) -> bool:
     return item.get_closest_marker("kernel") is not None and bool(lab.missing() or os.geteuid())
+
+
+def most_workers() -> int:
+    """Return how many there may be: one more than CPUs, since tests wait as long as they work."""
+    cpus, memory = len(os.sched_getaffinity(0)), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(cpus + (memory >= MEMORY * (cpus + 1)), MOST_WORKERS)
 
 
 def is_slow(item: pytest.Item) -> bool:
@@ -161,9 +168,8 @@ class Places:
     # ── workers ──
 
     def _fill(self) -> None:
-        """Have as many workers as there are CPUs, if there is so much to do."""
-        most = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
-        while len(self.workers) < most and (place := self._next_place()):
+        """Have as many workers as the machine carries, if there is so much to do."""
+        while len(self.workers) < most_workers() and (place := self._next_place()):
             self._hire(place)
 
     def _next_place(self) -> str:
