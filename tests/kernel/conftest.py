@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import outside
 import pytest
+from asking import BEYOND, HOST, SHORT, children
 from cards import CARDS, Command
+from machine import Machine
+
+from nncp import netns
+from nncp.probes import around
+from tests import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,3 +74,34 @@ def apply(run: Callable[..., str]) -> Callable[..., str]:
 def nncp(ns: Namespace, tmp_path: Path) -> Command:
     ns.batch(*CARDS)
     return Command(ns, tmp_path)
+
+
+@pytest.fixture
+def wire(host: Namespace, beyond: Namespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Namespace]:
+    """Yield the namespace beyond a host on which we are."""
+    monkeypatch.setattr(around, "BEFORE", SHORT)
+    host.batch(*HOST)
+    beyond.batch(*BEYOND)
+    with netns.entered(host.path):
+        yield beyond
+        assert leftovers.gone(children) == []
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[str], str]:
+    """Return what writes a program of the shell, and returns the probe that runs it."""
+
+    def written(text: str) -> str:
+        path = tmp_path / "check"
+        path.write_text(f"#!/bin/sh\ncd {tmp_path}\n{text}\n")
+        path.chmod(0o755)
+        return f"exec:{path}"
+
+    return written
+
+
+@pytest.fixture
+def machine(beyond: Namespace, tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(tmp_path / "state", beyond)
+    yield made
+    made.off()
