@@ -244,13 +244,15 @@ def try_(
     found, _, known = _asked(files, None, values)
 
     # A person decides by what is tried, so it is said before it is.
-    early = Early(lambda changes: answers.changes(changes, output)) if output == "table" else None
+    early = Early(lambda changes: answers.changes(changes, output))
+    planned = early if output == "table" else None
     changes = work.apply(
-        found, state_dir=state_dir, terms=terms, force=force, values=known, prune=prune, planned=early
+        found, state_dir=state_dir, terms=terms, force=force, values=known, prune=prune, planned=planned
     )
     if changes.ops:
         _tell("It is kept.")
-    if early is None or not early.was_said:
+    early.end()
+    if not (changes.ops and planned):
         say(answers.changes(changes, output), nl=False)
 
 
@@ -273,7 +275,10 @@ def history(state_dir: Path, output: str) -> None:
     from nncp.journal import Journal  # noqa: PLC0415
 
     journal = Journal(state_dir)
-    say(answers.history(list(journal.kept()), journal.tried(), output), nl=False)
+    tried, kept = journal.tried(), list(journal.kept())  # in this order: it may be kept in between
+    if tried and any(one.number == tried.number for one in kept):
+        tried = None
+    say(answers.history(kept, tried, output), nl=False)
 
 
 @cli.command()

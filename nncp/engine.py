@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from nncp.host import Host, Row
     from nncp.listed import Listed
 
+LOOKS = 3
+"""How often it is told what will be written, while others change that."""
 PATIENCE = 30.0
 """Seconds of a quiet machine to wait for another apply in the same namespace: longer than one takes."""
 
@@ -161,14 +163,7 @@ class _Apply:
         journal = self.journal
         _settle(namespace, journal)
         self._see()
-        now = journal.listed().known_to(namespace.snapshot())
-        want = self.wanted(now)
-        now, ops = namespace.foresee(namespace.with_sysctls(now, want), want)
-        self._check(now, ops)
-        if ops and self.terms.planned:
-            self.terms.planned(ops)
-        if ops and self.terms.proof:
-            self.terms.proof.before()
+        now, want, ops = self._told(namespace)
         lists = self._lists(now, want)
         record = self._staged(Record((), journal.listed(), lists=lists), ops)
         if ops or record.documents:
@@ -191,6 +186,38 @@ class _Apply:
             with contextlib.suppress(Error):  # whoever comes next does it
                 self.file.settle(journal.held)
         return ops
+
+    def _look(self, namespace: Namespace) -> tuple[Host, Sequence[Row], list[Op]]:
+        """Return the host, what is wanted of it, and the writes."""
+        now = self.journal.listed().known_to(namespace.snapshot())
+        want = self.wanted(now)
+        now, ops = namespace.foresee(namespace.with_sysctls(now, want), want)
+        self._check(now, ops)
+        return now, want, ops
+
+    def _told(self, namespace: Namespace) -> tuple[Host, Sequence[Row], list[Op]]:
+        """Look, tell what will be written and try what is tried before, until that is what a new look finds.
+
+        Both take their time, in which others change the host.
+        """
+        found, proof, told = self._look(namespace), self.terms.proof, self.terms.planned
+        for _ in range(LOOKS):
+            ops = found[2]
+            if not ops or not (proof or told):
+                return found
+            if told:
+                told(ops)
+            if proof:
+                proof.before()
+                proof = None
+            found = self._look(namespace)
+            if [(op.verb, op.key) for op in ops] == [(op.verb, op.key) for op in found[2]]:
+                return found
+        raise Error(
+            "others change this host faster than it can be told what would be written; nothing was",
+            kind=ErrorKind.FAILED,
+            hint="try again once they are done",
+        )
 
     def _see(self) -> None:
         """Look at what is in force, while the journal is locked."""
@@ -240,11 +267,15 @@ class _ApplyDocuments(_Apply):
         known = self.again or all(any(is_alike(one, other) for other in before) for one in new)
         if not new or (known and not ops):
             return record
-        texts = tuple(asked_texts([document.state for document in new]))
+        texts = tuple(asked_texts([document.state for document in new], absent=True))
         if self.again:
             return structs.replace(record, call=new[0].call, documents=names, asked=texts)
         call = os.urandom(8).hex()
-        made = [op.key[1] for op in ops if op.key[0] == "link" and op.verb == "create"]
+        # One that is made again was there before.
+        again = {op.key for op in ops if op.verb == "remove"}
+        made = [
+            op.key[1] for op in ops if op.verb == "create" and op.key[0] == "link" and op.key not in again
+        ]
         self.file.stage(with_new(before, new, call, made), call)
         replaced = tuple(document for document in before if document.name in names)
         return structs.replace(record, call=call, documents=names, replaced=replaced, asked=texts)

@@ -320,8 +320,11 @@ def keep(journal: Journal, record: Record, *, tried: bool = False) -> bool:
     if not tried:
         journal.note_listed(record.lists or former)
     done = journal.keep(record.number, tried=tried)
-    if done == tried:
-        journal.note_listed((record.lists or former) if tried else former)
+    if done and tried:
+        with contextlib.suppress(Error):  # it is kept, and whoever tries it notes that too
+            journal.note_listed(record.lists or former)
+    elif not done and not tried:
+        journal.note_listed(former)
     return done
 
 

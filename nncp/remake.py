@@ -39,17 +39,14 @@ def irreplaceable(
 
 
 def forgone(rows: Rows, want: Iterable[Row], kinds: Kinds) -> set[Key]:
-    """Return what goes for good with final rows, where some of it could not come back.
+    """Return what goes for good with final rows: what could not come back, and what stands on that.
 
-    Nothing leads back to that, and nobody wants it: a Pod's veth, whose other end is in the container.
+    Nothing leads back to it, and nobody wants it: a Pod's veth, whose other end is in the container.
     """
-    found: set[Key] = set()
-    for row in want:
-        if row.final and row.key in rows:
-            gone = closure([row.key], rows, kinds)
-            if any(kinds.tables[key[0]].cannot_be_made(rows[key], kinds) for key in gone):
-                found |= gone
-    return found
+    roots = [row.key for row in want if row.final and row.key in rows]
+    gone = closure(roots, rows, kinds) if roots else ()
+    lost = [key for key in gone if kinds.tables[key[0]].cannot_be_made(rows[key], kinds)]
+    return closure(lost, rows, kinds) if lost else set()
 
 
 def _error(key: Key, root: Key, why: str, rows: Rows, kinds: Kinds) -> Error:

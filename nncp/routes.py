@@ -313,7 +313,8 @@ def _matching(route: Route, book: _Book) -> Iterator[Row]:
         hops = row.attrs.get("nexthops", ())
         kind = row.attrs.get("type", "unicast")
         if (
-            row.attrs.get("protocol", RTPROT_STATIC) in CONFIG_PROTOCOLS
+            not is_narrowed(row.key)
+            and row.attrs.get("protocol", RTPROT_STATIC) in CONFIG_PROTOCOLS
             and kind in SHOWN_TYPES
             and (not is_given(route.table_id) or not route.table_id or str(route.table_id) == table)
             and (not isinstance(route.metric, int) or route.metric < 0 or str(int(route.metric)) == metric)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import math
 import os
 import re
@@ -132,17 +133,25 @@ def say(text: str, *, nl: bool = True) -> None:
 
 
 class Early:
-    """Says something before a command is done; what could not be said stands to be said again at its end."""
+    """Says something before a command is done, which goes on whether that can be written or not."""
 
     def __init__(self, text: Callable[[Any], str]) -> None:
         self.text = text
-        self.was_said = False
+        self.untold: Untold | None = None
 
     def __call__(self, what: Any) -> None:
         """Say it."""
-        with contextlib.suppress(Untold):
+        try:
             say(self.text(what), nl=False)
-            self.was_said = True
+        except Untold as error:
+            self.untold = error
+        except BrokenPipeError:  # its reader has gone, which is no fault
+            _silence()
+
+    def end(self) -> None:
+        """Raise `Untold`, now that the command is done, if it could not be written."""
+        if self.untold:
+            raise self.untold
 
 
 def _open_streams() -> None:
@@ -154,6 +163,8 @@ def _open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest that is free, hence this one
         if getattr(sys, stream) is None:
             setattr(sys, stream, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack a character, which is no fault
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _complain(text: str) -> None:

@@ -53,13 +53,21 @@ class Trial(Struct, frozen=True):
             ready = _ready(line, *_foreground(terminal))
             if line in ready:
                 return guard.listen(record)
-            said = os.read(terminal, PIECE) if terminal is not None and ready else b""
+            said = _read(terminal) if terminal is not None and ready else b""
             if ready and not said:
                 terminal = None  # Ctrl-D: nothing more comes from there
             elif said.strip():
                 self.told("Enter alone keeps it.")
             elif said:
                 return guard.commit(record, tried=True)
+
+
+def _read(terminal: int) -> bytes:
+    """Return what was typed; nothing where the terminal has just become another job's, or gone."""
+    try:
+        return os.read(terminal, PIECE)
+    except OSError:
+        return b""
 
 
 def _terminal() -> int | None:

@@ -168,6 +168,8 @@ def capture_of(line: str) -> Capture:
         path = rest[0].value
         reader.take()
         reader.ends()
+    elif odd := next((token for token in rest if isinstance(token.value, Path)), None):
+        raise Wrong(f"nothing is compared with {odd.value}", odd.at, f"one of {' '.join(COMPARES)}")
     return _sourced(Capture("", 0, path, condition, replacement), head, piped=pipe is not None)
 
 

@@ -105,8 +105,11 @@ def _comparison_of(
         raise Wrong(message, test.path.at, "make a capture for each list")
     steps = test.path.steps[len(root) :]
     values = [resolved(value) for value in test.values]
-    if test.compares == "in" and len(values) == 1 and isinstance(values[0], list):
-        values = values[0]
+    if isinstance(values[0], list):
+        if test.compares not in {"in", "!="}:
+            what = f"{test.compares} compares one value, and this is a list"
+            raise Wrong(what, test.values[0].at, "write in, which takes any of several")
+        values = [one for value in values for one in (value if isinstance(value, list) else [value])]
     if test.compares in ORDERS:
         return _ordered(test, steps, values[0])
     read = _reader(steps)

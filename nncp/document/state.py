@@ -457,8 +457,11 @@ def absent(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: data[key] for key in ("name", "type", "state") if key in data}
 
 
-def asked_texts(value: Any) -> set[str]:
-    """Return the texts that plain data of a state asks for: names of interfaces and addresses among them."""
+def asked_texts(value: Any, *, absent: bool = False) -> set[str]:
+    """Return the texts that plain data of a state asks for: names of interfaces and addresses among them.
+
+    Those of routes and rules that are to be `absent` are left out, unless they are asked for.
+    """
     found: set[str] = set()
     left = [value]
     while left:
@@ -467,6 +470,6 @@ def asked_texts(value: Any) -> set[str]:
             found.add(one)
         elif isinstance(one, list | tuple):
             left.extend(one)
-        elif isinstance(one, dict) and (one.get("state") != "absent" or "name" in one):
+        elif isinstance(one, dict) and (absent or one.get("state") != "absent" or "name" in one):
             left.extend(item for key, item in one.items() if key != "description")
     return found

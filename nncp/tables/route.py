@@ -330,7 +330,7 @@ def _by_protocol(host: Host, wanted: set[str]) -> list[tuple[bool, dict[str, Any
 def _can_be_asked_for(row: Row, host: Host) -> bool:
     """Whether a document can say a route: weights are IPv4's alone in nmstate, and no two hops are alike."""
     hops = row.attrs.get("nexthops", ())
-    if row.key[1] == "ipv6" and any(hop[2] != 1 for hop in hops):
+    if is_narrowed(row.key) or (row.key[1] == "ipv6" and any(hop[2] != 1 for hop in hops)):
         return False
     # A hop over a link that is down stands beside others (fib_sync_down_dev).
     return len({hop[:2] for hop in hops}) == len(hops) and all(("up", hop[0]) in host for hop in hops)
