@@ -18,7 +18,7 @@ from nncp.host import Cost, Host, Key, Op, Row
 from nncp.kinds.kind import Attr, Tie
 from nncp.kinds.link import SENT_BACK
 from nncp.needs import closure, companions, lives_on, needs, up_before, upheld
-from nncp.remake import irreplaceable
+from nncp.remake import behind, irreplaceable, unreachable
 from nncp.renaming import renamed
 from nncp.tables.kinds import Kinds
 from nncp.tables.table import references
@@ -67,6 +67,7 @@ def plan(now: Host, want: Iterable[Row], kinds: Kinds, *, undoing: bool = False)
     gone = closure(roots, book.now, kinds)
     if not undoing:
         raise_all(irreplaceable(gone, roots, book.now, wanted, kinds))
+    raise_all(unreachable(gone, book.now, kinds))
     target = _target(book, gone)
     removals = _removals(book, gone, target, renaming.taken, set(roots))
     return [*renaming.ops, *removals, *_writes(book, gone, target), *_going_with_changes(book, gone)]
@@ -249,7 +250,8 @@ def _removals(
         or any(need in lost for need in lives_on(key, book.now, book.kinds))
         or any(other in gone and other < key for other in companions(key, book.now, book.kinds))
     }
-    for key in sorted(gone, key=lambda key: (-book.kinds.rank[key[0]], _is_below(key, book), key)):
+    later = {key for key in gone if _is_below(key, book) or behind(key, book.now, book.kinds) in gone}
+    for key in sorted(gone, key=lambda key: (-book.kinds.rank[key[0]], key in later, key)):
         attrs = book.now[key]
         row = book.want.get(key)
         kind = _type(key, attrs, book.now)
@@ -398,11 +400,8 @@ def _ports_by_controller(keys: Iterable[Key], target: Rows) -> dict[str, set[Key
 
 def _circle(keys: list[Key]) -> Error:
     names = [key[1] for key in keys if key[0] == "link"]
-    return Error(
-        f"these interfaces rest on each other in a circle: {' -> '.join([*names, names[0]])}",
-        subject=names[0],
-        hint="give one of them another base-iface or controller",
-    )
+    message = f"these interfaces rest on each other in a circle: {' -> '.join([*names, names[0]])}"
+    return Error(message, subject=names[0], hint="give one of them another base-iface or controller")
 
 
 def _creation(row: Row, target: Rows, book: _Book, *, asked: bool) -> Iterator[Op]:

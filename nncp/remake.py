@@ -38,6 +38,26 @@ def irreplaceable(
         yield from (_error(key, root, reasons[key], rows, kinds) for key in sorted(found))
 
 
+def unreachable(gone: Collection[Key], rows: Rows, kinds: Kinds) -> Iterator[Error]:
+    """Yield what cannot be taken away, since the kernel would take away another row, which is to stay."""
+    for key in gone:
+        front = behind(key, rows, kinds)
+        if front is not None and front not in gone:
+            yield Error(
+                f"{_said(key, rows, kinds)} cannot be removed: the kernel would remove what stands before it,"
+                f" {' '.join(front[1:])}",
+                kind=ErrorKind.UNSUPPORTED,
+                subject=key[1],
+                hint="move that one to another place first",
+            )
+
+
+def behind(key: Key, rows: Rows, kinds: Kinds) -> Key | None:
+    """Return the row that the kernel would take away in place of another."""
+    front = kinds.tables[key[0]].behind(rows[key])
+    return None if front is None else tuple(front)
+
+
 def forgone(rows: Rows, want: Iterable[Row], kinds: Kinds) -> set[Key]:
     """Return what goes for good with final rows: what could not come back, and what stands on that.
 

@@ -21,7 +21,7 @@ from nncp.document.state import MAIN_TABLE
 from nncp.document.tidy import FAMILIES, by_name, entries, key_of, section_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     State = Mapping[str, Any]
 
@@ -38,8 +38,9 @@ def reverse(desired: State, current: State) -> dict[str, Any]:
         made["ovs-db"] = _with_nulls(desired["ovs-db"], current.get("ovs-db") or {})
     if mappings := list(_mappings(desired, current)):
         made["ovn"] = {"bridge-mappings": mappings}
-    leaving = {name for name, one in _leaving(desired, current)}
-    if routes := sorted(_routes_back(desired, current, leaving), key=route_order):
+    bare = {name for name, _ in (*_leaving(desired, current), *_falling(desired, current))}
+    bare |= set(_losing(desired, current))
+    if routes := sorted(_routes_back(desired, current, bare), key=route_order):
         made["routes"] = {"config": routes}
     if rules := _rules_back(desired, current):
         made["route-rules"] = {"config": rules}
@@ -67,19 +68,47 @@ def _mappings(desired: State, current: State) -> Iterator[dict[str, Any]]:
 def _leaving(desired: State, current: State) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the interfaces that stand and lose their addresses: they go, become ports, or their base goes."""
     have = {str(one.get("name")): one for one in current["interfaces"]}
-    above: dict[str | None, list[str]] = {}
-    for name, one in have.items():
-        above.setdefault(_base(one), []).append(name)
-    waiting = [str(one["name"]) for one in desired["interfaces"] if one["state"] == "absent"]
-    gone = set[str]()
-    while waiting:
-        gone.add(name := waiting.pop())
-        waiting += [other for other in above.get(name, ()) if other not in gone]
+    absent = [str(one["name"]) for one in desired["interfaces"] if one["state"] == "absent"]
+    pairs = (section_of(have[name], "veth").get("peer") for name in absent if name in have)
+    gone = _with_above([*absent, *(str(peer) for peer in pairs if peer)], current)
     ports = {port for one in desired["interfaces"] for port in _ports(one)}
     ports |= {str(one["name"]) for one in desired["interfaces"] if one.get("controller")}
     for name, one in have.items():
         if name in gone or (name in ports and not one.get("controller")):
             yield name, one
+
+
+def _falling(desired: State, current: State) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the interfaces that are up and go down: they are asked to, or rest on one that is."""
+    down = _with_above((str(one["name"]) for one in desired["interfaces"] if one["state"] == "down"), current)
+    for one in current["interfaces"]:
+        if str(one.get("name")) in down and one.get("state") == "up":
+            yield str(one["name"]), one
+
+
+def _losing(desired: State, current: State) -> Iterator[str]:
+    """Yield the interfaces that lose an address, with which the kernel takes routes."""
+    have = by_name(current)
+    for one in desired["interfaces"]:
+        stands = have.get(key_of(one), {})
+        for family in FAMILIES:
+            had = section_of(stands, family).get("address") or []
+            wanted = section_of(one, family)
+            kept = wanted.get("address", had) if wanted.get("enabled", True) else []
+            if any(address not in kept for address in had):
+                yield str(one["name"])
+
+
+def _with_above(names: Iterable[str], current: State) -> set[str]:
+    """Return interfaces with all that rest on them."""
+    above: dict[str | None, list[str]] = {}
+    for one in current["interfaces"]:
+        above.setdefault(_base(one), []).append(str(one.get("name")))
+    found, waiting = set[str](), list(names)
+    while waiting:
+        found.add(name := waiting.pop())
+        waiting += [other for other in above.get(name, ()) if other not in found]
+    return found
 
 
 def _base(interface: State) -> str | None:
@@ -104,6 +133,9 @@ def _interfaces_back(desired: State, current: State) -> Iterator[dict[str, Any]]
         if key_of(one) not in asked:
             addresses = {family: _ip_back(section_of(one, family)) for family in FAMILIES if family in one}
             yield {**_about(one), **addresses} if name in ports else dict(one)
+    for name, one in _falling(desired, current):
+        if key_of(one) not in asked and name not in leaving:
+            yield _about(one)
     for key, one in asked.items():
         if key not in have:
             if one["state"] != "absent":
@@ -150,11 +182,11 @@ def _ip_back(section: State) -> dict[str, Any]:
     }
 
 
-def _routes_back(desired: State, current: State, leaving: set[str]) -> Iterator[dict[str, Any]]:
+def _routes_back(desired: State, current: State, bare: set[str]) -> Iterator[dict[str, Any]]:
     goes = route_goes(desired)
     yield from ({**entry, "state": "absent"} for entry in new_routes(desired, current))
     for entry in entries(current, "routes"):
-        if entry.get("next-hop-interface") in leaving or goes(entry):
+        if entry.get("next-hop-interface") in bare or goes(entry):
             yield entry
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from nncp.document.state import RouteRule
     from nncp.host import Key, Op
-    from nncp.tables.table import Dumps, Indexes
+    from nncp.tables.table import Dumps, Indexes, Rows
 
 # struct fib_rule_hdr: family, to's and from's prefix lengths, tos, table, two unused, action, flags
 HEAD = struct.Struct("=BBBBBxxBI")
@@ -60,19 +60,38 @@ OWN = frozenset({(0, 255), (32766, MAIN_TABLE), (32767, 253)})
 
 def _read(dumps: Dumps) -> Iterator[Row]:
     for word, family in FAMILIES.items():
+        before: dict[str, list[Row]] = {}
         for data in dumps.dump(wire.RTM_GETRULE, HEAD.pack(family, 0, 0, 0, 0, 0, 0)):
-            row = _row(word, data)
-            if row is not None:
-                yield row
+            if HEAD.unpack_from(data)[0] != family:
+                continue  # a kernel without IPv6 answers with all
+            row, is_sayable = _rule(word, data)
+            others = before.setdefault(row.key[2], [])
+            front = next((other.key for other in others if _is_hit(other.attrs, row.attrs)), None)
+            others.append(row)
+            if is_sayable and not _is_own(row):
+                yield Row(row.key, {**row.attrs, "behind": front}) if front else row
 
 
-def _row(word: str, data: bytes) -> Row | None:
+def _is_hit(other: Mapping[str, Any], attrs: Mapping[str, Any]) -> bool:
+    """Whether the kernel takes a rule for the one that a request of these attributes means.
+
+    What the request does not name is anything (net/core/fib_rules.c, rule_find), and the first is meant.
+    """
+    named = {name: value for name, value in attrs.items() if value and (name, value) != ("suppress", NONE)}
+    return other["action"] == attrs["action"] and all(other[name] == value for name, value in named.items())
+
+
+def _is_own(row: Row) -> bool:
+    """Whether the kernel has made a rule by itself."""
+    protocol, place = row.attrs["protocol"], (int(row.key[2]), row.attrs["table"])
+    return protocol == RTPROT_KERNEL or (protocol == RTPROT_UNSPEC and place in OWN)
+
+
+def _rule(word: str, data: bytes) -> tuple[Row, bool]:
+    """Return a rule as far as a document has words for it, and whether it has for all of it."""
     family, to_size, from_size, tos, table, action, flags = HEAD.unpack_from(data)
     given = wire.table(data, HEAD.size)
     is_sayable = not tos and not flags & ~DETACHED and action in ACTIONS and not given.keys() - SAID
-    if family != FAMILIES[word] or not is_sayable:
-        return None
-    protocol = given.get(FRA_PROTOCOL, b"\0")[0]
     priority, table = _number(given, FRA_PRIORITY, 0), _number(given, FRA_TABLE, table)
     attrs = {
         "from": _network(family, given.get(FRA_SRC), from_size),
@@ -81,12 +100,14 @@ def _row(word: str, data: bytes) -> Row | None:
         "mark": _number(given, FRA_FWMARK, 0),
         "mask": _number(given, FRA_FWMASK, 0),
         "table": table if action == FR_ACT_TO_TBL else 0,
-        "action": ACTIONS[action],
+        "action": ACTIONS.get(action, str(action)),
         "suppress": _number(given, FRA_SUPPRESS_PREFIXLEN, NONE),
+        "protocol": given.get(FRA_PROTOCOL, b"\0")[0],
     }
-    if protocol == RTPROT_KERNEL or (protocol == RTPROT_UNSPEC and (priority, table) in OWN):
-        return None
-    return Row(_key(word, priority, attrs), {**attrs, "protocol": protocol})
+    key = _key(word, priority, attrs)
+    return Row(
+        key if is_sayable else (*key[:3], f"{key[3]}, and what no document can say"), attrs
+    ), is_sayable
 
 
 def _number(given: Mapping[int, bytes], number: int, default: int) -> int:
@@ -160,6 +181,10 @@ def _asks(
         alike = (family, words(attrs))
         if priority is not None:
             key = have.named(priority, alike) or _key(family, priority, attrs)
+            if key not in host and (front := have.front(family, priority, attrs)):
+                message = f"whoever took this rule away would take the one that stands before it: {front}"
+                fault(index, message, "name another priority")
+                continue
         elif found := by_words.get(alike) or have.first(alike):
             key = found
         elif (number := next(free, None)) is not None:
@@ -180,9 +205,18 @@ class _Stands:
 
     def __init__(self, host: Host) -> None:
         self._by_words: dict[tuple[str, str], dict[int, Key]] = {}
+        self._at: dict[tuple[str, str], list[Row]] = {}
         for row in host.table("rule"):
             alike = (row.key[1], words({**row.attrs, **_networks(row.attrs)}))
             self._by_words.setdefault(alike, {}).setdefault(int(row.key[2]), row.key)
+            self._at.setdefault((row.key[1], row.key[2]), []).append(row)
+
+    def front(self, family: str, priority: int, attrs: Mapping[str, Any]) -> str:
+        """Return a rule that the kernel would take for a new one of this priority, or ""."""
+        asked = {**attrs, "protocol": RTPROT_STATIC}
+        rows = self._at.get((family, str(priority)), ())
+        hit = (row for row in rows if _is_hit({"protocol": RTPROT_STATIC, **row.attrs}, asked))
+        return next((row.key[3] for row in hit), "")
 
     def priorities(self) -> Iterator[int]:
         """Yield the priorities in use."""
@@ -208,7 +242,7 @@ def _taken_away(
         if row.key in wanted or row.attrs.get("protocol", RTPROT_STATIC) not in CONFIG_PROTOCOLS:
             continue
         if (number := means.first(_full(row))) is not None:
-            yield Row(row.key, row.attrs, absent=True), absent[number][0]
+            yield Row(row.key, _recorded(row.key, {row.key: row.attrs}), absent=True), absent[number][0]
 
 
 def _priority(entry: RouteRule) -> int | None:
@@ -299,6 +333,10 @@ def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
     return {"route-rules": {"config": [_entry(row) for row in found]}} if found else {}
 
 
+def _recorded(key: Key, rows: Rows, _: Any = None) -> Mapping[str, Any]:
+    return {name: value for name, value in rows[key].items() if name != "behind"}
+
+
 def _said(key: Key) -> str:
     return f"{key[1]} rule {key[2]}: {key[3]}"
 
@@ -313,5 +351,7 @@ RULE = Table(
     sentence=lambda op: f"{'create' if op.verb == 'create' else 'remove'} {_said(op.key)}",
     what=lambda key, _: _said(key),
     plural="rules",
+    recorded=_recorded,
+    behind=lambda attrs: attrs.get("behind"),
     show=_show,
 )

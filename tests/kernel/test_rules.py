@@ -195,3 +195,38 @@ def test_no_priority_left_is_told_at_the_entry(host: Namespace, apply: Callable[
     said = apply(entry(ip_from="192.0.2.2", route_table=50), code=65)
     assert "no priority is left between 30000 and 32766" in said
     assert "route-rules.config[0]" in said
+
+
+UNSAID = ("oif lo", "ipproto tcp")
+FRONTS = ("iif lo", "fwmark 7", *UNSAID)
+
+
+@pytest.mark.parametrize("front", [*FRONTS[:2], "to 192.0.2.0/24", "suppress_prefixlength 3"])
+def test_a_rule_is_not_made_behind_one_that_would_go_in_its_place(
+    host: Namespace, apply: Callable[..., str], front: str
+) -> None:
+    """The kernel removes the first rule that has all that is named (rule_find)."""
+    host.batch(f"rule add from all {front} lookup 100 pref 1000 proto static")
+    said = apply(entry(family="ipv4", route_table=100, priority=1000), code=65)
+    assert "would take the one that stands before it" in said
+    apply(entry(family="ipv4", route_table=101, priority=1000))
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_rule_that_stands_behind_such_a_one_goes_with_it_or_not_at_all(
+    host: Namespace, apply: Callable[..., str], run: Callable[..., str], front: str
+) -> None:
+    host.batch(
+        f"rule add from all {front} lookup 100 pref 1000 proto static",
+        "rule add from all lookup 100 pref 1000 proto static",
+    )
+    before = rules(host)
+    alone = absent(family="ipv4", route_table=100, priority=1000, ip_to="", fwmark=0)
+    said = apply({**alone, "iif": ""} if front == "iif lo" else alone, code=69)
+    assert "cannot be removed: the kernel would remove what stands before it" in said
+    assert rules(host) == before
+    if front not in UNSAID:
+        apply(absent(family="ipv4", route_table=100, priority=1000))
+        assert rules(host) == []
+        run("rollback")
+        assert sorted(rules(host)) == sorted(before)
