@@ -139,6 +139,8 @@ def undone(found: Undone, output: str) -> str:
         return _json({"id": found.number, "documents": list(found.documents), "ops": ops})
     if found.was_tried:
         return f"What was being tried is undone{_named(found.documents)}.\n"
+    if found.number is None and not found.ops:
+        return "There is nothing to undo.\n"
     kept = [f"  {name} keeps its MAC address: the apply has pinned it" for name in found.pinned]
     lines = render_plan(found.ops, KINDS)
     number = f"Apply {found.number}{_named(found.documents)} is undone.\n" if found.documents else ""
@@ -157,22 +159,23 @@ def history(kept: Sequence[Record], tried: Record | None, output: str) -> str:
     if output == "json":
         waits = [{**_apply(tried), "tried": True}] if tried else []
         return _json([*waits, *({**_apply(record), "tried": False} for record in kept)])
-    head = ("ID", "APPLIED", "CHANGES", "DOCUMENTS")
+    head = ("ID", "APPLIED", "WRITES", "DOCUMENTS")
     names = [printable(", ".join(one.documents)) for one in kept]
     rows = [
         (str(one.number), _when(one.at), str(one.changes), told)
         for one, told in zip(kept, names, strict=True)
     ]
-    said = _lined([head, *rows]) if kept else "Nothing that was applied here can be undone.\n"
+    said = _lined([head, *rows]) if kept else ""
     if tried:
-        said += f"Apply {tried.number}{_named(tried.documents)} is being tried: `nncp commit` keeps it.\n"
-    return said
+        what = f"Apply {tried.number}{_named(tried.documents)}"
+        said += f"{what} is being tried: `nncp commit` keeps it, `nncp rollback` undoes it.\n"
+    return said or "Nothing that was applied here can be undone.\n"
 
 
 def _apply(record: Record) -> dict[str, Any]:
     at = _when(record.at)
     documents = list(record.documents)
-    return {"id": record.number, "at": at, "changes": record.changes, "documents": documents}
+    return {"id": record.number, "at": at, "writes": record.changes, "documents": documents}
 
 
 def _when(seconds: float) -> str:

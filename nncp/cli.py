@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,13 +192,16 @@ def apply(
     output: str,
 ) -> None:
     """Make this host what the documents say, verified; or leave it as it was."""
-    from nncp import answers, work  # noqa: PLC0415
+    from nncp import answers, stopping, work  # noqa: PLC0415
     from nncp.transaction import Terms  # noqa: PLC0415
 
-    _stop_as_by_ctrl_c()
-    terms = Terms(timeout, proof=_proof(probe, probe_limit))
+    stopping.stop_as_by_ctrl_c()
+    terms = Terms(
+        timeout, proof=_proof(probe, probe_limit), kept=stopping.for_good(lambda guard, it: guard.commit(it))
+    )
     found, _, known = _asked(files, None, values)
     changes = work.apply(found, state_dir=state_dir, terms=terms, force=force, values=known, prune=prune)
+    stopping.only_words_are_left()
     say(answers.changes(changes, output), nl=False)
 
 
@@ -235,12 +237,12 @@ def try_(
     Enter keeps it, or `nncp commit` in another terminal. When this one goes away, by a lost connection say,
     it holds until its time is over.
     """
-    from nncp import answers, work  # noqa: PLC0415
+    from nncp import answers, stopping, work  # noqa: PLC0415
     from nncp.transaction import Terms  # noqa: PLC0415
     from nncp.trial import Trial  # noqa: PLC0415
 
-    _stop_as_by_ctrl_c()
-    terms = Terms(proof=_proof(probe, probe_limit), kept=Trial(timeout, _tell))
+    stopping.stop_as_by_ctrl_c()
+    terms = Terms(proof=_proof(probe, probe_limit), kept=stopping.for_good(Trial(timeout, _tell)))
     found, _, known = _asked(files, None, values)
 
     # A person decides by what is tried, so it is said before it is.
@@ -249,6 +251,7 @@ def try_(
     changes = work.apply(
         found, state_dir=state_dir, terms=terms, force=force, values=known, prune=prune, planned=planned
     )
+    stopping.only_words_are_left()
     if changes.ops:
         _tell("It is kept.")
     early.end()
@@ -270,7 +273,11 @@ def commit(state_dir: Path, output: str) -> None:
 @STATE_DIR
 @output("table", "json")
 def history(state_dir: Path, output: str) -> None:
-    """Show the applies that held since the host started and can be undone, the last one first."""
+    """Show the applies that held since the host started and can be undone, the last one first.
+
+    And which one is being tried. What an apply wrote are rows: a link that is made again counts with all that
+    is on it.
+    """
     from nncp import answers  # noqa: PLC0415
     from nncp.journal import Journal  # noqa: PLC0415
 
@@ -313,10 +320,10 @@ def rollback(number: int | None, state_dir: Path, force: bool, forget: bool, out
 @output("table", "json")
 def restore(state_dir: Path, force: bool, output: str) -> None:
     """Apply again all that was applied and not forgotten, as a host does when it starts."""
-    from nncp import answers  # noqa: PLC0415
+    from nncp import answers, stopping  # noqa: PLC0415
     from nncp.restore import restore as bring_back  # noqa: PLC0415
 
-    _stop_as_by_ctrl_c()
+    stopping.stop_as_by_ctrl_c()
     say(answers.restored(bring_back(state_dir=state_dir, force=force), output), nl=False)
 
 
@@ -408,23 +415,6 @@ def _write(file: Path, text: str) -> None:
     except OSError as error:
         message = f"{file} cannot be written: {error.strerror}"
         raise Error(message, kind=ErrorKind.UNSUPPORTED) from None
-
-
-def _stop_as_by_ctrl_c() -> None:
-    """Let SIGTERM and SIGHUP raise what Ctrl-C does, where they would end this process.
-
-    Behind nohup(1) they do not.
-    """
-    from nncp.guard import STOPPING  # noqa: PLC0415
-
-    def stop(number: int, _: object) -> None:
-        for other in STOPPING:  # once is enough: what undoes it must not be stopped
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    for number in STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
 
 
 def _texts(files: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -81,7 +81,11 @@ def values(file: str, text: str) -> dict[str, Any]:
 
 
 class Desired:
-    """What documents ask of a host: compiled anew for each look at it."""
+    """What documents ask of a host: compiled anew for each look at it.
+
+    Captures look into `current`, where a state that somebody has recorded stands for the host: it has routes
+    of others too.
+    """
 
     def __init__(
         self,
@@ -90,8 +94,10 @@ class Desired:
         values: Mapping[str, Any] | None = None,
         before: Iterable[Applied] = (),
         prune: bool = False,
+        current: Mapping[str, Any] | None = None,
     ) -> None:
         self.policies = policies
+        self.current = current
         self.values = values
         self.prune = prune
         self.pruning: Pruning | None = None
@@ -133,7 +139,7 @@ class Desired:
 
         @cache
         def state() -> Mapping[str, Any]:
-            return looked_into(host, KINDS)
+            return looked_into(host, KINDS) if self.current is None else self.current
 
         return [
             resolve(

@@ -429,7 +429,7 @@ def _unknown(number: int, kept: Sequence[int]) -> Error:
     return Error(
         f"there is no apply {number} to undo",
         kind=ErrorKind.USAGE,
-        hint=f"there are {', '.join(map(str, kept))}: see `nncp history`"
+        hint=f"these can be undone: {', '.join(map(str, kept))}; see `nncp history`"
         if kept
         else "nothing that was applied here is known any more",
     )

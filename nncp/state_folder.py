@@ -224,12 +224,15 @@ def _ours(descriptor: int, state_dir: Path, option: str) -> int:
 
 def _unusable(state_dir: Path, error: OSError, option: str) -> Error:
     place = Path(error.filename or state_dir)
-    linked = place.is_symlink()
+    linked, is_right = place.is_symlink(), error.errno in {errno.EPERM, errno.EACCES}
     if linked and place != state_dir:
         hint = f"the folder is ours alone; remove the link, or name another folder with {option}"
     elif linked:
         hint = f"name the folder itself with {option}: {os.path.realpath(state_dir)}"
-    else:
+    elif is_right:
         hint = f"run it as root, or name a folder of yours with {option}"
+    else:
+        hint = f"mend it, or name another folder with {option}"
     why = "it is a symbolic link" if linked else error.strerror
-    return Error(f"{place} cannot be used: {why}", kind=ErrorKind.PRIVILEGE, hint=hint)
+    kind = ErrorKind.PRIVILEGE if is_right or linked else ErrorKind.FAILED
+    return Error(f"{place} cannot be used: {why}", kind=kind, hint=hint)

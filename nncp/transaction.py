@@ -131,6 +131,7 @@ def run(change: Change, journal: Journal, lock: int, kinds: Kinds, terms: Terms)
         guard.write_in_child(_Writer(change, journal, drawn, terms.deadline, kinds).write)
         if terms.proof:
             terms.proof.after(guard.pulse)
+            _see_that_it_holds(change, kinds)
         committed = terms.kept(guard, record) if terms.kept else guard.commit(record)
     except BaseException as error:
         with signals_wait():
@@ -143,6 +144,14 @@ def run(change: Change, journal: Journal, lock: int, kinds: Kinds, terms: Terms)
         raise
     if not committed:
         raise guard.undone()
+
+
+def _see_that_it_holds(change: Change, kinds: Kinds) -> None:
+    """Raise `Error` unless it holds still: probes take their time, and may do anything."""
+    with Channel() as channel:
+        left = Namespace(channel, kinds).plan(change.want)
+    if left:
+        raise _unheld(left, "while probes were tried", kinds)
 
 
 def _interrupted(error: KeyboardInterrupt) -> Error:
@@ -181,7 +190,7 @@ class _Writer:
                     fewest = len(left)
                     limit.progress()
             if left:
-                raise _unheld(left, limit, self.kinds)
+                raise _unheld(left, limit.story, self.kinds)
             wanted = {row.key for row in self.want}
             namespace.lower(raised(self.change.ops, self.change.now, wanted, self.kinds))
             namespace.pin(self.change.pin)
@@ -208,10 +217,10 @@ def _kept(change: Change, kinds: Kinds) -> list[Row]:
     return [row for name in tables for row in change.now.table(name) if row.key not in gone]
 
 
-def _unheld(left: Sequence[Op], limit: Limit, kinds: Kinds) -> Error:
+def _unheld(left: Sequence[Op], story: str, kinds: Kinds) -> Error:
     listed = "; ".join(sentence(op, kinds) for op in left[:5])
     return Error(
-        f"what was asked for did not hold {limit.story}; it still takes this: {listed}",
+        f"what was asked for did not hold {story}; it still takes this: {listed}",
         kind=ErrorKind.FAILED,
         subject=left[0].key[1],
         hint="the kernel accepted it and then changed it, or something else on this host does",

@@ -140,8 +140,12 @@ def _built_on(record: Record, own: set[str], other: Record, kinds: Kinds) -> Err
     replaced = [one.name for one in other.replaced if record.call and one.call == record.call]
     if not shared and not replaced:
         return None
-    more = f" and {len(shared) - TOLD} more" if len(shared) > TOLD else ""
-    what = f"{', '.join(shared[:TOLD] or replaced)}{more}"
+    links = {row.name for row in record.before if row.key[0] == "link"} | record.made.keys()
+    said = (
+        [name for name in shared if name in links] or shared or replaced
+    )  # what is on a link goes without saying
+    more = f" and {len(said) - TOLD} more" if len(said) > TOLD else ""
+    what = f"{', '.join(said[:TOLD])}{more}"
     of = f" ({', '.join(other.documents)})" if other.documents else ""
     return Error(
         f"apply {record.number} is about {what}, and so is the later apply {other.number}{of}",

@@ -87,7 +87,8 @@ def plan(
 
     """
     before = () if current else in_force(found, state_dir, every=prune)
-    desired = Desired(found, values=values, before=before, prune=prune)
+    recorded = current.state.value if current else None
+    desired = Desired(found, values=values, before=before, prune=prune, current=recorded)
     host = engine.snapshot(state_dir=state_dir) if current is None else stand_in(current)
     want = desired(host)
     host = engine.with_sysctls(host, want) if current is None else host

@@ -374,7 +374,7 @@ class RouteRules(Section, frozen=True):
 class State(Section, frozen=True):
     """A document: what it does not say stays as it is on the host.
 
-    Each interface is of the Struct that `form` makes for its type.
+    Its type says which properties an interface has.
     """
 
     meaning: ClassVar[Mapping[str, str]] = {

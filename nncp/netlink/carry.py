@@ -42,7 +42,7 @@ class Refused(Error):
         lacking = refusal.errno in UNSUPPORTED and op.verb == "create"
         self._fill(
             f"the kernel refused to {sentence(op, kinds)}: {words}",
-            kind=ErrorKind.UNSUPPORTED if lacking else ErrorKind.FAILED,
+            kind=ErrorKind.UNSUPPORTED if lacking else _kind(refusal),
             hint=_hint(refusal.errno or 0, op, refusal.words),
             op=op,
             code=refusal.errno or 0,
@@ -73,6 +73,12 @@ def _hint(code: int, op: Op, words: str) -> str:
     if code in UNSUPPORTED and op.verb == "create":
         return f"this kernel was built without {op.type or op.key[0]}, or its module is not there"
     return ""
+
+
+def _kind(refusal: Refusal) -> ErrorKind:
+    """Return what a refusal is: bonds say EPERM to root too, of what they cannot."""
+    is_right = refusal.errno in {errno.EPERM, errno.EACCES} and os.geteuid() != 0
+    return ErrorKind.PRIVILEGE if is_right else ErrorKind.FAILED
 
 
 def sentence(op: Op, kinds: Kinds) -> str:

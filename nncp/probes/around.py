@@ -63,7 +63,8 @@ class Probes:
             Error: an echo may not be sent (`PRIVILEGE`), with one for each probe that would.
 
         """
-        failed = self._failed([BEFORE] * len(self._parts), again=False)
+        limit = BEFORE if self.limit is None else min(BEFORE, self.limit)
+        failed = self._failed([limit] * len(self._parts), again=False)
         self._parts = [part for part in self._parts if part not in failed]
         stay = {part.text for part in self._parts}
         out = [probe for probe in self.probes if probe.text not in stay]

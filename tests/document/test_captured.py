@@ -288,3 +288,12 @@ def test_a_state_that_nobody_looks_into_is_not_made_up() -> None:
 def test_what_is_no_capture_is_refused(capture: str, words: str) -> None:
     (error, *_) = resolved(f"capture: {capture}\ndesired: {{}}\n").errors
     assert words in error.message
+
+
+def test_a_list_is_compared_by_in_and_by_none_of_it_alone() -> None:
+    first = "interfaces.type == veth"
+    rest = names("interfaces.name != capture.b.interfaces.name", first)
+    assert rest == [one["name"] for one in STATE["interfaces"] if one["type"] != "veth"]
+    for compares in ("==", "glob"):
+        with pytest.raises(Error, match="this is a list"):
+            states(f"interfaces.name {compares} capture.b.interfaces.name", first)

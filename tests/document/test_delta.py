@@ -310,6 +310,39 @@ def test_what_rests_on_what_goes_comes_back_with_it() -> None:
     assert [one["name"] for one in back["interfaces"]] == ["v33", "eth2"]
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["ipv4: {enabled: false}", "ipv4: {enabled: true, address: [{ip: 192.0.2.9, prefix-length: 24}]}"],
+)
+def test_routes_come_back_with_the_address_that_they_went_with(asked: str) -> None:
+    back = undoes(f"interfaces: [{{name: eth1, type: ethernet, {asked}}}]")
+    assert "192.0.2.1" in [route.get("next-hop-address") for route in back["routes"]["config"]]
+
+
+def test_what_goes_down_comes_up_with_its_routes_and_all_that_rests_on_it() -> None:
+    back = undoes(
+        "interfaces: [{name: eth1, type: ethernet, state: down}, {name: eth2, type: ethernet, state: down}]"
+    )
+    assert {one["name"]: one["state"] for one in back["interfaces"]} == dict.fromkeys(
+        ("eth1", "eth2", "v33"), "up"
+    )
+    assert {route["next-hop-interface"] for route in back["routes"]["config"]} == {"eth1"}
+
+
+def test_the_peer_of_a_veth_comes_back_with_it() -> None:
+    pair = [
+        {"name": name, "type": "veth", "state": "up", "veth": {"peer": peer}} for name, peer in ("ab", "ba")
+    ]
+    want = tidied(policy("interfaces: [{name: a, type: veth, state: absent}]"), WRITTEN)
+    have = {
+        "interfaces": pair,
+        "routes": {"config": [{"destination": "10.0.0.0/8", "next-hop-interface": "b"}]},
+    }
+    back = reverse(want, have)
+    assert [one["name"] for one in back["interfaces"]] == ["b", "a"]
+    assert back["routes"] == have["routes"]
+
+
 def test_what_dhcp_gave_is_asked_of_it_again() -> None:
     leased = {"ip": "10.0.0.9", "prefix-length": 24, "valid-life-time": "300sec"}
     current = (

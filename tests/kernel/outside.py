@@ -144,7 +144,11 @@ def forked(module: str, *argv: str, path: Path, stdin: str | None = None) -> sub
         files[0].write((stdin or "").encode())
         files[0].seek(0)
         if (pid := os.fork()) == 0:
-            os._exit(_as_program(module, argv, path, [file.fileno() for file in files]))
+            code = 1
+            try:
+                code = _as_program(module, argv, path, [file.fileno() for file in files])
+            finally:
+                os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         said = []
         for file in files[1:]:

@@ -55,7 +55,7 @@ def test_the_last_ones_are_undone_one_after_the_other(
         run("rollback")
         assert {name for name in links(host) if name.startswith("d")} == {f"d{name}" for name in left}
         assert in_force(host, tmp_path) == list(left)
-    assert run("rollback") == "No changes.\n"
+    assert run("rollback") == "There is nothing to undo.\n"
     assert run("history") == "Nothing that was applied here can be undone.\n"
 
 
@@ -151,7 +151,7 @@ def test_to_give_up_the_ways_back_keeps_the_host_and_its_documents(
     run("rollback")
     assert links(host) >= {"da", "db"}
     assert in_force(host, tmp_path) == ["a", "b"]
-    assert run("rollback") == "No changes.\n"
+    assert run("rollback") == "There is nothing to undo.\n"
 
 
 def test_only_so_many_are_kept(host: Namespace, run: Callable[..., str], tmp_path: Path) -> None:

@@ -114,6 +114,27 @@ def test_all_that_is_wrong_with_probes_is_said_before_anything_is_done(
     assert "d0" not in links(host)
 
 
+def test_what_is_gone_once_probes_were_tried_did_not_hold(
+    host: Namespace, run: Callable[..., str], tmp_path: Path
+) -> None:
+    probe = program(tmp_path, "ip link del d0 2>/dev/null; exit 0")
+    said = run("apply", "-", "--probe", probe, document=DUMMY, code=75)
+    assert "did not hold while probes were tried" in said
+    assert "d0" not in links(host)
+
+
+def test_what_comes_while_probes_are_tried_before_the_change_is_seen(
+    host: Namespace, run: Callable[..., str], tmp_path: Path
+) -> None:
+    host.batch("link add br1 type bridge", "link set br1 up")
+    gone = {"interfaces": [{"name": "br1", "type": "linux-bridge", "state": "absent"}]}
+    said = run(
+        "apply", "-", "--probe", program(tmp_path, "ip link set eth2 master br1"), document=gone, code=65
+    )
+    assert "eth2" in said
+    assert "br1" in links(host)
+
+
 def test_whoever_is_killed_while_a_probe_is_asked_has_it_undone(
     host: Namespace, tmp_path: Path, waits: str
 ) -> None:

@@ -337,7 +337,7 @@ def test_a_damaged_journal_is_told_and_can_be_dropped(
         path.write_text(path.read_text().replace('"DEEP"', 2000 * "[" + 2000 * "]"))
     assert told in nncp(ns, "rollback", *folder, code=75 if "file" in told else 76)
     assert "given up" in nncp(ns, "rollback", "--forget", *folder)
-    assert nncp(ns, "rollback", *folder) == "No changes.\n"
+    assert nncp(ns, "rollback", *folder) == "There is nothing to undo.\n"
     assert ns.view()["link"]["eth1"]["mtu"] == 1400
 
 
@@ -358,7 +358,7 @@ def test_a_rollback_that_cannot_be_noted_says_that_all_is_as_it_was(
     for part in (listed / "in" / "it", listed / "in", listed):
         part.rmdir()
     assert nncp(ns, "rollback", *folder).startswith("No changes.\nApply 1 (")
-    assert nncp(ns, "rollback", *folder) == "No changes.\n"
+    assert nncp(ns, "rollback", *folder) == "There is nothing to undo.\n"
 
 
 @pytest.mark.parametrize("supervisor_too", [False, True])
@@ -375,6 +375,8 @@ def test_what_nobody_wants_back_stays_away_when_its_removal_is_cut_short(
 
     assert deadly.in_child(host, cut_short) < 0
     finished(host, tmp_path)
+    if not supervisor_too:
+        assert "eth1" not in host.view()["link"], "it was the first to go"
     with netns.entered(host.path):
         apply_rows([veth], state_dir=tmp_path)
         assert not Journal(tmp_path).is_pending()

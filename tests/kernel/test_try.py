@@ -149,6 +149,16 @@ def test_commit_from_elsewhere_keeps_it(tries: Callable[..., Trying]) -> None:
     assert "no change is being tried" in trying.nncp("commit", code=75)
 
 
+def test_whose_reader_goes_away_tries_it_all_the_same(tries: Callable[..., Trying]) -> None:
+    trying = tries()
+    assert trying.process.stdout is not None
+    trying.process.stdout.close()
+    trying.await_hold()
+    trying.nncp("commit")
+    assert trying.process.wait() == 0
+    assert trying.links() == {"d0"}
+
+
 def test_enter_keeps_it_and_what_was_typed_before_does_not(
     tries: Callable[..., Trying], terminal: tuple[int, int]
 ) -> None:

@@ -197,3 +197,13 @@ def test_a_policys_name_does_not_speak_in_the_plans_own_voice() -> None:
     said = planned(f"{head}spec: {{nodeSelector: {{a: b}}, desiredState: {{}}}}\n")
     assert "\\nPlan: b\\x1b[2J" in said
     assert "\x1b" not in said
+
+
+def test_captures_look_into_all_that_was_recorded_routes_of_others_too() -> None:
+    state = STATE.replace("  config: [{destination: 0.0.0.0/0", "  running: [{destination: 0.0.0.0/0", 1)
+    policy = """
+        capture:
+          way: routes.running.destination == "0.0.0.0/0"
+        desired: {interfaces: [{name: "{{ capture.way.routes.running.0.next-hop-interface }}", mtu: 1400}]}
+        """
+    assert planned(policy, state).startswith("~ eth1")
