@@ -156,6 +156,14 @@ def _is_leased(entry: Any) -> bool:
     return is_given(left) and left != FOREVER
 
 
+def leased(name: str, ip: Any, host: Host) -> Iterator[str]:
+    """Yield the listed addresses that end by themselves elsewhere, and would not on this link."""
+    for entry in ip.address if is_given(ip.address) and ip.enabled is not False else ():
+        address = f"{entry.ip}/{entry.prefix_length}"
+        if _is_leased(entry) and ("address", name, address) not in host:
+            yield address
+
+
 def unmade(name: str, ip: Any, mac: str | None, host: Host) -> Iterator[str]:
     """Yield the listed link-local addresses that a link neither has nor makes of its MAC address.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from nncp.addresses import address_rows, defaults, unmade, without_addresses
+from nncp.addresses import address_rows, defaults, leased, unmade, without_addresses
 from nncp.carried import carried, joined
 from nncp.checks import check_links, is_impossible
 from nncp.desk import Compiled, Desk, Note, Path
@@ -243,9 +243,20 @@ def _left(desk: Desk, interface: Interface) -> None:
     if is_given(interface.ipv6) and (interface.is_up or interface.state == "down"):
         mac = interface.mac_address or desk.host.attr("link", interface.name, name="mac")
         found += unmade(interface.name, interface.ipv6, mac, desk.host)
-    if found:
-        text = f"warning: left to {interface.name} itself, and not set: {', '.join(found)}"
-        desk.out.notes.append(Note("warn", ("link", interface.name), text, (interface.name,)))
+    lasts = [
+        address
+        for ip in (interface.ipv4, interface.ipv6)
+        if is_given(ip) and interface.is_up
+        for address in leased(interface.name, ip, desk.host)
+    ]
+    texts = {
+        f"left to {interface.name} itself, and not set": found,
+        f"leased, and {interface.name} has it for good": lasts,
+    }
+    for text, names in texts.items():
+        if names:
+            line = f"warning: {text}: {', '.join(names)}"
+            desk.out.notes.append(Note("warn", ("link", interface.name), line, (interface.name,)))
 
 
 def _untold(desk: Desk, interface: Interface) -> None:

@@ -30,6 +30,9 @@ route-rules:
 """
 
 
+LESS = "interfaces: [{name: eth2, type: ethernet, state: up}]"
+
+
 def current(text: str = STATE) -> Policy:
     return desired.current("state.yaml", text)
 
@@ -207,3 +210,13 @@ def test_captures_look_into_all_that_was_recorded_routes_of_others_too() -> None
         desired: {interfaces: [{name: "{{ capture.way.routes.running.0.next-hop-interface }}", mtu: 1400}]}
         """
     assert planned(policy, state).startswith("~ eth1")
+
+
+def test_an_address_of_a_lease_that_another_link_gets_for_good_is_told() -> None:
+    leased = "{ip: 192.0.2.9, prefix-length: 24, valid-life-time: 3600sec}"
+    said = planned(f"interfaces: [{{name: eth2, ipv4: {{enabled: true, address: [{leased}]}}}}]", LESS)
+    assert "warning: leased, and eth2 has it for good: 192.0.2.9/24" in said
+    state = LESS.replace("up}", f"up, ipv4: {{enabled: true, address: [{leased}]}}}}")
+    assert "leased" not in planned(
+        f"interfaces: [{{name: eth2, ipv4: {{enabled: true, address: [{leased}]}}}}]", state
+    )
