@@ -192,10 +192,11 @@ def apply(
     output: str,
 ) -> None:
     """Make this host what the documents say, verified; or leave it as it was."""
-    from nncp import answers, stopping, work  # noqa: PLC0415
+    from nncp import answers, work  # noqa: PLC0415
+    from nncp.stopping import Stopping  # noqa: PLC0415
     from nncp.transaction import Terms  # noqa: PLC0415
 
-    stopping.stop_as_by_ctrl_c()
+    stopping = Stopping()
     terms = Terms(
         timeout, proof=_proof(probe, probe_limit), kept=stopping.for_good(lambda guard, it: guard.commit(it))
     )
@@ -237,11 +238,12 @@ def try_(
     Enter keeps it, or `nncp commit` in another terminal. When this one goes away, by a lost connection say,
     it holds until its time is over.
     """
-    from nncp import answers, stopping, work  # noqa: PLC0415
+    from nncp import answers, work  # noqa: PLC0415
+    from nncp.stopping import Stopping  # noqa: PLC0415
     from nncp.transaction import Terms  # noqa: PLC0415
     from nncp.trial import Trial  # noqa: PLC0415
 
-    stopping.stop_as_by_ctrl_c()
+    stopping = Stopping()
     terms = Terms(proof=_proof(probe, probe_limit), kept=stopping.for_good(Trial(timeout, _tell)))
     found, _, known = _asked(files, None, values)
 
@@ -320,11 +322,14 @@ def rollback(number: int | None, state_dir: Path, force: bool, forget: bool, out
 @output("table", "json")
 def restore(state_dir: Path, force: bool, output: str) -> None:
     """Apply again all that was applied and not forgotten, as a host does when it starts."""
-    from nncp import answers, stopping  # noqa: PLC0415
+    from nncp import answers  # noqa: PLC0415
     from nncp.restore import restore as bring_back  # noqa: PLC0415
+    from nncp.stopping import Stopping  # noqa: PLC0415
 
-    stopping.stop_as_by_ctrl_c()
-    say(answers.restored(bring_back(state_dir=state_dir, force=force), output), nl=False)
+    stopping = Stopping()
+    found = bring_back(state_dir=state_dir, force=force)
+    stopping.only_words_are_left()
+    say(answers.restored(found, output), nl=False)
 
 
 @cli.command()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nncp.applied import Applied
-    from nncp.host import Host, Row
+    from nncp.host import Host, Key, Row
     from nncp.listed import Listed
 
 LOOKS = 3
@@ -165,7 +165,7 @@ class _Apply:
         self._see()
         now, want, ops = self._told(namespace)
         lists = self._lists(now, want)
-        record = self._staged(Record((), journal.listed(), lists=lists), ops)
+        record = self._staged(Record((), journal.listed(), lists=lists), now, ops)
         if ops or record.documents:
             asked = {*record.asked, *subjects(want, KINDS)}
             record = structs.replace(record, number=journal.next, at=time.time(), asked=tuple(sorted(asked)))
@@ -211,7 +211,7 @@ class _Apply:
                 proof.before()
                 proof = None
             found = self._look(namespace)
-            if [(op.verb, op.key) for op in ops] == [(op.verb, op.key) for op in found[2]]:
+            if _told_of(ops) == _told_of(found[2]):
                 return found
         raise Error(
             "others change this host faster than it can be told what would be written; nothing was",
@@ -231,7 +231,7 @@ class _Apply:
     def _pins(self, now: Host, ops: Sequence[Op]) -> Sequence[str]:  # noqa: ARG002
         return ()
 
-    def _staged(self, record: Record, ops: Sequence[Op]) -> Record:  # noqa: ARG002
+    def _staged(self, record: Record, now: Host, ops: Sequence[Op]) -> Record:  # noqa: ARG002
         """Write down what will be in force, before anything is done about it; return what is known then."""
         return record
 
@@ -261,7 +261,7 @@ class _ApplyDocuments(_Apply):
     def _pins(self, now: Host, ops: Sequence[Op]) -> Sequence[str]:
         return pinned(now, ops)
 
-    def _staged(self, record: Record, ops: Sequence[Op]) -> Record:
+    def _staged(self, record: Record, now: Host, ops: Sequence[Op]) -> Record:
         new, before = self.asking.meant(), self.before
         names = tuple(dict.fromkeys(document.name for document in new))
         known = self.again or all(any(is_alike(one, other) for other in before) for one in new)
@@ -271,14 +271,16 @@ class _ApplyDocuments(_Apply):
         if self.again:
             return structs.replace(record, call=new[0].call, documents=names, asked=texts)
         call = os.urandom(8).hex()
-        # One that is made again was there before.
-        again = {op.key for op in ops if op.verb == "remove"}
-        made = [
-            op.key[1] for op in ops if op.verb == "create" and op.key[0] == "link" and op.key not in again
-        ]
+        creates = (op.key for op in ops if op.verb == "create" and op.key[0] == "link")
+        made = [key[1] for key in creates if key not in now]  # one that is made again was there before
         self.file.stage(with_new(before, new, call, made), call)
         replaced = tuple(document for document in before if document.name in names)
         return structs.replace(record, call=call, documents=names, replaced=replaced, asked=texts)
+
+
+def _told_of(ops: Iterable[Op]) -> list[tuple[str, Key]]:
+    """Return what somebody decides by: routing daemons' routes that go along come and go by the second."""
+    return [(op.verb, op.key) for op in ops if not op.implied and not op.back]
 
 
 def _settle(namespace: Namespace, journal: Journal) -> None:

@@ -20,13 +20,14 @@ from nncp.tables.neighbour import NEIGHBOUR
 from nncp.tables.nexthop import NEXTHOP
 from nncp.tables.port import PORT
 from nncp.tables.route import ROUTE
-from nncp.tables.rule import RULE
+from nncp.tables.rule import RULE, UNSAID
 from nncp.tables.sysctl import SYSCTL
 from nncp.tables.up import UP
 from nncp.tables.vlans import VLANS
 
 TABLES = (
-    LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, FDB, MDB, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE, RULE, ELSEWHERE,
+    LINK, ALTNAME, PORT, VLANS, SYSCTL, UP, FDB, MDB, ADDRESS, NEIGHBOUR, NEXTHOP, ROUTE, RULE, UNSAID,
+    ELSEWHERE,
 )  # fmt: skip
 """Among rows that could be written now, the earlier table goes first: no link speaks before its sysctls."""
 

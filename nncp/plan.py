@@ -18,7 +18,7 @@ from nncp.host import Cost, Host, Key, Op, Row
 from nncp.kinds.kind import Attr, Tie
 from nncp.kinds.link import SENT_BACK
 from nncp.needs import closure, companions, lives_on, needs, up_before, upheld
-from nncp.remake import behind, irreplaceable, unreachable
+from nncp.remake import irreplaceable, unreachable
 from nncp.renaming import renamed
 from nncp.tables.kinds import Kinds
 from nncp.tables.table import references
@@ -250,8 +250,7 @@ def _removals(
         or any(need in lost for need in lives_on(key, book.now, book.kinds))
         or any(other in gone and other < key for other in companions(key, book.now, book.kinds))
     }
-    later = {key for key in gone if _is_below(key, book) or behind(key, book.now, book.kinds) in gone}
-    for key in sorted(gone, key=lambda key: (-book.kinds.rank[key[0]], key in later, key)):
+    for key in sorted(gone, key=lambda key: (-book.kinds.rank[key[0]], _turn_to_go(key, book), key)):
         attrs = book.now[key]
         row = book.want.get(key)
         kind = _type(key, attrs, book.now)
@@ -267,10 +266,11 @@ def _spares(need: Key, key: Key, roots: set[Key], book: _Book) -> bool:
     return key in roots and need[0] == key[0] and book.kinds.tables[key[0]].spared
 
 
-def _is_below(key: Key, book: _Book) -> bool:
-    """Whether what the kernel may spare needs none of its own table: it goes after what does."""
-    spared = book.kinds.tables[key[0]].spared
-    return spared and not any(need[0] == key[0] for need in needs(key, book.now, book.kinds))
+def _turn_to_go(key: Key, book: _Book) -> int:
+    """Return how late a row goes: after what stands in front, or what needs it, where it may be spared."""
+    table = book.kinds.tables[key[0]]
+    below = table.spared and not any(need[0] == key[0] for need in needs(key, book.now, book.kinds))
+    return below + len(tuple(table.behind(book.now[key])))
 
 
 def _type(key: Key, attrs: Mapping[str, Any], state: Rows) -> str:

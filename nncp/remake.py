@@ -41,21 +41,15 @@ def irreplaceable(
 def unreachable(gone: Collection[Key], rows: Rows, kinds: Kinds) -> Iterator[Error]:
     """Yield what cannot be taken away, since the kernel would take away another row, which is to stay."""
     for key in gone:
-        front = behind(key, rows, kinds)
-        if front is not None and front not in gone:
+        fronts = [front for front in kinds.tables[key[0]].behind(rows[key]) if front not in gone]
+        if fronts:
             yield Error(
                 f"{_said(key, rows, kinds)} cannot be removed: the kernel would remove what stands before it,"
-                f" {' '.join(front[1:])}",
+                f" {' '.join(fronts[0][1:])}",
                 kind=ErrorKind.UNSUPPORTED,
                 subject=key[1],
                 hint="move that one to another place first",
             )
-
-
-def behind(key: Key, rows: Rows, kinds: Kinds) -> Key | None:
-    """Return the row that the kernel would take away in place of another."""
-    front = kinds.tables[key[0]].behind(rows[key])
-    return None if front is None else tuple(front)
 
 
 def forgone(rows: Rows, want: Iterable[Row], kinds: Kinds) -> set[Key]:

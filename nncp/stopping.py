@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nncp.guard import STOPPING
 
@@ -17,36 +17,33 @@ if TYPE_CHECKING:
     Kept: TypeAlias = Callable[[Guard, Record], bool]
 
 
-def stop_as_by_ctrl_c() -> None:
-    """Let SIGTERM and SIGHUP raise what Ctrl-C does, where they would end this process.
+class Stopping:
+    """Lets SIGTERM and SIGHUP raise what Ctrl-C does, where they would end this process: not behind nohup."""
 
-    Behind nohup(1) they do not.
-    """
+    def __init__(self) -> None:
+        self.heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
 
-    def stop(number: int, _: object) -> None:
-        for other in STOPPING:  # once is enough: what undoes it must not be stopped
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt(signal.Signals(number).name)
+        def stop(number: int, _: object) -> None:
+            self._answer(signal.SIG_IGN)  # once is enough: what undoes it must not be stopped
+            raise KeyboardInterrupt(signal.Signals(number).name)
 
-    for number in STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+        self._answer(stop)
 
+    def for_good(self, kept: Kept) -> Kept:
+        """Return how a change is kept: from then on whatever would stop this process comes too late."""
 
-def for_good(kept: Kept) -> Kept:
-    """Return how a change is kept: from then on whatever would stop this process comes too late."""
+        def asked(guard: Guard, record: Record) -> bool:
+            if not kept(guard, record):
+                return False
+            self._answer(signal.SIG_IGN)
+            return True
 
-    def asked(guard: Guard, record: Record) -> bool:
-        if not kept(guard, record):
-            return False
-        for number in STOPPING:
-            signal.signal(number, signal.SIG_IGN)
-        return True
+        return asked
 
-    return asked
+    def only_words_are_left(self) -> None:
+        """Let what would stop this process end it as what it is: done."""
+        self._answer(lambda *_: os._exit(0))
 
-
-def only_words_are_left() -> None:
-    """Let what would stop this process end it as what it is: done."""
-    for number in STOPPING:
-        signal.signal(number, lambda *_: os._exit(0))
+    def _answer(self, answer: Any) -> None:
+        for number in self.heard:
+            signal.signal(number, answer)

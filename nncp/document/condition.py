@@ -105,7 +105,7 @@ def _comparison_of(
         raise Wrong(message, test.path.at, "make a capture for each list")
     steps = test.path.steps[len(root) :]
     values = [resolved(value) for value in test.values]
-    if isinstance(values[0], list):
+    if any(isinstance(value, list) for value in values):
         if test.compares not in {"in", "!="}:
             what = f"{test.compares} compares one value, and this is a list"
             raise Wrong(what, test.values[0].at, "write in, which takes any of several")

@@ -28,7 +28,7 @@ from nncp.tables.rtmsg import (
 from nncp.tables.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from nncp.document.state import RouteRule
     from nncp.host import Key, Op
@@ -66,10 +66,12 @@ def _read(dumps: Dumps) -> Iterator[Row]:
                 continue  # a kernel without IPv6 answers with all
             row, is_sayable = _rule(word, data)
             others = before.setdefault(row.key[2], [])
-            front = next((other.key for other in others if _is_hit(other.attrs, row.attrs)), None)
+            behind = tuple(other.key for other in others if _is_hit(other.attrs, row.attrs))
             others.append(row)
-            if is_sayable and not _is_own(row):
-                yield Row(row.key, {**row.attrs, "behind": front}) if front else row
+            if not is_sayable:
+                yield row
+            elif not _is_own(row):
+                yield Row(row.key, {**row.attrs, "behind": behind}) if behind else row
 
 
 def _is_hit(other: Mapping[str, Any], attrs: Mapping[str, Any]) -> bool:
@@ -77,7 +79,7 @@ def _is_hit(other: Mapping[str, Any], attrs: Mapping[str, Any]) -> bool:
 
     What the request does not name is anything (net/core/fib_rules.c, rule_find), and the first is meant.
     """
-    named = {name: value for name, value in attrs.items() if value and (name, value) != ("suppress", NONE)}
+    named = {name: value for name, value in attrs.items() if (value != NONE if name == "suppress" else value)}
     return other["action"] == attrs["action"] and all(other[name] == value for name, value in named.items())
 
 
@@ -105,9 +107,9 @@ def _rule(word: str, data: bytes) -> tuple[Row, bool]:
         "protocol": given.get(FRA_PROTOCOL, b"\0")[0],
     }
     key = _key(word, priority, attrs)
-    return Row(
-        key if is_sayable else (*key[:3], f"{key[3]}, and what no document can say"), attrs
-    ), is_sayable
+    if not is_sayable:
+        key = (UNSAID.name, *key[1:3], f"{key[3]}, and what no document can say")
+    return Row(key, attrs), is_sayable
 
 
 def _number(given: Mapping[int, bytes], number: int, default: int) -> int:
@@ -175,13 +177,14 @@ def _asks(
     new = [(index, entry) for index, entry in enumerate(entries) if entry.state != "absent"]
     wanted: dict[Key, tuple[Row, int]] = {}
     by_words: dict[tuple[str, str], Key] = {}
+    stays = {*have.every} - {*_asked_away(entries, host), *_named(new, have)}
     free = next_priorities(chain(have.priorities(), (_priority(entry) or 0 for entry in entries)))
     for index, entry in sorted(new, key=lambda one: _priority(one[1]) is None):
         family, attrs, priority = _family(entry), _attrs(entry), _priority(entry)
         alike = (family, words(attrs))
         if priority is not None:
             key = have.named(priority, alike) or _key(family, priority, attrs)
-            if key not in host and (front := have.front(family, priority, attrs)):
+            if key not in host and (front := have.front(key, attrs, stays)):
                 message = f"whoever took this rule away would take the one that stands before it: {front}"
                 fault(index, message, "name another priority")
                 continue
@@ -205,16 +208,18 @@ class _Stands:
 
     def __init__(self, host: Host) -> None:
         self._by_words: dict[tuple[str, str], dict[int, Key]] = {}
-        self._at: dict[tuple[str, str], list[Row]] = {}
+        self._at: dict[tuple[str, ...], list[Row]] = {}
+        self.every = [row.key for row in (*host.table(UNSAID.name), *host.table("rule"))]
+        for key in self.every:
+            self._at.setdefault(key[1:3], []).append(host.rows[key])
         for row in host.table("rule"):
             alike = (row.key[1], words({**row.attrs, **_networks(row.attrs)}))
             self._by_words.setdefault(alike, {}).setdefault(int(row.key[2]), row.key)
-            self._at.setdefault((row.key[1], row.key[2]), []).append(row)
 
-    def front(self, family: str, priority: int, attrs: Mapping[str, Any]) -> str:
-        """Return a rule that the kernel would take for a new one of this priority, or ""."""
+    def front(self, key: Key, attrs: Mapping[str, Any], stays: Collection[Key]) -> str:
+        """Return a rule of those that stay which the kernel would take for a new one, or ""."""
         asked = {**attrs, "protocol": RTPROT_STATIC}
-        rows = self._at.get((family, str(priority)), ())
+        rows = (row for row in self._at.get(key[1:3], ()) if row.key in stays)
         hit = (row for row in rows if _is_hit({"protocol": RTPROT_STATIC, **row.attrs}, asked))
         return next((row.key[3] for row in hit), "")
 
@@ -232,6 +237,19 @@ class _Stands:
         return found[min(found)] if found else None
 
 
+def _named(new: Iterable[tuple[int, RouteRule]], have: _Stands) -> Iterator[Key]:
+    """Yield the rules of a host that entries ask for by their priority."""
+    for _, entry in new:
+        priority = _priority(entry)
+        if priority is not None and (key := have.named(priority, (_family(entry), words(_attrs(entry))))):
+            yield key
+
+
+def _asked_away(entries: Sequence[RouteRule], host: Host) -> Iterator[Key]:
+    """Yield the rules that absent entries mean."""
+    yield from (row.key for row, _ in _taken_away(entries, host, {}))
+
+
 def _taken_away(
     entries: Sequence[RouteRule], host: Host, wanted: Mapping[Key, Any]
 ) -> Iterator[tuple[Row, int]]:
@@ -242,7 +260,7 @@ def _taken_away(
         if row.key in wanted or row.attrs.get("protocol", RTPROT_STATIC) not in CONFIG_PROTOCOLS:
             continue
         if (number := means.first(_full(row))) is not None:
-            yield Row(row.key, _recorded(row.key, {row.key: row.attrs}), absent=True), absent[number][0]
+            yield Row(row.key, recorded(row.key, {row.key: row.attrs}), absent=True), absent[number][0]
 
 
 def _priority(entry: RouteRule) -> int | None:
@@ -333,13 +351,17 @@ def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
     return {"route-rules": {"config": [_entry(row) for row in found]}} if found else {}
 
 
-def _recorded(key: Key, rows: Rows, _: Any = None) -> Mapping[str, Any]:
+def recorded(key: Key, rows: Rows, _: Any = None) -> Mapping[str, Any]:
+    """Return a rule without what stands before it, which is no part of it."""
     return {name: value for name, value in rows[key].items() if name != "behind"}
 
 
 def _said(key: Key) -> str:
     return f"{key[1]} rule {key[2]}: {key[3]}"
 
+
+UNSAID = Table(name="unsaid rule", about=False, what=lambda key, _: _said(key))
+"""Rules that compare what no document has a word for: others', and only looked at."""
 
 RULE = Table(
     name="rule",
@@ -351,7 +373,7 @@ RULE = Table(
     sentence=lambda op: f"{'create' if op.verb == 'create' else 'remove'} {_said(op.key)}",
     what=lambda key, _: _said(key),
     plural="rules",
-    recorded=_recorded,
-    behind=lambda attrs: attrs.get("behind"),
+    recorded=recorded,
+    behind=lambda attrs: map(tuple, attrs.get("behind", ())),
     show=_show,
 )

@@ -161,10 +161,6 @@ def _nowhere(_: Row) -> None:
     return None
 
 
-def _nobody(_: Mapping[str, Any]) -> None:
-    return None
-
-
 def _as_it_is(key: Key, rows: Rows, ops: Mapping[str, list[Op]]) -> Mapping[str, Any]:  # noqa: ARG001
     return rows[key]
 
@@ -217,7 +213,7 @@ class Table(Struct, frozen=True):
         whole: whether a change is written with all attributes of the row, since a message replaces it.
         amid: the attributes of a row as they are among the wanted ones alone; takes key, rows and the wanted
             rows.
-        behind: the row that the kernel would take away instead, since it stands before this one; takes
+        behind: the rows that the kernel would take away instead, since they stand before this one; takes
             attributes.
         recorded: the attributes of a row to which a rollback leads back; takes key, rows and the operations
             of an apply by the second part of their keys.
@@ -264,7 +260,7 @@ class Table(Struct, frozen=True):
     live: frozenset[str] = frozenset()
     whole: bool = False
     amid: Callable[[Key, Rows, Mapping[Key, Row]], Mapping[str, Any]] | None = None
-    behind: Callable[[Mapping[str, Any]], Key | None] = _nobody
+    behind: Callable[[Mapping[str, Any]], Iterable[Key]] = _nothing
     recorded: Callable[[Key, Rows, Mapping[str, list[Op]]], Mapping[str, Any]] = _as_it_is
     follows: Callable[[Row], Key | None] = _nowhere
     stem: Callable[[Key], Key] = _nothing

@@ -201,7 +201,7 @@ UNSAID = ("oif lo", "ipproto tcp")
 FRONTS = ("iif lo", "fwmark 7", *UNSAID)
 
 
-@pytest.mark.parametrize("front", [*FRONTS[:2], "to 192.0.2.0/24", "suppress_prefixlength 3"])
+@pytest.mark.parametrize("front", [*FRONTS, "to 192.0.2.0/24", "suppress_prefixlength 3"])
 def test_a_rule_is_not_made_behind_one_that_would_go_in_its_place(
     host: Namespace, apply: Callable[..., str], front: str
 ) -> None:
@@ -230,3 +230,42 @@ def test_a_rule_that_stands_behind_such_a_one_goes_with_it_or_not_at_all(
         assert rules(host) == []
         run("rollback")
         assert sorted(rules(host)) == sorted(before)
+
+
+def test_rules_of_one_priority_go_in_their_order_and_others_among_them_stay(
+    host: Namespace, apply: Callable[..., str]
+) -> None:
+    kept = "rule add from 10.0.0.0/8 iif lo lookup 5 pref 100 proto static"
+    words = ("fwmark 1", "fwmark 2", "")
+    host.batch(kept, *(f"rule add iif eth1 {mark} lookup 5 pref 100 proto static" for mark in words))
+    before = rules(host)
+    first, second, wide = (absent(iif="eth1", fwmark=mark, priority=100) for mark in (1, 2, 0))
+    assert "fwmark 0x2 iif eth1" in apply(first, wide, code=69)
+    assert rules(host) == before
+    apply(first, wide, second)
+    assert rules(host) == ["100: from 10.0.0.0/8 iif lo lookup 5 proto static"]
+
+
+def test_a_rule_that_suppresses_nothing_longer_than_0_is_no_wildcard(
+    host: Namespace, apply: Callable[..., str]
+) -> None:
+    host.batch("rule add from all lookup main pref 100 proto static")
+    apply(entry(family="ipv4", suppress_prefix_length=0, priority=100))
+    apply(absent(family="ipv4", suppress_prefix_length=0, priority=100))
+    assert rules(host) == ["100: from all lookup main proto static"]
+
+
+def test_a_rule_takes_the_place_of_a_narrower_one_of_its_document(
+    host: Namespace, apply: Callable[..., str]
+) -> None:
+    narrow, wide = (
+        entry(ip_from="10.0.0.0/8", iif="eth1", priority=100),
+        entry(ip_from="10.0.0.0/8", priority=100),
+    )
+    apply(narrow)
+    apply(narrow, wide)
+    apply({**narrow, "state": "absent"}, {**wide, "state": "absent"})
+    apply(narrow)
+    document = [{**narrow, "state": "absent"}, wide]
+    apply(*document)
+    assert rules(host) == ["100: from 10.0.0.0/8 lookup main proto static"]

@@ -181,7 +181,7 @@ def test_what_would_move_a_terminals_cursor_is_escaped() -> None:
 def test_an_apply_is_deaf_to_what_it_was_started_deaf_to(name: str) -> None:
     """As behind nohup: a terminal that closes is no reason to undo."""
     deaf = f"import signal; signal.signal(signal.{name}, signal.SIG_IGN)"
-    asked = f"stopping.stop_as_by_ctrl_c(); print(signal.getsignal(signal.{name}) is signal.SIG_IGN)"
+    asked = f"stopping.Stopping(); print(signal.getsignal(signal.{name}) is signal.SIG_IGN)"
     argv = [sys.executable, "-c", f"{deaf}; from nncp import stopping; {asked}"]
     assert subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT).stdout == "True\n"
 
