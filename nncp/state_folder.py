@@ -234,5 +234,5 @@ def _unusable(state_dir: Path, error: OSError, option: str) -> Error:
     else:
         hint = f"mend it, or name another folder with {option}"
     why = "it is a symbolic link" if linked else error.strerror
-    kind = ErrorKind.PRIVILEGE if is_right or linked else ErrorKind.FAILED
+    kind = ErrorKind.PRIVILEGE if is_right or linked else ErrorKind.UNSUPPORTED
     return Error(f"{place} cannot be used: {why}", kind=kind, hint=hint)
