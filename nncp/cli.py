@@ -193,13 +193,12 @@ def apply(
 ) -> None:
     """Make this host what the documents say, verified; or leave it as it was."""
     from nncp import answers, work  # noqa: PLC0415
+    from nncp.guard import Guard  # noqa: PLC0415
     from nncp.stopping import Stopping  # noqa: PLC0415
     from nncp.transaction import Terms  # noqa: PLC0415
 
     stopping = Stopping()
-    terms = Terms(
-        timeout, proof=_proof(probe, probe_limit), kept=stopping.for_good(lambda guard, it: guard.commit(it))
-    )
+    terms = Terms(timeout, proof=_proof(probe, probe_limit), kept=stopping.for_good(Guard.commit))
     found, _, known = _asked(files, None, values)
     changes = work.apply(found, state_dir=state_dir, terms=terms, force=force, values=known, prune=prune)
     stopping.only_words_are_left()
@@ -246,7 +245,6 @@ def try_(
     stopping = Stopping()
     terms = Terms(proof=_proof(probe, probe_limit), kept=stopping.for_good(Trial(timeout, _tell)))
     found, _, known = _asked(files, None, values)
-
     # A person decides by what is tried, so it is said before it is.
     early = Early(lambda changes: answers.changes(changes, output))
     planned = early if output == "table" else None

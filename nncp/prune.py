@@ -22,7 +22,7 @@ from nncp.needs import Dependents, closure
 from nncp.routes import route_rows
 from nncp.tables.route import CONFIG_PROTOCOLS, is_narrowed, words
 from nncp.tables.rtmsg import RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RTPROT_STATIC
-from nncp.tables.rule import RULE, recorded
+from nncp.tables.rule import RULE, alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -148,7 +148,7 @@ class Pruning:
                 self._keep(
                     key, f"{key[1]} rule {key[2]}: {key[3]}", "others are alike, and one is not its own"
                 )
-        yield from (Row(key, recorded(key, {key: free[key].attrs}), absent=True) for key in sorted(gone))
+        yield from (Row(key, alone(free[key].attrs), absent=True) for key in sorted(gone))
 
     def _keep(self, key: Key, what: str, why: str) -> None:
         self.notes.append(Note("keep", key, f"keeps {what}, though nothing asks for it now: {why}"))

@@ -141,9 +141,8 @@ def _built_on(record: Record, own: set[str], other: Record, kinds: Kinds) -> Err
     if not shared and not replaced:
         return None
     links = {row.name for row in record.before if row.key[0] == "link"} | record.made.keys()
-    said = (
-        [name for name in shared if name in links] or shared or replaced
-    )  # what is on a link goes without saying
+    # What is on a link goes without saying.
+    said = [name for name in shared if name in links] or shared or replaced
     more = f" and {len(said) - TOLD} more" if len(said) > TOLD else ""
     what = f"{', '.join(said[:TOLD])}{more}"
     of = f" ({', '.join(other.documents)})" if other.documents else ""

@@ -28,11 +28,11 @@ from nncp.tables.rtmsg import (
 from nncp.tables.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from nncp.document.state import RouteRule
     from nncp.host import Key, Op
-    from nncp.tables.table import Dumps, Indexes, Rows
+    from nncp.tables.table import Dumps, Indexes
 
 # struct fib_rule_hdr: family, to's and from's prefix lengths, tos, table, two unused, action, flags
 HEAD = struct.Struct("=BBBBBxxBI")
@@ -177,17 +177,12 @@ def _asks(
     new = [(index, entry) for index, entry in enumerate(entries) if entry.state != "absent"]
     wanted: dict[Key, tuple[Row, int]] = {}
     by_words: dict[tuple[str, str], Key] = {}
-    stays = {*have.every} - {*_asked_away(entries, host), *_named(new, have)}
     free = next_priorities(chain(have.priorities(), (_priority(entry) or 0 for entry in entries)))
     for index, entry in sorted(new, key=lambda one: _priority(one[1]) is None):
         family, attrs, priority = _family(entry), _attrs(entry), _priority(entry)
         alike = (family, words(attrs))
         if priority is not None:
             key = have.named(priority, alike) or _key(family, priority, attrs)
-            if key not in host and (front := have.front(key, attrs, stays)):
-                message = f"whoever took this rule away would take the one that stands before it: {front}"
-                fault(index, message, "name another priority")
-                continue
         elif found := by_words.get(alike) or have.first(alike):
             key = found
         elif (number := next(free, None)) is not None:
@@ -199,8 +194,15 @@ def _asks(
         by_words.setdefault(alike, key)
         stands = host.rows[key].attrs if key in host else attrs
         wanted.setdefault(key, (Row(key, {name: stands[name] for name in attrs}), index))
-    yield from wanted.values()
-    yield from _taken_away(entries, host, wanted)
+    taken = list(_taken_away(entries, host, wanted))
+    own = wanted.keys() | {row.key for row, _ in taken}
+    for row, index in wanted.values():
+        if row.key not in host and (front := have.front(row, own)):
+            message = f"whoever took this rule away would take the one that stands before it: {front}"
+            fault(index, message, "name another priority")
+        else:
+            yield row, index
+    yield from taken
 
 
 class _Stands:
@@ -209,17 +211,16 @@ class _Stands:
     def __init__(self, host: Host) -> None:
         self._by_words: dict[tuple[str, str], dict[int, Key]] = {}
         self._at: dict[tuple[str, ...], list[Row]] = {}
-        self.every = [row.key for row in (*host.table(UNSAID.name), *host.table("rule"))]
-        for key in self.every:
-            self._at.setdefault(key[1:3], []).append(host.rows[key])
+        for row in (*host.table(UNSAID.name), *host.table("rule")):
+            self._at.setdefault(row.key[1:3], []).append(row)
         for row in host.table("rule"):
             alike = (row.key[1], words({**row.attrs, **_networks(row.attrs)}))
             self._by_words.setdefault(alike, {}).setdefault(int(row.key[2]), row.key)
 
-    def front(self, key: Key, attrs: Mapping[str, Any], stays: Collection[Key]) -> str:
-        """Return a rule of those that stay which the kernel would take for a new one, or ""."""
-        asked = {**attrs, "protocol": RTPROT_STATIC}
-        rows = (row for row in self._at.get(key[1:3], ()) if row.key in stays)
+    def front(self, new: Row, own: Collection[Key]) -> str:
+        """Return a rule that the kernel would take for a new one, "" if none but those of the document."""
+        asked = {**new.attrs, "protocol": RTPROT_STATIC}
+        rows = (row for row in self._at.get(new.key[1:3], ()) if row.key not in own)
         hit = (row for row in rows if _is_hit({"protocol": RTPROT_STATIC, **row.attrs}, asked))
         return next((row.key[3] for row in hit), "")
 
@@ -237,19 +238,6 @@ class _Stands:
         return found[min(found)] if found else None
 
 
-def _named(new: Iterable[tuple[int, RouteRule]], have: _Stands) -> Iterator[Key]:
-    """Yield the rules of a host that entries ask for by their priority."""
-    for _, entry in new:
-        priority = _priority(entry)
-        if priority is not None and (key := have.named(priority, (_family(entry), words(_attrs(entry))))):
-            yield key
-
-
-def _asked_away(entries: Sequence[RouteRule], host: Host) -> Iterator[Key]:
-    """Yield the rules that absent entries mean."""
-    yield from (row.key for row, _ in _taken_away(entries, host, {}))
-
-
 def _taken_away(
     entries: Sequence[RouteRule], host: Host, wanted: Mapping[Key, Any]
 ) -> Iterator[tuple[Row, int]]:
@@ -260,7 +248,7 @@ def _taken_away(
         if row.key in wanted or row.attrs.get("protocol", RTPROT_STATIC) not in CONFIG_PROTOCOLS:
             continue
         if (number := means.first(_full(row))) is not None:
-            yield Row(row.key, recorded(row.key, {row.key: row.attrs}), absent=True), absent[number][0]
+            yield Row(row.key, alone(row.attrs), absent=True), absent[number][0]
 
 
 def _priority(entry: RouteRule) -> int | None:
@@ -351,9 +339,9 @@ def _show(host: Host, names: set[str]) -> Mapping[str, Any]:
     return {"route-rules": {"config": [_entry(row) for row in found]}} if found else {}
 
 
-def recorded(key: Key, rows: Rows, _: Any = None) -> Mapping[str, Any]:
+def alone(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Return a rule without what stands before it, which is no part of it."""
-    return {name: value for name, value in rows[key].items() if name != "behind"}
+    return {name: value for name, value in attrs.items() if name != "behind"}
 
 
 def _said(key: Key) -> str:
@@ -373,7 +361,7 @@ RULE = Table(
     sentence=lambda op: f"{'create' if op.verb == 'create' else 'remove'} {_said(op.key)}",
     what=lambda key, _: _said(key),
     plural="rules",
-    recorded=recorded,
+    recorded=lambda key, rows, _: alone(rows[key]),
     behind=lambda attrs: map(tuple, attrs.get("behind", ())),
     show=_show,
 )
