@@ -238,6 +238,8 @@ class _Attempts:
         self.until = 0.0
         """When the attempt has had its time, or the pause is over."""
         self.is_over = False
+        self.reason = ""
+        """Of the last attempt that had its time."""
         self.why = ""
 
     def go_on(self, *, said: bool) -> None:
@@ -287,7 +289,10 @@ class _Attempts:
         self._close()
         self.until = time.monotonic() + PAUSE
         times = f"{self.count} attempt{'s' * (self.count > 1)} {self.limit.story}"
-        self.why = f"{self._reason(code, late=late)} ({times})" if code else ""
+        # Of one that was ended before it could even begin, the one before it says more.
+        if not self.reason or self.said or not late or self.probe.kind == "exec":
+            self.reason = self._reason(code, late=late)
+        self.why = f"{self.reason} ({times})" if code else ""
         self.is_over = not self.why or not self.again
 
     def _reason(self, code: int, *, late: bool) -> str:

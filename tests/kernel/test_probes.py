@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking import DEFAULT4, DEFAULT6, after, before, probes
@@ -14,7 +15,7 @@ from deadly import in_child
 
 from nncp import netns
 from nncp.errors import Error, ErrorKind
-from nncp.probes import attempt
+from nncp.probes import attempt, keeper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,6 +189,21 @@ def test_who_may_send_no_echo_is_told_so_of_each_ping(host: Namespace, wire: Nam
 
 
 # ── tcp and dns ──
+
+
+def test_of_an_attempt_that_is_ended_before_it_begins_nothing_is_told(
+    host: Namespace, wire: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def only_once(*arguments: Any) -> int:
+        with contextlib.suppress(FileExistsError):
+            (tmp_path / "tried").touch(exist_ok=False)
+            return attempt.attempt(*arguments)
+        time.sleep(1000)
+        return 0
+
+    monkeypatch.setattr(keeper, "attempt", only_once)
+    (told,) = after(probes("tcp:192.0.2.1:82"))
+    assert told.startswith("probe tcp:192.0.2.1:82: Connection refused (")
 
 
 def test_a_server_that_accepts_and_closes_is_reached(host: Namespace, wire: Namespace) -> None:
