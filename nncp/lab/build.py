@@ -14,23 +14,17 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.lab import cache
 from nncp.lab.debian import NEWEST, Archive
 from nncp.lab.progress import Progress
-from nncp.lab.sweep import Sweeper
+from nncp.lab.workbench import Bench
 from nncp.pace import slowness
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 OLDEST = (7, 2)
 CONFIG = Path(__file__).with_name("kernel.config")
@@ -48,8 +42,6 @@ add table bridge t
 add chain bridge t c { type filter hook prerouting priority 0; }
 add rule bridge t c ether saddr 02:00:00:00:00:01 accept
 """
-# Not ours: started by make, that has flags and variables in it which mean something to the kernel's make.
-ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 FILES = 1050  # about so many are compiled: for the progress line only
 # Nobody here reads the warnings of a released kernel.
 FLAGS = "-w -O1"
@@ -147,42 +139,6 @@ def _make(debian: Archive, package: str, target: Path, *, bench: Bench, told: Pr
     (source / "linux").rename(target)
     debian.forget()
     told.finish(f"built {target.parent.name} in {time.monotonic() - started:.0f} s")
-
-
-class Bench:
-    """The folder of one build and its processes; neither outlives this process."""
-
-    def __init__(self, work: Path) -> None:
-        self.work = work
-        self.sweeper = Sweeper(work)
-
-    def run(self, argv: Sequence[str], *, cwd: Path, what: str, each: Callable[[str], object] = str) -> None:
-        """Run a program to its end and hand on what it prints, line by line.
-
-        Raises:
-            Error: it fails; what it printed as errors is the reason, else what it printed last.
-
-        """
-        process = subprocess.Popen(
-            argv,
-            cwd=cwd,
-            env={**ENVIRONMENT, "TMPDIR": str(self.work)},  # a compiler that is killed leaves files there
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            preexec_fn=self.sweeper.join,  # noqa: PLW1509  a build has one thread
-        )
-        last: deque[str] = deque(maxlen=5)
-        errors: deque[str] = deque(maxlen=5)
-        assert process.stdout is not None
-        for line in process.stdout:
-            (errors if re.search(r"error:|undefined reference", line) else last).append(line)
-            each(line)
-        status = process.wait()
-        self.sweeper.release(process.pid)
-        if status:
-            raise Error(f"{what} failed: {''.join(errors or last).strip()}", kind=ErrorKind.UNSUPPORTED)
 
 
 def _unpack(archive: Path, *, package: str, bench: Bench) -> None:

@@ -10,6 +10,7 @@ import click
 from nncp.errors import Error
 from nncp.lab.build import build as newest
 from nncp.lab.build import kernel
+from nncp.lab.cluster.cli import cluster
 from nncp.lab.features import TRIALS, missing
 from nncp.lab.once import once
 from nncp.lab.progress import Progress
@@ -19,6 +20,9 @@ from nncp.terminal import Seconds, memory
 @click.group()
 def lab() -> None:
     """Run commands in a kernel that has all of networking, whatever this host's kernel has."""
+
+
+lab.add_command(cluster)
 
 
 @lab.command()

@@ -13,7 +13,7 @@ import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 TERMINATING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -22,17 +22,30 @@ TERMINATING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 class Sweeper:
     """Our end of the pipe. To be made while the process has one thread: it forks."""
 
-    def __init__(self, folder: Path, *, close: Iterable[int] = ()) -> None:
-        """Fork it; it does not keep the descriptors `close`."""
+    def __init__(
+        self, folder: Path | None = None, *, close: Iterable[int] = (), last: Callable[[], object] = bool
+    ) -> None:
+        """Fork it.
+
+        Args:
+            folder: what it removes in the end, if anything.
+            close: descriptors that it does not keep.
+            last: what it calls after that.
+
+        """
         self.folder = folder
         ours, self._pipe = os.pipe()
         self.pid = os.fork()
         if not self.pid:
             try:
                 os.setsid()  # a signal from the terminal is not for it
+                null = os.open(os.devnull, os.O_RDWR)
+                for fd in (0, 1, 2):  # who waits for the end of what our process says does not wait for it
+                    os.dup2(null, fd)
                 for fd in (self._pipe, *close):
                     os.close(fd)
                 _wait_and_sweep(ours, folder)
+                last()
             finally:
                 os._exit(0)
         os.close(ours)
@@ -52,11 +65,21 @@ class Sweeper:
         """This process group has ended: its number may soon be somebody else's."""
         os.write(self._pipe, b"-%d\n" % group)
 
+    @property
+    def pipe(self) -> int:
+        """What a process holds that it is to sweep after; see `hand_on`."""
+        return self._pipe
+
+    def hand_on(self) -> None:
+        """Leave it to those who hold the pipe: it sweeps when the last of them has ended."""
+        os.close(self._pipe)
+
     def sweep(self) -> None:
         """Sweep now; returns when nothing is left."""
         os.close(self._pipe)
         os.waitpid(self.pid, 0)
-        shutil.rmtree(self.folder, ignore_errors=True)  # only there when the sweeper itself was killed
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)  # only there when the sweeper itself was killed
 
 
 def end_group(leader: int) -> None:
@@ -65,7 +88,7 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _wait_and_sweep(pipe: int, folder: Path) -> None:
+def _wait_and_sweep(pipe: int, folder: Path | None) -> None:
     for number in TERMINATING:
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
@@ -74,6 +97,11 @@ def _wait_and_sweep(pipe: int, folder: Path) -> None:
             (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
     for group in groups:
         end_group(group)
+    if folder:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
     for _ in range(20):  # what was just killed may still be writing its last file
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

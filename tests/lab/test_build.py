@@ -14,6 +14,7 @@ import pytest
 from nncp.errors import Error
 from nncp.lab import build, cache
 from nncp.lab.sweep import Sweeper
+from nncp.lab.workbench import Bench
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[build.Bench]:
+def bench(tmp_path: Path) -> Iterator[Bench]:
     work = tmp_path / "work"
     work.mkdir()
-    made = build.Bench(work)
+    made = Bench(work)
     yield made
     made.sweeper.sweep()
     assert not work.exists()
@@ -36,7 +37,7 @@ def wanted() -> list[str]:
     return [line for line in build.CONFIG.read_text().splitlines() if line.endswith("=y")]
 
 
-def test_every_option_that_the_source_does_not_give_is_named(bench: build.Bench) -> None:
+def test_every_option_that_the_source_does_not_give_is_named(bench: Bench) -> None:
     given = "\n".join(sorted(set(wanted()) - {"CONFIG_BONDING=y", "CONFIG_HOSTFS=y"}))
     (bench.work / "config").write_text(given + "\n# CONFIG_BONDING is not set\n")
     (bench.work / "Makefile").write_text("allnoconfig olddefconfig:\n\tcp config .config\n")
@@ -45,12 +46,12 @@ def test_every_option_that_the_source_does_not_give_is_named(bench: build.Bench)
     assert [error.message.split()[-1] for error in caught.value] == ["CONFIG_HOSTFS", "CONFIG_BONDING"]
 
 
-def test_a_compiler_that_refuses_is_quoted(bench: build.Bench) -> None:
+def test_a_compiler_that_refuses_is_quoted(bench: Bench) -> None:
     with pytest.raises(Error, match=r"compiling failed: x\.c:1: no"):
         bench.run(["sh", "-c", "echo x.c:1: no >&2; exit 2"], cwd=bench.work, what="compiling")
 
 
-def test_an_error_is_quoted_although_other_jobs_print_after_it(bench: build.Bench) -> None:
+def test_an_error_is_quoted_although_other_jobs_print_after_it(bench: Bench) -> None:
     with pytest.raises(Error, match=r"compiling failed: x\.c:1: error: no$"):
         bench.run(
             ["sh", "-c", "echo x.c:1: error: no >&2; seq 20; echo '*** Error 1'; exit 2"],
@@ -59,7 +60,7 @@ def test_an_error_is_quoted_although_other_jobs_print_after_it(bench: build.Benc
         )
 
 
-def test_what_a_killed_compiler_leaves_goes_with_the_build(bench: build.Bench) -> None:
+def test_what_a_killed_compiler_leaves_goes_with_the_build(bench: Bench) -> None:
     said: list[str] = []
     bench.run(["sh", "-c", "mktemp"], cwd=bench.work, what="compiling", each=said.append)
     assert Path(said[0].strip()).parent == bench.work

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nncp.lab import cache, debian, setup
-from nncp.lab.build import COMPILER, UNREAD, Bench, _unpack
+from nncp.lab.build import COMPILER, UNREAD, _unpack
 from nncp.lab.progress import Progress
 from nncp.lab.setup import STEPS, Course, Display, Setup
+from nncp.lab.workbench import Bench
 from tests.waiting import is_gone, until
 
 SCRIPT = Path(setup.__file__)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nncp.lab import room
 from tests import leftovers
 from tests.waiting import until
-from vmnet.rack import room
+from vmnet.rack.cli import site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +42,11 @@ def on(node: str, *command: str, code: int = 0) -> str:
 
 def left() -> list[str]:
     """What a rack of ours has left: processes by our mark, its note, mounts where only a rack has them."""
-    processes = [str(process) for process in leftovers.marked(str(room.NOTE), name=NOTE)]
+    processes = [str(process) for process in leftovers.marked(str(site().note), name=NOTE)]
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     places = [path for line in mounts if (path := line.split()[1]) == "/srv" or path.startswith("/run/own")]
     new = [path for path in places if path not in MOUNTED]
-    return processes + new + [str(path) for path in (room.NOTE,) if path.exists()]
+    return processes + new + [str(path) for path in (site().note,) if path.exists()]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +55,6 @@ def note(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         file = tmp_path_factory.mktemp("note") / "bridgehead" / "rack"
         patch.setenv(NOTE, str(file))
-        patch.setattr(room, "NOTE", file)
         yield
 
 
@@ -63,10 +63,10 @@ def test_a_room_whose_process_is_killed_is_gone(who: str) -> None:
     """Its maker, and its first process: of the others, none holds anything by itself."""
     run("up")
     try:
-        kept = room.find()
+        kept = room.find(site())
         assert kept is not None
         os.kill(getattr(kept, who), signal.SIGKILL)
-        until(lambda: room.find() is None)
+        until(lambda: room.find(site()) is None)
     finally:
         run("down")
     assert leftovers.gone(left) == []

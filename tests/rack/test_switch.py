@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from vmnet.rack.switch import read_bond
+from nncp.lab.switch import read_bond
 
 HEAD = """\
 Ethernet Channel Bonding Driver: v7.2.12

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nncp.errors import Error
-from vmnet.rack import acts, switch
+from nncp.lab import switch
+from vmnet.rack import acts
 from vmnet.rack.demo import Demo
 
 if TYPE_CHECKING:

@@ -23,17 +23,18 @@ from msgspec import Struct
 
 from nncp.document.source import load
 from nncp.errors import Error, ErrorKind, raise_all
+from nncp.lab import switch
+from nncp.lab.nodes import DISKS, Node, checked, failure
 from nncp.netns import entered
 from nncp.pace import Limit, communicate
 from vmnet.names import OWNER
-from vmnet.rack import images, report, switch
+from vmnet.rack import images, report
 from vmnet.rack.cabling import NODES, PROBER_ADDRESS
-from vmnet.rack.nodes import DISKS, Node, checked, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.rack.nodes import Rack
+    from nncp.lab.nodes import Rack
 
 SCENARIO = Path(str(files("vmnet.rack"))) / "scenario"
 NAD = SCENARIO / "nad.yaml"

@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from vmnet.rack import switch
-from vmnet.rack.nodes import Node, Rack, boot, cable, prepare
+from nncp.lab import switch
+from nncp.lab.nodes import Node, Rack, boot, cable, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

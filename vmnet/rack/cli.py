@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING
 import click
 
 from nncp import lab
-from nncp.errors import Error, ErrorKind
-from nncp.lab import cache
+from nncp.lab import cache, room
+from nncp.lab.standing import IN_ROOM, Standing, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.rack.nodes import Node
-    from vmnet.rack.room import Kept
+    from nncp.lab.nodes import Node
 
-IN_ROOM = "BRIDGEHEAD_ROOM"
 GUESTS = ("tiny", "debian")
 
 
@@ -55,19 +53,7 @@ def images(names: tuple[str, ...], newest: bool) -> None:
 @rack.command()
 def up() -> None:
     """Put the rack up and leave it standing."""
-    from vmnet.rack import room  # noqa: PLC0415
-
-    if not _needs_lab():
-        room.keep(_again("furnish"), say=_say)
-        return
-    if _session() is not None:
-        raise room.stands_already()
-    _say(f"starts a lab kernel: this one lacks {', '.join(lab.missing())}")
-    session = lab.start(folder=_folder(), name="rack", detached=True, writable=_writable())
-    status = session.run(_again("up"), forward=True)
-    if status:
-        session.stop()
-        sys.exit(status)
+    _standing().put_up(up=["up"], furnish=["furnish"], reason=_reason(), say=_say)
 
 
 @rack.command(hidden=True)
@@ -84,26 +70,18 @@ def furnish() -> None:
 def execute(node: str, command: tuple[str, ...]) -> None:
     """Run COMMAND in NODE: node-1, node-2, tor or prober."""
     command = command[1:] if command[0] == "--" else command
-    if _needs_lab():
-        terminal = os.isatty(0) and os.isatty(1)
-        session = _standing()
-        sys.exit(session.run(_again("exec", node, "--", *command), stdin=0, forward=True, terminal=terminal))
-    from vmnet.rack import nodes  # noqa: PLC0415
+    kept = _standing().find("exec", node, "--", *command)
+    from nncp.lab import nodes  # noqa: PLC0415
 
-    argv = _room().command(nodes.standing(_room().root)[node].command(command))
+    argv = kept.command(nodes.standing(kept.root)[node].command(command))
     os.execvp(argv[0], argv)  # noqa: S606  the command takes this process's place
 
 
 @rack.command()
 def status() -> None:
     """Show what stands in the rack and how its links are."""
-    if _needs_lab():
-        sys.exit(_standing().run(_again("status")))
-    if IN_ROOM not in os.environ:
-        os.environ[IN_ROOM] = "1"
-        argv = _room().command(_again("status"))
-        os.execvp(argv[0], argv)  # noqa: S606
-    from vmnet.rack import nodes  # noqa: PLC0415
+    _standing().go_in("status")
+    from nncp.lab import nodes  # noqa: PLC0415
 
     for node in nodes.standing().nodes.values():
         for line in _told(node):
@@ -113,13 +91,7 @@ def status() -> None:
 @rack.command()
 def down() -> None:
     """Take the rack down; nothing is left of it."""
-    from vmnet.rack import room  # noqa: PLC0415
-
-    if _needs_lab():
-        if session := _session():  # what is down already is down
-            session.stop()
-        return
-    room.clear()
+    _standing().take_down()
 
 
 @rack.command()
@@ -137,20 +109,18 @@ def demo(guest: str, report_file: Path | None) -> None:
     file = None if report_file is None else report_file.absolute()
     if file and not file.parent.is_dir():
         raise click.BadParameter(f"there is no folder {file.parent}", param_hint="--report")
-    if IN_ROOM in os.environ:
+    if os.environ.pop(IN_ROOM, ""):
         from vmnet.rack.demo import show  # noqa: PLC0415
 
         sys.exit(show(guest=guest, file=file))
     if not lab.inside():
         _fetch(guest)
-    again = _again("demo", "--guest", guest, *(["--report", str(file)] if file else []))
+    again = _standing().again("demo", "--guest", guest, *(["--report", str(file)] if file else []))
     if not _needs_lab():
-        from vmnet.rack import room  # noqa: PLC0415
-
         os.environ[IN_ROOM] = "1"
         room.enter(again)
-    _say(f"starts a lab kernel: this one lacks {', '.join(lab.missing())}")
-    with lab.start(name="demo", writable=_writable(*([file.parent] if file else []))) as session:
+    _say(f"starts a lab kernel: {_reason()}")
+    with lab.start(name="demo", writable=writable(*([file.parent] if file else []))) as session:
         sys.exit(session.run(again, stdin=0, forward=True, terminal=os.isatty(0) and os.isatty(1)))
 
 
@@ -166,49 +136,22 @@ def _needs_lab() -> bool:
     return not lab.inside() and bool(lab.missing())
 
 
-def _folder() -> Path:
-    return cache.folder() / "rack"
+def _standing() -> Standing:
+    return Standing(site(), "vmnet.rack", in_lab=_needs_lab(), folder=cache.folder() / "rack")
 
 
-def _session() -> lab.Session | None:
-    """Return the lab kernel that a rack stands in, if one does."""
-    try:
-        return lab.attach(_folder())
-    except Error:
-        return None
+def site() -> room.Site:
+    """Return where the rack of this machine stands; BRIDGEHEAD_RACK names another."""
+    note = Path(os.environ.get("BRIDGEHEAD_RACK", "/run/bridgehead/rack"))
+    return room.Site("rack", note, "vmnet rack")
 
 
-def _standing() -> lab.Session:
-    session = _session()
-    if session is None:
-        raise _no_rack()
-    return session
-
-
-def _no_rack() -> Error:
-    return Error("no rack stands here", kind=ErrorKind.FAILED, hint="vmnet rack up")
-
-
-def _writable(*more: Path) -> list[Path]:
-    return [path for path in dict.fromkeys([Path.cwd(), *more]) if path != Path("/")]
-
-
-def _again(*words: str) -> list[str]:
-    """Return this command line's own command with other words."""
-    return [sys.executable, "-P", "-m", "vmnet.rack", *words]
+def _reason() -> str:
+    return f"this one lacks {', '.join(lab.missing())}"
 
 
 def _say(text: str) -> None:
     click.echo(f"rack: {text}", err=True)
-
-
-def _room() -> Kept:
-    from vmnet.rack import room  # noqa: PLC0415
-
-    kept = room.find()
-    if kept is None:
-        raise _no_rack()
-    return kept
 
 
 def _told(node: Node) -> Iterator[str]:

@@ -14,13 +14,14 @@ import click
 from msgspec import structs
 
 from nncp.errors import Error, ErrorKind
+from nncp.lab import switch
 from nncp.render import render_error
-from vmnet.rack import acts, cabling, report, sampling, switch
+from vmnet.rack import acts, cabling, report, sampling
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vmnet.rack.nodes import Rack
+    from nncp.lab.nodes import Rack
 
 
 class Demo:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from vmnet.rack.switch import bond_of
+from nncp.lab.switch import bond_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.rack.nodes import Node
+    from nncp.lab.nodes import Node
 
 
 def told(node: Node) -> Iterator[str]:

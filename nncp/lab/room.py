@@ -1,7 +1,7 @@
-"""The room that a rack stands in: PID and mount namespaces whose first process ends all the others.
+"""The room that a rack or a cluster stands in: PID and mount namespaces whose first process ends all others.
 
-So nothing outlives it, whatever is killed: daemons, guests, namespaces and mounts of the rack hang on one
-process. A room that is kept holds a lock while it lives, and a note that says how to enter it.
+So nothing outlives it, whatever is killed: daemons, guests, namespaces and mounts in it hang on one process.
+A room that is kept holds a lock on its note while it lives, and the note says how to enter it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,42 @@ import os
 import select
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from msgspec import Struct
+
 from nncp.errors import Error, ErrorKind
+from nncp.lab.cgroups import left
+from nncp.lab.sweep import Sweeper
 from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-NOTE = Path(os.environ.get("BRIDGEHEAD_RACK", "/run/bridgehead/rack"))
-"""What says that a rack stands here, and how to enter it; one rack for each such file."""
+
+class Site(Struct, frozen=True):
+    """What may stand on this machine: one thing for each note."""
+
+    what: str
+    """For people: a rack, a cluster."""
+    note: Path
+    """The file that says that it stands here, and how to enter it."""
+    command: str
+    """Puts it up, takes it down: `vmnet rack`."""
+    groups: str = ""
+    """What the names of its machines' control groups begin with, if they have any."""
+
+    def stands_already(self) -> Error:
+        """Return what is wrong when there is one and another is wanted."""
+        return Error(f"a {self.what} already stands here", kind=ErrorKind.FAILED, hint=f"{self.command} down")
+
+    def is_missing(self) -> Error:
+        """Return what is wrong when there is none."""
+        return Error(f"no {self.what} stands here", kind=ErrorKind.FAILED, hint=f"{self.command} up")
+
+
 END_S = 30.0  # of a quiet machine: the kernel has killed all, and takes mounts and namespaces down
 # The shell is process 1 and reaps what loses its parent; with one command it would become that command.
 FIRST = '"$@"; exit $?'
@@ -34,42 +59,41 @@ KEPT = f'"$@" || exit; echo "{READY}"; exec </dev/null >/dev/null 2>&1; sleep in
 def enter(argv: Sequence[str]) -> NoReturn:
     """Run a command in a room of its own in place of this process; the room ends with it."""
     if os.geteuid():
-        raise Error("a rack's room needs root", kind=ErrorKind.PRIVILEGE, hint="run it as root")
+        raise Error("a room needs root", kind=ErrorKind.PRIVILEGE, hint="run it as root")
     command = _unshared(argv, FIRST)
     os.execvp(command[0], command)  # noqa: S606
 
 
-def keep(argv: Sequence[str], *, say: Callable[[str], None]) -> None:
+def keep(site: Site, argv: Sequence[str], *, say: Callable[[str], None]) -> None:
     """Furnish a room by a command, and keep it after the command is done.
 
     Raises:
         Error: there is one already, or the command failed.
 
     """
-    NOTE.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(NOTE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    site.note.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(site.note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise stands_already() from None
+        raise site.stands_already() from None
+    sweep_groups(site.groups)  # of one that was killed with its sweeper
+    sweeper = Sweeper(last=partial(sweep_groups, site.groups)) if site.groups else None
     process = subprocess.Popen(
         _unshared(argv, KEPT),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        pass_fds=[lock],
+        pass_fds=[lock, *([sweeper.pipe] if sweeper else [])],
         start_new_session=True,
     )
+    if sweeper:
+        sweeper.hand_on()
     with _note(lock, process):
-        _furnished(process, say)
+        _furnished(site, process, say)
 
 
-def stands_already() -> Error:
-    """Return what is wrong when there is a rack and another one is wanted."""
-    return Error("a rack already stands here", kind=ErrorKind.FAILED, hint="vmnet rack down")
-
-
-def _furnished(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
+def _furnished(site: Site, process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
     """Pass on what is said until the room is ready; the pipe stays open with its maker."""
     assert process.stdout is not None
     said = "no word"
@@ -79,7 +103,7 @@ def _furnished(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> 
             if said == READY:
                 return
             say(said)
-    raise Error(f"the rack did not come up: {said}", kind=ErrorKind.FAILED)
+    raise Error(f"the {site.what} did not come up: {said}", kind=ErrorKind.FAILED)
 
 
 class Kept(NamedTuple):
@@ -108,43 +132,51 @@ class Kept(NamedTuple):
         try:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.first, signal.SIGKILL)
-            self._wait_for(maker)
+            _wait_for(maker, self.first)
         finally:
             os.close(maker)
 
-    def _wait_for(self, maker: int) -> None:
-        limit = Limit(END_S)
-        while not select.select([maker], [], [], limit.left)[0]:
-            if limit.is_over():
-                message = f"the rack was killed and has not ended {limit.story}"
-                raise Error(message, kind=ErrorKind.FAILED, hint=f"process {self.first} is still there")
+
+def _wait_for(maker: int, first: int) -> None:
+    limit = Limit(END_S)
+    while not select.select([maker], [], [], limit.left)[0]:
+        if limit.is_over():
+            message = f"what stood there was killed and has not ended {limit.story}"
+            raise Error(message, kind=ErrorKind.FAILED, hint=f"process {first} is still there")
 
 
-def find() -> Kept | None:
+def find(site: Site) -> Kept | None:
     """Return the room that is kept here, or None."""
     try:
-        lock = os.open(NOTE, os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(site.note, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         with contextlib.suppress(FileNotFoundError, IndexError):  # it is ending while we look
-            maker = int(json.loads(NOTE.read_text(encoding="ascii"))["maker"])
+            maker = int(json.loads(site.note.read_text(encoding="ascii"))["maker"])
             return Kept(maker, _child(maker))
     finally:
         os.close(lock)
     return None
 
 
-def clear() -> None:
+def clear(site: Site) -> None:
     """End the room that is kept here, if there is one, and forget it."""
-    kept = find()
+    kept = find(site)
     if kept is not None:
         kept.end()
-    NOTE.unlink(missing_ok=True)
+    sweep_groups(site.groups)
+    site.note.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # others keep something there, or it never was
-        NOTE.parent.rmdir()
+        site.note.parent.rmdir()
+
+
+def sweep_groups(prefix: str) -> None:
+    """Remove the control groups whose names begin with `prefix`, if there is one."""
+    for group in left(prefix) if prefix else ():
+        group.remove()
 
 
 def _unshared(argv: Sequence[str], first: str) -> list[str]:

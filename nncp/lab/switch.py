@@ -16,9 +16,9 @@ from nncp.pace import Limit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vmnet.rack.nodes import Node
+    from nncp.lab.nodes import Node
 
-DOCUMENT = files("vmnet.rack") / "scenario" / "switch.yaml"
+DOCUMENT = files("nncp.lab") / "switch.yaml"
 # Bits of a port's LACP state (IEEE 802.1AX-2014, 6.4.2.3): aggregatable, in sync, collecting, distributing.
 # A partner's MAC is known long before the last two are set, and only they mean that traffic passes.
 PASSES = 0b0011_1100

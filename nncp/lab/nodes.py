@@ -6,10 +6,11 @@ never meet. What is shared is the disk folder, as ReadWriteMany storage would be
 
 from __future__ import annotations
 
-import contextlib
 import os
+import select
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -17,32 +18,24 @@ import msgspec
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
+from nncp.lab.cgroups import Group, hierarchies, mounts
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DISKS = Path("/srv")
 STATE = Path("/srv/.rack.json")  # beside the disks: inside the room, and in every node
-# $1 is the name. An overlay of /etc and /var costs nothing until something is written. There is no name
-# server in the rack: libvirt, which asks for its own name amid a migration, would wait 5 s for it.
-HOLD = """
-hostname "$1"
-mount -t tmpfs -o mode=755 run /run
-mount -t sysfs sys /sys
-for folder in etc var; do
-  own=/run/own/$folder
-  mkdir -p $own/upper $own/work
-  mount -t overlay -o lowerdir=/$folder,upperdir=$own/upper,workdir=$own/work own /$folder
-done
-echo "$1" > /etc/hostname
-echo "127.0.1.1 $1" >> /etc/hosts
-rm -f /etc/resolv.conf
-: > /etc/resolv.conf
-echo "hosts: files" > /etc/nsswitch.conf
-ip link set lo up
-echo ready
-exec sleep infinity >/dev/null
+FIRST = Path(__file__).with_name("machine.sh")
+# The one that waits for the first process of a whole machine stands in the group's leaf, as that does.
+WHOLE = """
+[ ! -e "$1" ] || echo 0 > "$1"
+shift
+exec unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc -- "$@"
 """
+EMPTY = ("/var/lib/nncp", "/etc/nncp", "/etc/cni")
+"""What a machine of the lab has of its own from the start: it is another than this one."""
+END_S = 20.0  # of a quiet machine: the kernel has killed what ran in a machine, and takes it down
 
 
 class Node(Struct, frozen=True):
@@ -50,10 +43,14 @@ class Node(Struct, frozen=True):
 
     name: str
     pid: int
+    group: str = ""
+    """The control group of a machine that is whole, so that a kubelet can run in it; see `boot`."""
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return the command that runs `argv` in this node, in the folder where the caller is."""
         enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", "--uts"]
+        if self.group:
+            enter += ["--ipc", "--cgroup", "--pid"]
         return [*enter, f"--wdns={Path.cwd()}", "--", *argv]
 
     def run(self, *argv: str, stdin: str = "", env: Mapping[str, str] | None = None) -> str:
@@ -61,9 +58,14 @@ class Node(Struct, frozen=True):
         return checked(self.command(argv), stdin=stdin, env=env)
 
     def spawn(self, *argv: str, output: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """Start a command in this node."""
+        """Start a command in this node, as one of the node's own processes."""
         return subprocess.Popen(
-            self.command(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            self.command(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=partial(_join, Group(self.group).members()) if self.group else None,  # noqa: PLW1509
         )
 
     def read(self, path: str) -> str:
@@ -115,26 +117,78 @@ def prepare() -> None:
     checked(["mount", "-t", "tmpfs", "-o", "mode=755", "disks", str(DISKS)])
 
 
-def boot(name: str) -> Node:
-    """Make a machine, and return when it holds its namespaces."""
-    argv = ["unshare", "--net", "--mount", "--uts", "sh", "-eu", "-c", HOLD, "sh", name]
+def boot(name: str, *, disk: Path = Path("/run/own"), group: str = "", empty: Sequence[str] = ()) -> Node:
+    """Make a machine, and return when it holds its namespaces.
+
+    Args:
+        name: its host name.
+        disk: the folder that holds what it writes to /etc, /opt and /var; on its own /run, it goes with it.
+        group: the name of its control group, if it is to be whole: with process ids, System V IPC and control
+            groups of its own.
+        empty: folders that are its own from the start, beside `EMPTY`.
+
+    """
+    argv = ["sh", "-eu", str(FIRST), name, str(disk), mounts(hierarchies()) if group else "", *EMPTY, *empty]
+    if not group:
+        return Node(name, _held(["unshare", "--net", "--mount", "--uts", "--", *argv], name=name))
+    own = Group(group)
+    own.make()
+    whole = ["unshare", "--cgroup", "--", "sh", "-eu", "-c", WHOLE, "sh", str(own.leaf), *argv]
+    return Node(name, _child(_held(whole, name=name, join=own.roots())), group)
+
+
+def _held(argv: Sequence[str], *, name: str, join: Sequence[Path] = ()) -> int:
+    """Start what holds a machine, and return its process id when it does."""
     holder = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=partial(_join, join),  # noqa: PLW1509  the rack's maker has one thread
     )
     assert holder.stdout is not None
     assert holder.stderr is not None
     with holder.stdout as said, holder.stderr as errors:
         if said.readline() == b"ready\n":
             holder.returncode = 0  # nobody waits for it: it ends with the room
-            return Node(name, holder.pid)
+            return holder.pid
         lines = errors.read().decode(errors="replace").splitlines()
     raise Error(f"{name} did not come up: {lines[-1] if lines else 'no word'}", kind=ErrorKind.UNSUPPORTED)
 
 
+def _join(files: Sequence[Path]) -> None:
+    """Make this process one of a control group's."""
+    for file in files:
+        file.write_bytes(b"0")
+
+
+def _child(pid: int) -> int:
+    """Return the first process of a machine, by the one that made it and waits for it."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
+
+
 def stop(node: Node) -> None:
-    """Let a machine go; what runs in it keeps its namespaces."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(node.pid, signal.SIGKILL)
+    """Let a machine go; what runs in one that is not whole keeps its namespaces.
+
+    Raises:
+        Error: a whole one has not ended.
+
+    """
+    try:
+        first = os.pidfd_open(node.pid)
+    except ProcessLookupError:
+        return
+    limit = Limit(END_S)
+    try:
+        signal.pidfd_send_signal(first, signal.SIGKILL)
+        while node.group and not select.select([first], [], [], limit.left)[0]:
+            if limit.is_over():
+                raise Error(f"{node.name} was killed and has not ended {limit.story}", kind=ErrorKind.FAILED)
+    finally:
+        os.close(first)
+    if node.group:
+        Group(node.group).remove()
 
 
 def cable(*, ends: Sequence[tuple[Node, str]]) -> None:

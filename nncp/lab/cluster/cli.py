@@ -1,0 +1,218 @@
+"""`nncp lab cluster`: a Kubernetes of two nodes in this machine, without Docker and without a registry.
+
+It stands in a room of this machine or, where this kernel lacks bonds or VLANs, of a lab kernel. The commands
+are the same, and run themselves again where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nncp import lab
+from nncp.errors import Error, ErrorKind
+from nncp.lab import cache, room
+from nncp.lab.cluster.addresses import CONTROL, NODES
+from nncp.lab.standing import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nncp.lab.cluster.inside import Cluster
+
+MEMORY = "4G"
+HOST, LAB = "host", "lab"
+
+
+@click.group()
+@click.option(
+    "--name", default="cluster", show_default=True, envvar="BRIDGEHEAD_CLUSTER", help="Of several, which."
+)
+@click.option(
+    "--kernel",
+    type=click.Choice([HOST, LAB]),
+    help="Where it stands: in this machine's own kernel or in a lab kernel. Without it, in the one that has "
+    "bonds, VLANs and VRFs.",
+)
+@click.pass_context
+def cluster(context: click.Context, name: str, kernel: str | None) -> None:
+    """A Kubernetes of two nodes in this machine, and its nodes' network.
+
+    It has an API server, controllers, a scheduler and two kubelets with containerd. Nothing of this machine
+    is changed, and nothing is left when it is taken down.
+    """
+    context.obj = Place(name, kernel)
+
+
+class Place:
+    """Where the cluster of one name stands, or is to stand."""
+
+    def __init__(self, name: str, kernel: str | None) -> None:
+        """Take what was asked for."""
+        if not name.replace("-", "").isalnum():
+            raise click.BadParameter("it is made of letters, digits and hyphens", param_hint="--name")
+        self.name = name
+        self.kernel = kernel or (LAB if lab.missing() and not lab.inside() else HOST)
+        self.asked = kernel is not None
+
+    @property
+    def standing(self) -> Standing:
+        """What stands, or is to stand."""
+        folder = cache.folder() / f"{self.name}.lab"
+        in_lab = self.kernel == LAB and not lab.inside()
+        if in_lab and not self.asked and room.find(self.site) is not None:
+            in_lab = False  # somebody has put it up in this machine's own kernel
+        return Standing(self.site, "nncp.lab", in_lab=in_lab, folder=folder, memory=MEMORY)
+
+    @property
+    def site(self) -> room.Site:
+        """What says that it stands."""
+        note = Path("/run/bridgehead") / f"cluster-{self.name}"
+        command = f"nncp lab cluster --name {self.name}"
+        return room.Site("cluster", note, command, groups=f"bridgehead-{self.name}-")
+
+    def words(self, *words: str) -> list[str]:
+        """Return this command line with other words, for where the cluster stands."""
+        return ["cluster", "--name", self.name, "--kernel", HOST, *words]
+
+    def go_in(self, *words: str) -> Cluster:
+        """Go on in the room; return the cluster there."""
+        self.standing.go_in(*self.words(*words))
+        from nncp.lab.cluster.inside import Cluster  # noqa: PLC0415  only in the room
+        from nncp.lab.nodes import standing  # noqa: PLC0415
+
+        return Cluster(standing(), group=self.site.groups)
+
+
+@cluster.command(hidden=True)
+def prepare() -> None:
+    """Have in the cache what a cluster is made of."""
+    _fetch()
+
+
+def _fetch() -> None:
+    """Build what is not in the cache; a lab kernel cannot."""
+    from nncp.lab.cluster import program, runtime  # noqa: PLC0415
+
+    runtime.folder()
+    program.folder()
+
+
+@cluster.command()
+@click.pass_obj
+def up(place: Place) -> None:
+    """Put the cluster up and leave it standing."""
+    if os.geteuid():
+        raise Error("a cluster needs root", kind=ErrorKind.PRIVILEGE, hint="run it as root")
+    if not lab.inside():
+        _fetch()
+    place.standing.put_up(
+        up=place.words("up"),
+        furnish=place.words("furnish"),
+        reason=f"this one lacks {', '.join(lab.missing())}" if lab.missing() else "it was asked for",
+        say=_say,
+    )
+
+
+@cluster.command(hidden=True)
+@click.pass_obj
+def furnish(place: Place) -> None:
+    """Make the machines and connect them: what runs first in a room that is kept."""
+    from nncp.lab.cluster.inside import Cluster  # noqa: PLC0415
+    from nncp.lab.nodes import Rack  # noqa: PLC0415
+
+    Cluster(Rack({}), group=place.site.groups).furnish(click.echo)
+
+
+@cluster.command()
+@click.pass_obj
+def down(place: Place) -> None:
+    """Take the cluster down; nothing is left of it."""
+    place.standing.take_down()
+
+
+@cluster.command(
+    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True}, add_help_option=False
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def kubectl(place: Place, words: tuple[str, ...]) -> None:
+    """Run kubectl in the cluster, as its administrator."""
+    from nncp.lab.cluster import inside, program  # noqa: PLC0415
+
+    _run(place, "kubectl", CONTROL, lambda: inside.kubectl(program.folder() / "kubectl", *words), words)
+
+
+@cluster.command(context_settings={"allow_interspersed_args": False})
+@click.argument("name")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def node(place: Place, name: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND in node NAME: node-1 or node-2; or in control-plane, or tor, the switch."""
+    command = command[1:] if command[0] == "--" else command
+    _run(place, "node", name, lambda: list(command), (name, "--", *command))
+
+
+def _run(
+    place: Place, verb: str, machine: str, argv: Callable[[], list[str]], words: tuple[str, ...]
+) -> None:
+    """Run a command in a machine, in place of this process."""
+    from nncp.lab import nodes  # noqa: PLC0415
+
+    kept = place.standing.find(*place.words(verb, *words))
+    command = kept.command(nodes.standing(kept.root)[machine].command(argv()))
+    os.execvp(command[0], command)  # noqa: S606
+
+
+@cluster.command()
+@click.pass_obj
+def status(place: Place) -> None:
+    """Show the nodes, their Pods and their links."""
+    here = place.go_in("status")
+    click.echo(here.kubectl("get", "nodes", "-o", "wide").rstrip())
+    click.echo(here.kubectl("get", "pods", "-A", "-o", "wide").rstrip() or "no Pods")
+    for name in NODES:
+        click.echo(f"{name}:")
+        click.echo(here.rack[name].run("ip", "-br", "link").rstrip())
+
+
+_what = click.argument("name", metavar="NODE|kube-apiserver")
+
+
+@cluster.command()
+@_what
+@click.pass_obj
+def off(place: Place, name: str) -> None:
+    """Take the power from a node, or kill the API server."""
+    place.go_in("off", name).turn_off(name)
+
+
+@cluster.command()
+@_what
+@click.pass_obj
+def on(place: Place, name: str) -> None:
+    """Turn it on again; a node that runs is taken the power from first."""
+    place.go_in("on", name).turn_on(name)
+
+
+@cluster.command()
+@click.argument("name", metavar="NODE")
+@click.pass_obj
+def cut(place: Place, name: str) -> None:
+    """Cut a node off from the API server."""
+    place.go_in("cut", name).link(name, up=False)
+
+
+@cluster.command()
+@click.argument("name", metavar="NODE")
+@click.pass_obj
+def mend(place: Place, name: str) -> None:
+    """Connect it again."""
+    place.go_in("mend", name).link(name, up=True)
+
+
+def _say(text: str) -> None:
+    click.echo(f"cluster: {text}", err=True)

@@ -1,0 +1,71 @@
+"""A cluster that stands in this kernel, for who works on it from outside of its room: tests, benchmarks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from nncp.lab import nodes, room
+from nncp.lab.cluster import inside, program
+from nncp.lab.cluster.addresses import CONTROL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+
+class Handle:
+    """A cluster by its name. Leaving it as a context manager takes the cluster down."""
+
+    def __init__(self, site: room.Site, *, words: Sequence[str]) -> None:
+        """Name it.
+
+        Args:
+            site: where it stands, or is to stand.
+            words: of the command line, up to the name of a command of `nncp lab cluster`.
+
+        """
+        self.site = site
+        self.words = [sys.executable, "-P", "-m", "nncp.lab", *words]
+
+    def __enter__(self) -> Self:
+        self.command("up")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.command("down")
+
+    def command(self, *words: str) -> str:
+        """Run a command of `nncp lab cluster`: up, off, on, cut, mend, down."""
+        return nodes.checked([*self.words, *words])
+
+    def argv(self, machine: str, *words: str) -> list[str]:
+        """Return the command that runs `words` in a machine of the cluster.
+
+        Raises:
+            Error: the cluster does not stand, or has no such machine.
+
+        """
+        kept = room.find(self.site)
+        if kept is None:
+            raise self.site.is_missing()
+        return kept.command(nodes.standing(kept.root)[machine].command(words))
+
+    def on(self, machine: str, *words: str, stdin: str = "") -> str:
+        """Run a command in a machine and return what it printed; its own words are the error."""
+        return nodes.checked(self.argv(machine, *words), stdin=stdin)
+
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        """Run kubectl, as the administrator; likewise."""
+        return self.on(CONTROL, *inside.kubectl(program.folder() / "kubectl", *words), stdin=stdin)
+
+    def spawn(self, machine: str, *words: str) -> subprocess.Popen[bytes]:
+        """Start a command in a machine."""
+        return subprocess.Popen(self.argv(machine, *words), stdin=subprocess.DEVNULL, start_new_session=True)
