@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := demo
-.PHONY: demo test cluster check mutants test-peers peers test-lab root setup kernel kube images packages base venv requirements clean distclean
+.PHONY: demo test cluster check mutants test-peers peers test-lab root setup kernel kube images packages base venv requirements manifests clean distclean
 
 $(if $(word 2,$(MAKEFILE_LIST)),$(error the checkout may have no space in its path:$(MAKEFILE_LIST)))
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -42,6 +42,7 @@ PACKAGES := \
 # The Debian guest is for the tests and for DEMO='--guest debian', which makes it then.
 demo: IMAGES := tiny qemu
 IMAGES := tiny debian qemu
+KUBE :=
 cluster: IMAGES :=
 test cluster: KUBE := kube
 demo: setup
@@ -244,6 +245,10 @@ requirements: venv
 	with open("pyproject.toml", "rb") as file:
 	    print(*tomllib.load(file)["dependency-groups"]["go"], sep="\n")
 	END
+
+# What is made from the Structs for a cluster.
+manifests: venv
+	@$(RUN) python -m nncp.operator.crds deploy
 
 clean:
 	@for kept in '$(CACHE)'/venv-*/checkout; do

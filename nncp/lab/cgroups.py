@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT = Path("/sys/fs/cgroup")
+OURS = "bridgehead-"
+"""What the names of all groups of ours begin with."""
 LEAF = "init"
 """Where a machine's own processes are: a group of version 2 that hands controllers down holds none itself."""
 NEEDED = ("cpu", "memory", "pids")
 """Controllers that a kubelet does not start without."""
+HANDED = Path("/run/bridgehead/controllers")
+"""Which of them groups below the root of version 2 did not have before any of ours: they go with the last."""
 # Whatever the machine's own root can hand to its Pods.
 HAND_DOWN = (
     "for name in $(cat {0}/cgroup.controllers); do echo +$name > {0}/cgroup.subtree_control || :; done"
@@ -44,6 +50,12 @@ class Hierarchy(Struct, frozen=True):
     def is_unified(self) -> bool:
         """Whether it is the one of version 2."""
         return not self.options
+
+    def controllers(self) -> list[str]:
+        """Return which controllers its groups can have."""
+        if self.is_unified:
+            return (self.path / "cgroup.controllers").read_text(encoding="ascii").split()
+        return self.options.split(",")
 
 
 def hierarchies(mounts: str | None = None) -> list[Hierarchy]:
@@ -72,6 +84,8 @@ def mounts(found: Sequence[Hierarchy]) -> str:
             lines += [f"mount -t cgroup2 cgroup {each.path}", HAND_DOWN.format(each.path)]
         else:
             lines.append(f"mount -t cgroup -o {each.options} cgroup {each.path}")
+            if each.path.name == each.options and "," in each.options:  # each is known by its own name too
+                lines += [f"ln -s {each.options} {ROOT}/{name}" for name in each.options.split(",")]
     return "\n".join(lines)
 
 
@@ -86,17 +100,27 @@ class Group(Struct, frozen=True):
         return [hierarchy.path / self.name for hierarchy in hierarchies()]
 
     def make(self) -> None:
-        """Make it, with what its processes need before they may join."""
-        for hierarchy in hierarchies():
-            folder = hierarchy.path / self.name
-            if hierarchy.is_unified:
-                _hand_down(hierarchy.path)
-            folder.mkdir(exist_ok=True)
-            if hierarchy.is_unified:
-                (folder / LEAF).mkdir(exist_ok=True)
-            for knob in ("cpuset.cpus", "cpuset.mems"):  # empty ones of version 1 take no process
-                if not hierarchy.is_unified and (folder / knob).exists():
-                    (folder / knob).write_bytes((hierarchy.path / knob).read_bytes())
+        """Make it, with what its processes need before they may join; what was left of the name goes first.
+
+        Raises:
+            Error: there are no control groups here, or they lack what a kubelet needs.
+
+        """
+        self.remove()
+        found = hierarchies()
+        try:
+            for hierarchy in found:
+                _make(hierarchy, self.name)
+            lacking = [name for name in NEEDED if not any(_has(each, self.name, name) for each in found)]
+        except OSError as error:
+            lacking = [f"write access ({error.strerror})"]
+        if lacking:
+            self.remove()
+            raise Error(
+                f"this machine's control groups lack {', '.join(lacking)}",
+                kind=ErrorKind.UNSUPPORTED,
+                hint="a kubelet needs them; a lab kernel has its own",
+            )
 
     @property
     def leaf(self) -> Path:
@@ -114,28 +138,70 @@ class Group(Struct, frozen=True):
         return [each.path / self.name / (LEAF if each.is_unified else "") / "cgroup.procs" for each in found]
 
     def remove(self) -> None:
-        """Remove it, as soon as its processes are gone; what is gone already is gone."""
+        """Kill what is in it, and remove it; what is gone already is gone.
+
+        Raises:
+            Error: something in it does not end.
+
+        """
         limit = Limit(GONE_S)
         while left := [folder for folder in self.folders if not _removed(folder)]:
-            if limit.is_over():
-                return  # the next of this name finds them
             limit.sees(left)
+            if limit.is_over():
+                told = f"control group {left[0]} was not empty {limit.story}"
+                raise Error(told, kind=ErrorKind.FAILED, hint="its processes were killed and have not ended")
+            for pid in {pid for folder in left for pid in _pids(folder)}:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
+        _hand_back()
 
 
-def _hand_down(root: Path) -> None:
-    """Have the groups below the root of version 2 get the controllers that a kubelet needs."""
-    knob = root / "cgroup.subtree_control"
-    if not knob.exists():  # seen from inside of a group that holds processes
+def left(prefix: str) -> list[Group]:
+    """Return the groups whose names begin with `prefix`."""
+    names = {path.name for each in hierarchies() for path in each.path.glob(f"{prefix}*") if path.is_dir()}
+    return [Group(name) for name in sorted(names)]
+
+
+def _make(hierarchy: Hierarchy, name: str) -> None:
+    folder = hierarchy.path / name
+    if hierarchy.is_unified:
+        _hand_down(hierarchy)
+        (folder / LEAF).mkdir(parents=True, exist_ok=True)
         return
-    on, there = (
-        knob.read_text(encoding="ascii").split(),
-        (root / "cgroup.controllers").read_text("ascii").split(),
-    )
-    for name in NEEDED:
-        if name in there and name not in on:
-            with contextlib.suppress(OSError):  # the kubelet says so then
-                knob.write_text(f"+{name}", encoding="ascii")
+    folder.mkdir(exist_ok=True)
+    for knob in ("cpuset.cpus", "cpuset.mems"):  # empty ones take no process
+        if (folder / knob).exists():
+            (folder / knob).write_bytes((hierarchy.path / knob).read_bytes())
+
+
+def _has(hierarchy: Hierarchy, name: str, controller: str) -> bool:
+    """Whether a group has a controller, in a hierarchy."""
+    return controller in Hierarchy(hierarchy.path / name, hierarchy.options).controllers()
+
+
+def _hand_down(hierarchy: Hierarchy) -> None:
+    """Have the groups below the root of version 2 get the controllers that a kubelet needs."""
+    knob = hierarchy.path / "cgroup.subtree_control"
+    on = knob.read_text(encoding="ascii").split()
+    new = [name for name in NEEDED if name in hierarchy.controllers() and name not in on]
+    for name in new:
+        with contextlib.suppress(OSError):  # `make` looks at what came of it
+            knob.write_text(f"+{name}", encoding="ascii")
+    if new:
+        HANDED.parent.mkdir(parents=True, exist_ok=True)
+        HANDED.write_text(" ".join(new), encoding="ascii")
+
+
+def _hand_back() -> None:
+    """Leave the root of version 2 as it was before the first group of ours, once there is none."""
+    if not HANDED.exists() or left(OURS):
+        return
+    for hierarchy in (each for each in hierarchies() if each.is_unified):
+        for name in HANDED.read_text(encoding="ascii").split():
+            with contextlib.suppress(OSError):  # somebody else's groups have it meanwhile
+                (hierarchy.path / "cgroup.subtree_control").write_text(f"-{name}", encoding="ascii")
+    HANDED.unlink()
 
 
 def _removed(folder: Path) -> bool:
@@ -146,12 +212,14 @@ def _removed(folder: Path) -> bool:
     return not folder.exists()
 
 
+def _pids(folder: Path) -> Iterator[int]:
+    """Yield what runs in a group or below it."""
+    for path in _deepest_first(folder):
+        with contextlib.suppress(OSError):  # it goes while we look; a threaded one does not say
+            words = (path / "cgroup.procs").read_text(encoding="ascii").split()
+            yield from (int(word) for word in words if word != "0")  # 0 is in another PID namespace
+
+
 def _deepest_first(folder: Path) -> Iterator[Path]:
     for path, _, _ in os.walk(folder, topdown=False):
         yield Path(path)
-
-
-def left(prefix: str) -> list[Group]:
-    """Return the groups whose names begin with `prefix`."""
-    names = {path.name for each in hierarchies() for path in each.path.glob(f"{prefix}*") if path.is_dir()}
-    return [Group(name) for name in sorted(names)]

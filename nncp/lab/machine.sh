@@ -32,5 +32,7 @@ echo ready
 exec </dev/null >/dev/null 2>&1
 [ -n "$groups" ] || exec sleep infinity
 # It is process 1, and reaps what loses its parent.
-sleep infinity &
-while :; do wait; done
+while :; do
+  sleep infinity &
+  wait
+done

@@ -6,8 +6,8 @@ never meet. What is shared is the disk folder, as ReadWriteMany storage would be
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import signal
 import subprocess
 from functools import partial
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from nncp.lab.cgroups import Group, hierarchies, mounts
-from nncp.pace import Limit
+from nncp.lab.ended import first_child
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,11 +35,10 @@ exec unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc --
 """
 EMPTY = ("/var/lib/nncp", "/etc/nncp", "/etc/cni")
 """What a machine of the lab has of its own from the start: it is another than this one."""
-END_S = 20.0  # of a quiet machine: the kernel has killed what ran in a machine, and takes it down
 
 
 class Node(Struct, frozen=True):
-    """A machine of the rack, by the process that holds its namespaces."""
+    """A machine of the lab, by the process that holds its namespaces."""
 
     name: str
     pid: int
@@ -91,7 +90,7 @@ class Node(Struct, frozen=True):
 
 
 class Rack(Struct, frozen=True):
-    """All machines of a rack, by name."""
+    """All machines of a room, by name."""
 
     nodes: dict[str, Node]
 
@@ -99,17 +98,27 @@ class Rack(Struct, frozen=True):
         node = self.nodes.get(name)
         if node is None:
             known = ", ".join(self.nodes)
-            raise Error(f"the rack has no {name}", kind=ErrorKind.USAGE, hint=f"there are {known}")
+            raise Error(f"there is no machine {name}", kind=ErrorKind.USAGE, hint=f"there are {known}")
         return node
 
     def write(self) -> None:
         """Note how to enter the nodes, for others in this room."""
-        STATE.write_bytes(msgspec.json.encode(self))
+        fresh = STATE.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(self))
+        fresh.replace(STATE)
 
 
 def standing(root: Path = Path("/")) -> Rack:
-    """Return the rack of this room, or of the room whose files are under `root`."""
-    return msgspec.json.decode((root / STATE.relative_to("/")).read_bytes(), type=Rack)
+    """Return the machines of this room, or of the room whose files are under `root`.
+
+    Raises:
+        Error: they are not all there yet.
+
+    """
+    try:
+        return msgspec.json.decode((root / STATE.relative_to("/")).read_bytes(), type=Rack)
+    except FileNotFoundError:
+        raise Error("it is still being put up", kind=ErrorKind.FAILED, hint="try again in a moment") from None
 
 
 def prepare() -> None:
@@ -134,19 +143,23 @@ def boot(name: str, *, disk: Path = Path("/run/own"), group: str = "", empty: Se
     own = Group(group)
     own.make()
     whole = ["unshare", "--cgroup", "--", "sh", "-eu", "-c", WHOLE, "sh", str(own.leaf), *argv]
-    return Node(name, _child(_held(whole, name=name, join=own.roots())), group)
+    return Node(name, first_child(_held(whole, name=name, join=own.roots())), group)
 
 
 def _held(argv: Sequence[str], *, name: str, join: Sequence[Path] = ()) -> int:
     """Start what holds a machine, and return its process id when it does."""
-    holder = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        preexec_fn=partial(_join, join),  # noqa: PLW1509  the rack's maker has one thread
-    )
+    try:
+        holder = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=partial(_join, join),  # noqa: PLW1509  whoever makes machines has one thread
+        )
+    except subprocess.SubprocessError:
+        told = f"{name} may not join its control groups"
+        raise Error(told, kind=ErrorKind.UNSUPPORTED, hint="a lab kernel has its own") from None
     assert holder.stdout is not None
     assert holder.stderr is not None
     with holder.stdout as said, holder.stderr as errors:
@@ -163,11 +176,6 @@ def _join(files: Sequence[Path]) -> None:
         file.write_bytes(b"0")
 
 
-def _child(pid: int) -> int:
-    """Return the first process of a machine, by the one that made it and waits for it."""
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
-
-
 def stop(node: Node) -> None:
     """Let a machine go; what runs in one that is not whole keeps its namespaces.
 
@@ -175,20 +183,11 @@ def stop(node: Node) -> None:
         Error: a whole one has not ended.
 
     """
-    try:
-        first = os.pidfd_open(node.pid)
-    except ProcessLookupError:
-        return
-    limit = Limit(END_S)
-    try:
-        signal.pidfd_send_signal(first, signal.SIGKILL)
-        while node.group and not select.select([first], [], [], limit.left)[0]:
-            if limit.is_over():
-                raise Error(f"{node.name} was killed and has not ended {limit.story}", kind=ErrorKind.FAILED)
-    finally:
-        os.close(first)
     if node.group:
         Group(node.group).remove()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(node.pid, signal.SIGKILL)
 
 
 def cable(*, ends: Sequence[tuple[Node, str]]) -> None:

@@ -10,9 +10,8 @@ import contextlib
 import fcntl
 import json
 import os
-import select
-import signal
 import subprocess
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -21,11 +20,12 @@ from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
 from nncp.lab.cgroups import left
+from nncp.lab.ended import first_child, has_ended, kill
 from nncp.lab.sweep import Sweeper
 from nncp.pace import Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Site(Struct, frozen=True):
@@ -44,11 +44,18 @@ class Site(Struct, frozen=True):
         """Return what is wrong when there is one and another is wanted."""
         return Error(f"a {self.what} already stands here", kind=ErrorKind.FAILED, hint=f"{self.command} down")
 
+    def needs_root(self) -> None:
+        """Refuse whoever is not root."""
+        if os.geteuid():
+            raise Error(f"a {self.what} needs root", kind=ErrorKind.PRIVILEGE, hint="run it as root")
+
     def is_missing(self) -> Error:
         """Return what is wrong when there is none."""
         return Error(f"no {self.what} stands here", kind=ErrorKind.FAILED, hint=f"{self.command} up")
 
 
+LOOK_EVERY = 0.02
+CLAIM_S = 5.0  # of a quiet machine: for those who only look
 END_S = 30.0  # of a quiet machine: the kernel has killed all, and takes mounts and namespaces down
 # The shell is process 1 and reaps what loses its parent; with one command it would become that command.
 FIRST = '"$@"; exit $?'
@@ -71,38 +78,84 @@ def keep(site: Site, argv: Sequence[str], *, say: Callable[[str], None]) -> None
         Error: there is one already, or the command failed.
 
     """
-    site.note.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(site.note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    site.needs_root()
+    lock = _claimed(site)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise site.stands_already() from None
-    sweep_groups(site.groups)  # of one that was killed with its sweeper
-    sweeper = Sweeper(last=partial(sweep_groups, site.groups)) if site.groups else None
-    process = subprocess.Popen(
-        _unshared(argv, KEPT),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[lock, *([sweeper.pipe] if sweeper else [])],
-        start_new_session=True,
-    )
-    if sweeper:
-        sweeper.hand_on()
-    with _note(lock, process):
+        os.truncate(lock, 0)
+        sweep_groups(site.groups)  # of one that was killed with its sweeper
+        sweeper = Sweeper(last=partial(sweep_groups, site.groups)) if site.groups else None
+        process = subprocess.Popen(
+            _unshared(argv, KEPT),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[lock, *([sweeper.pipe] if sweeper else [])],
+            start_new_session=True,
+            preexec_fn=partial(_note, lock),  # noqa: PLW1509  whoever puts something up has one thread
+        )
+        if sweeper:
+            sweeper.hand_on()
         _furnished(site, process, say)
+    finally:
+        os.close(lock)
+
+
+def _claimed(site: Site) -> int:
+    """Return a descriptor of the note that holds its lock: nobody else puts anything up.
+
+    Raises:
+        Error: something stands, or is being put up.
+
+    """
+    limit = Limit(CLAIM_S)
+    while not limit.is_over():
+        site.note.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(site.note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if _locks(lock, fcntl.LOCK_EX):
+            with contextlib.suppress(FileNotFoundError):  # whoever took it down has taken the note away
+                if site.note.stat().st_ino == os.fstat(lock).st_ino:
+                    return lock
+        elif not _locks(lock, fcntl.LOCK_SH):  # it is no reader who holds it
+            os.close(lock)
+            break
+        os.close(lock)
+        time.sleep(LOOK_EVERY)
+    raise site.stands_already()
+
+
+def _locks(file: int, how: int) -> bool:
+    """Lock a file if nobody is in the way; return whether that was done."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _note(lock: int) -> None:
+    """Say in the lock's file who made the room: this process, in a moment."""
+    os.pwrite(lock, json.dumps({"maker": os.getpid()}).encode(), 0)
 
 
 def _furnished(site: Site, process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
-    """Pass on what is said until the room is ready; the pipe stays open with its maker."""
+    """Pass on what is said until the room is ready; end it when it does not get so far, or is interrupted."""
     assert process.stdout is not None
     said = "no word"
-    with process.stdout as output:
-        for line in output:
-            said = line.decode(errors="replace").rstrip()
-            if said == READY:
-                return
-            say(said)
+    stands = False
+    try:
+        with process.stdout as output:
+            for line in output:
+                said = line.decode(errors="replace").rstrip()
+                stands = said == READY
+                if stands:
+                    process.returncode = 0  # nobody waits for it
+                    return
+                say(said)
+    finally:
+        if not stands:
+            process.kill()
+            process.wait()
+            _forget(site)
     raise Error(f"the {site.what} did not come up: {said}", kind=ErrorKind.FAILED)
 
 
@@ -125,49 +178,61 @@ class Kept(NamedTuple):
 
     def end(self) -> None:
         """Kill all that is in the room; the kernel's answer comes when nothing is left."""
-        try:
-            maker = os.pidfd_open(self.maker)
-        except ProcessLookupError:
+        if has_ended(self.maker):
             return
-        try:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.first, signal.SIGKILL)
-            _wait_for(maker, self.first)
-        finally:
-            os.close(maker)
-
-
-def _wait_for(maker: int, first: int) -> None:
-    limit = Limit(END_S)
-    while not select.select([maker], [], [], limit.left)[0]:
-        if limit.is_over():
+        kill(self.first, Limit(END_S))
+        limit = Limit(END_S)
+        if not kill(self.maker, limit):
             message = f"what stood there was killed and has not ended {limit.story}"
-            raise Error(message, kind=ErrorKind.FAILED, hint=f"process {first} is still there")
+            raise Error(message, kind=ErrorKind.FAILED, hint=f"process {self.maker} is still there")
 
 
 def find(site: Site) -> Kept | None:
     """Return the room that is kept here, or None."""
+    site.needs_root()
     try:
         lock = os.open(site.note, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with contextlib.suppress(FileNotFoundError, IndexError):  # it is ending while we look
+        if _locks(lock, fcntl.LOCK_SH):
+            return None
+        # It is being put up, or is ending, while we look.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError, ValueError):
             maker = int(json.loads(site.note.read_text(encoding="ascii"))["maker"])
-            return Kept(maker, _child(maker))
+            return Kept(maker, first_child(maker))
     finally:
         os.close(lock)
     return None
 
 
 def clear(site: Site) -> None:
-    """End the room that is kept here, if there is one, and forget it."""
-    kept = find(site)
-    if kept is not None:
+    """End the room that is kept here, if there is one, and forget it.
+
+    Raises:
+        Error: it does not end.
+
+    """
+    if kept := find(site):
         kept.end()
-    sweep_groups(site.groups)
+    try:
+        lock = os.open(site.note, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        limit = Limit(END_S)
+        while not _locks(lock, fcntl.LOCK_EX):  # the sweeper holds it until all is swept
+            if limit.is_over():
+                told = f"the {site.what} is still being put up, or has not ended {limit.story}"
+                raise Error(told, kind=ErrorKind.FAILED, hint="try again")
+            time.sleep(LOOK_EVERY)
+        sweep_groups(site.groups)
+        _forget(site)
+    finally:
+        os.close(lock)
+
+
+def _forget(site: Site) -> None:
     site.note.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # others keep something there, or it never was
         site.note.parent.rmdir()
@@ -193,23 +258,3 @@ def _unshared(argv: Sequence[str], first: str) -> list[str]:
         "sh",
         *argv,
     ]
-
-
-@contextlib.contextmanager
-def _note(lock: int, process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Say in the lock's file how to enter; end the room when furnishing it is interrupted."""
-    try:
-        os.truncate(lock, 0)
-        os.pwrite(lock, json.dumps({"maker": process.pid}).encode(), 0)
-        yield
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        os.close(lock)
-
-
-def _child(pid: int) -> int:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return int(children[0])

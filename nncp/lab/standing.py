@@ -65,7 +65,11 @@ class Standing(Struct, frozen=True):
             detached=True,
             writable=writable(),
         )
-        status = session.run(self.again(*up), forward=True)
+        try:
+            status = session.run(self.again(*up), forward=True)
+        except BaseException:
+            session.stop()
+            raise
         if status:
             session.stop()
             sys.exit(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from nncp.document.source import load
 from nncp.errors import Error, ErrorKind
 from nncp.pace import Limit
 
@@ -33,8 +35,17 @@ STP_S, STP_IN_ALL = 45.0, 180.0
 
 
 def configure(tor: Node) -> None:
-    """Give the switch its configuration, by the same engine that the nodes get theirs from."""
-    tor.run(sys.executable, "-P", "-m", "nncp", "apply", "-", stdin=DOCUMENT.read_text(encoding="utf-8"))
+    """Give the switch its configuration, by the same engine that the nodes get theirs from.
+
+    A port is left out whose cable is not there: its node is off.
+    """
+    there = {line.partition(":")[0].strip() for line in tor.read("/proc/net/dev").splitlines()}
+    (document,) = (node.value for node in load(DOCUMENT.read_text(encoding="utf-8"), file=DOCUMENT.name))
+    for interface in document["interfaces"]:
+        if "link-aggregation" in interface:
+            ports = interface["link-aggregation"]["port"]
+            interface["link-aggregation"]["port"] = [port for port in ports if port in there]
+    tor.run(sys.executable, "-P", "-m", "nncp", "apply", "-", stdin=json.dumps(document))
 
 
 def set_vlan(tor: Node, port: str, vlan: int, *, carried: bool) -> None:

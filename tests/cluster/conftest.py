@@ -41,11 +41,9 @@ def pod(cluster: Handle) -> Iterator[Callable[..., str]]:
     """Make Pods that sleep, by name and node: `pod("a", "node-1")` is its address when it is ready."""
     made = []
 
-    def make(name: str, node: str, *, host_network: bool = False, privileged: bool = False) -> str:
+    def make(name: str, node: str, *, networks: str = "") -> str:
         made.append(name)
-        cluster.kubectl(
-            "apply", "-f", "-", stdin=sleeper(name, node, host=host_network, privileged=privileged)
-        )
+        cluster.kubectl("apply", "-f", "-", stdin=sleeper(name, node, networks=networks))
         cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=300s")
         return cluster.kubectl("get", "pod", name, "-o", "jsonpath={.status.podIP}")
 
@@ -54,14 +52,15 @@ def pod(cluster: Handle) -> Iterator[Callable[..., str]]:
         cluster.kubectl("delete", "pod", "--force", "--grace-period=0", "--ignore-not-found", *made)
 
 
-def sleeper(name: str, node: str, *, host: bool = False, privileged: bool = False) -> str:
+def sleeper(name: str, node: str, *, networks: str = "") -> str:
     return f"""
 apiVersion: v1
 kind: Pod
-metadata: {{name: {name}}}
+metadata:
+  name: {name}
+  annotations: {{k8s.v1.cni.cncf.io/networks: "{networks}"}}
 spec:
   nodeName: {node}
-  hostNetwork: {str(host).lower()}
   terminationGracePeriodSeconds: 0
   tolerations: [{{operator: Exists}}]
   containers:
@@ -69,5 +68,4 @@ spec:
     image: localhost/busybox:1
     imagePullPolicy: Never
     command: [sleep, infinity]
-    securityContext: {{privileged: {str(privileged).lower()}}}
 """

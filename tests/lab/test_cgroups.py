@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 from nncp.lab import cgroups
 from nncp.lab.cgroups import Hierarchy, hierarchies
+from tests import leftovers
 
 UNIFIED = """\
 24 30 0:22 / /proc rw,nosuid shared:13 - proc proc rw
@@ -43,12 +47,21 @@ def test_the_lines_that_mount_them_again_begin_with_a_folder_where_they_have_non
 
 
 def test_a_group_of_this_kernel_is_made_joined_and_removed_with_what_is_in_it() -> None:
-    group = cgroups.Group("bridgehead-test-group")
+    prefix = f"{cgroups.OURS}{leftovers.PREFIX}-{os.getpid()}."
+    group = cgroups.Group(f"{prefix}x")
     group.make()
     try:
-        assert [each.name for each in cgroups.left("bridgehead-test-")] == [group.name]
+        assert [each.name for each in cgroups.left(prefix)] == [group.name]
+        child = subprocess.Popen(["sleep", "1000"])
+        for file in group.members():
+            file.write_text(str(child.pid))
+        joined = Path(f"/proc/{child.pid}/cgroup").read_text().splitlines()
+        assert sum(group.name in line for line in joined) == len(group.folders)
         for folder in group.folders:
             (folder / "inner").mkdir()
+        group.make()  # what is left of the name goes first, its processes too
+        assert child.wait(60) == -signal.SIGKILL
+        assert not any((folder / "inner").exists() for folder in group.folders)
     finally:
         group.remove()
-    assert cgroups.left("bridgehead-test-") == []
+    assert cgroups.left(prefix) == []

@@ -7,14 +7,16 @@ are the same, and run themselves again where it stands.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from nncp import lab
-from nncp.errors import Error, ErrorKind
+from nncp.errors import Error
 from nncp.lab import cache, room
+from nncp.lab.cgroups import OURS
 from nncp.lab.cluster.addresses import CONTROL, NODES
 from nncp.lab.standing import Standing
 
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
     from nncp.lab.cluster.inside import Cluster
 
 MEMORY = "4G"
+NAME = "cluster"
+NAMES = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 HOST, LAB = "host", "lab"
 
 
 @click.group()
 @click.option(
-    "--name", default="cluster", show_default=True, envvar="BRIDGEHEAD_CLUSTER", help="Of several, which."
+    "--name", default=NAME, show_default=True, envvar="BRIDGEHEAD_CLUSTER", help="Of several, which."
 )
 @click.option(
     "--kernel",
@@ -52,27 +56,34 @@ class Place:
 
     def __init__(self, name: str, kernel: str | None) -> None:
         """Take what was asked for."""
-        if not name.replace("-", "").isalnum():
-            raise click.BadParameter("it is made of letters, digits and hyphens", param_hint="--name")
+        if not NAMES.fullmatch(name):
+            said = "it is made of up to 40 small letters, digits and hyphens, the first no hyphen"
+            raise click.BadParameter(said, param_hint="--name")
         self.name = name
-        self.kernel = kernel or (LAB if lab.missing() and not lab.inside() else HOST)
-        self.asked = kernel is not None
+        self.kernel = kernel
 
     @property
     def standing(self) -> Standing:
-        """What stands, or is to stand."""
-        folder = cache.folder() / f"{self.name}.lab"
-        in_lab = self.kernel == LAB and not lab.inside()
-        if in_lab and not self.asked and room.find(self.site) is not None:
-            in_lab = False  # somebody has put it up in this machine's own kernel
-        return Standing(self.site, "nncp.lab", in_lab=in_lab, folder=folder, memory=MEMORY)
+        """What stands, or is to stand: where it was asked for, where it stands, or where a node finds all."""
+        here, there = self._in(lab_kernel=False), self._in(lab_kernel=True)
+        if lab.inside() or self.kernel == HOST:
+            return here
+        if self.kernel == LAB:
+            return there
+        if room.find(self.site) is not None:
+            return here
+        return there if lab.missing() or there.session() else here
+
+    def _in(self, *, lab_kernel: bool) -> Standing:
+        folder = cache.folder() / f"{self.name}.cluster"
+        return Standing(self.site, "nncp.lab", in_lab=lab_kernel, folder=folder, memory=MEMORY)
 
     @property
     def site(self) -> room.Site:
         """What says that it stands."""
         note = Path("/run/bridgehead") / f"cluster-{self.name}"
-        command = f"nncp lab cluster --name {self.name}"
-        return room.Site("cluster", note, command, groups=f"bridgehead-{self.name}-")
+        command = "nncp lab cluster" + (f" --name {self.name}" if self.name != NAME else "")
+        return room.Site("cluster", note, command, groups=f"{OURS}{self.name}.")
 
     def words(self, *words: str) -> list[str]:
         """Return this command line with other words, for where the cluster stands."""
@@ -105,11 +116,13 @@ def _fetch() -> None:
 @click.pass_obj
 def up(place: Place) -> None:
     """Put the cluster up and leave it standing."""
-    if os.geteuid():
-        raise Error("a cluster needs root", kind=ErrorKind.PRIVILEGE, hint="run it as root")
+    place.site.needs_root()
     if not lab.inside():
         _fetch()
-    place.standing.put_up(
+    standing = place.standing
+    if not standing.in_lab and standing.session():  # asked for, beside the one in a lab kernel
+        raise place.site.stands_already()
+    standing.put_up(
         up=place.words("up"),
         furnish=place.words("furnish"),
         reason=f"this one lacks {', '.join(lab.missing())}" if lab.missing() else "it was asked for",
@@ -172,9 +185,16 @@ def _run(
 def status(place: Place) -> None:
     """Show the nodes, their Pods and their links."""
     here = place.go_in("status")
-    click.echo(here.kubectl("get", "nodes", "-o", "wide").rstrip())
-    click.echo(here.kubectl("get", "pods", "-A", "-o", "wide").rstrip() or "no Pods")
+    for what in (("nodes", "-o", "wide"), ("pods", "-A", "-o", "wide")):
+        try:
+            click.echo(here.kubectl("get", *what).rstrip() or "no Pods")
+        except Error as error:
+            click.echo(f"the API server does not answer: {error.message}")
+            break
     for name in NODES:
+        if name not in here.rack.nodes:
+            click.echo(f"{name} is off")
+            continue
         click.echo(f"{name}:")
         click.echo(here.rack[name].run("ip", "-br", "link").rstrip())
 
@@ -187,7 +207,9 @@ _what = click.argument("name", metavar="NODE|kube-apiserver")
 @click.pass_obj
 def off(place: Place, name: str) -> None:
     """Take the power from a node, or kill the API server."""
-    place.go_in("off", name).turn_off(name)
+    cluster = place.go_in("off", name)
+    with cluster.alone():
+        cluster.turn_off(name)
 
 
 @cluster.command()
@@ -195,7 +217,9 @@ def off(place: Place, name: str) -> None:
 @click.pass_obj
 def on(place: Place, name: str) -> None:
     """Turn it on again; a node that runs is taken the power from first."""
-    place.go_in("on", name).turn_on(name)
+    cluster = place.go_in("on", name)
+    with cluster.alone():
+        cluster.turn_on(name)
 
 
 @cluster.command()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import os
-import select
-import signal
 import ssl
 import time
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 from nncp.errors import Error, ErrorKind
 from nncp.lab.cluster import keys
 from nncp.lab.cluster.addresses import KUBERNETES, NODES, SERVER, SERVICES, URL
+from nncp.lab.ended import kill
 from nncp.lab.nodes import DISKS
 from nncp.netns import entered
 from nncp.pace import Limit, cpu_seconds
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 HOME = DISKS / "cluster"
 KEYS, LOGS = HOME / "keys", HOME / "log"
 ADMIN = KEYS / "admin.kubeconfig"
+# Whatever proxy a user has set does not lead into the cluster.
+CLEAN = ("env", "-i", "HOME=/run", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 READY_S, READY_IN_ALL = 30.0, 300.0  # of a quiet machine: since it last computed, and in all
 STOP_S = 10.0
 LOOK_EVERY = 0.1
@@ -74,6 +75,7 @@ def programs() -> dict[str, list[str]]:
             # With the default, 20 a second, the first ServiceAccount comes five seconds later.
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
+            f"--flex-volume-plugin-dir={HOME}/volumes",  # else it makes one in /usr
             "--node-monitor-period=1s",
             f"--node-monitor-grace-period={SILENT_S}s",
         ],
@@ -106,24 +108,27 @@ class ControlPlane:
         known = programs()
         for name in names:
             with log(name).open("ab") as output:
-                process = self.machine.spawn(str(self.folder / name), *known[name], output=output)
+                process = self.machine.spawn(*CLEAN, str(self.folder / name), *known[name], output=output)
             process.returncode = 0  # nobody waits for it: it ends with the room
             _note(name).write_text(str(process.pid), encoding="ascii")
 
     def stop(self, name: str) -> None:
-        """Kill a program, and return when it is gone; of one that is gone, nothing is left to do."""
-        try:
-            program = os.pidfd_open(_pid(name))
-        except ProcessLookupError:
-            return
+        """Kill a program, and return when it is gone; of one that is gone, nothing is left to do.
+
+        Raises:
+            Error: it does not end.
+
+        """
         limit = Limit(STOP_S)
-        try:
-            signal.pidfd_send_signal(program, signal.SIGKILL)
-            while not select.select([program], [], [], limit.left)[0]:
-                if limit.is_over():
-                    raise Error(f"{name} was killed and has not ended {limit.story}", kind=ErrorKind.FAILED)
-        finally:
-            os.close(program)
+        pid = _pid(name)
+        if pid and not kill(pid, limit):
+            raise Error(f"{name} was killed and has not ended {limit.story}", kind=ErrorKind.FAILED)
+        _note(name).unlink(missing_ok=True)
+
+    @staticmethod
+    def runs(name: str) -> bool:
+        """Whether a program runs."""
+        return bool(_pid(name))
 
     def wait(self) -> None:
         """Wait until the API server is ready.
@@ -139,7 +144,7 @@ class ControlPlane:
         with entered(f"/proc/{self.machine.pid}/ns/net"):
             while not _is_ready(context):
                 limit.sees(cpu_seconds(_pid(name)))
-                if limit.is_over() or not Path(f"/proc/{_pid(name)}").exists():
+                if limit.is_over() or not _pid(name):
                     last = log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
                     told = f"the API server is not ready {limit.story}: {''.join(last)}"
                     raise Error(told, kind=ErrorKind.FAILED)
@@ -156,7 +161,12 @@ def _note(name: str) -> Path:
 
 
 def _pid(name: str) -> int:
-    return int(_note(name).read_text(encoding="ascii"))
+    """Return a program's process id, 0 of one that does not run: another may have its number by now."""
+    with contextlib.suppress(FileNotFoundError):
+        pid = int(_note(name).read_text(encoding="ascii"))
+        if name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():  # or what leads to it
+            return pid
+    return 0
 
 
 def _is_ready(context: ssl.SSLContext) -> bool:

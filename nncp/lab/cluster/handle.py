@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -65,7 +64,3 @@ class Handle:
     def kubectl(self, *words: str, stdin: str = "") -> str:
         """Run kubectl, as the administrator; likewise."""
         return self.on(CONTROL, *inside.kubectl(program.folder() / "kubectl", *words), stdin=stdin)
-
-    def spawn(self, machine: str, *words: str) -> subprocess.Popen[bytes]:
-        """Start a command in a machine."""
-        return subprocess.Popen(self.argv(machine, *words), stdin=subprocess.DEVNULL, start_new_session=True)

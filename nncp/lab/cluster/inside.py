@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nncp import lab
 from nncp.errors import Error, ErrorKind
-from nncp.lab import nodes, switch
+from nncp.lab import cache, nodes, switch
+from nncp.lab.cgroups import Group
 from nncp.lab.cluster import program, runtime
 from nncp.lab.cluster.addresses import CONTROL, KUBERNETES, NODES, SERVER, address, number, pods
-from nncp.lab.cluster.control import ADMIN, ControlPlane, programs
+from nncp.lab.cluster.control import ADMIN, HOME, ControlPlane
 from nncp.lab.cluster.worker import Worker, boot_node, routes
 from nncp.lab.nodes import Node, Rack, boot, cable
+from nncp.pace import Limit, cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
+MULTUS = Path(__file__).with_name("multus.yaml")
 UNIT = "/etc/systemd/system/nncp-restore.service"
-READY = "300s"  # kubectl's own limit; nothing here takes so long but on a machine that stands still
 API = "kube-apiserver"
+LATER = ("kube-controller-manager", "kube-scheduler")
+"""What ends when the API server does not answer soon."""
+WAIT_S, WAIT_IN_ALL = 60.0, 600.0  # of a quiet machine: since a node's programs last computed, and in all
 
 
 class Cluster:
@@ -58,17 +65,19 @@ class Cluster:
             self.rack.nodes[name] = boot(name)
         self.rack[CONTROL].run("ip", "-batch", "-", stdin=MACHINES)
         self.control.prepare()
-        self.control.start(*programs())
+        self.control.start("etcd", API)
         say("boots node-1 and node-2")
         cable(ends=((self.rack["prober"], "eth0"), (self.rack["tor"], "prober")))
         for name in NODES:
             self.boot(name)
         self.switch_on()
-        self.rack.write()
         self.control.wait()
         say("the API server is ready; waits for the nodes")
-        self.wait_for(*NODES)
-        self.kubectl("wait", "--for=create", "serviceaccount/default", f"--timeout={READY}")
+        self.control.start(*LATER)
+        self.kubectl("apply", "-f", str(MULTUS))
+        self.wait_for(*(f"node/{name}" for name in NODES))
+        self.wait_for("serviceaccount/default", condition="")
+        self.rack.write()
 
     def boot(self, name: str) -> None:
         """Turn a node on: its machine, its cables, what it restores at a start, its services."""
@@ -89,58 +98,84 @@ class Cluster:
 
     @staticmethod
     def restore(machine: Node) -> None:
-        """Run what the unit of `nncp install-unit` runs at a start, if it is installed there."""
+        """Run what the unit of `nncp install-unit` runs at a start, if it is installed; the start goes on."""
         for line in machine.read(UNIT).splitlines():
             if line.startswith("ExecStart="):
-                machine.run("sh", "-c", f"{line.removeprefix('ExecStart=')} || :")
+                command = line.removeprefix("ExecStart=")
+                machine.run("sh", "-c", f"{command} >/run/nncp-restore.log 2>&1 || :")
 
     def switch_on(self) -> None:
         """Give the switch its bonds and VLANs, where this kernel has them; else its NICs stay as they are."""
         if not lab.missing():
             switch.configure(self.rack["tor"])
 
-    def wait_for(self, *names: str) -> None:
-        """Wait until nodes are there and ready."""
-        for name in names:  # one at a time: several that are not there yet are refused at once
-            self.kubectl("wait", "--for=create", f"node/{name}", f"--timeout={READY}")
-        self.kubectl(
-            "wait", "--for=condition=Ready", *(f"node/{name}" for name in names), f"--timeout={READY}"
-        )
+    def wait_for(self, *what: str, condition: str = "Ready") -> None:
+        """Wait until objects are there, and have a condition.
+
+        Raises:
+            Error: they do not, though the machine had time enough.
+
+        """
+        limit = Limit(WAIT_S, in_all=WAIT_IN_ALL)
+        for each in what:
+            while said := self._lacks(each, condition):
+                limit.sees(cpu_seconds(*(self.rack[name].pid for name in NODES if name in self.rack.nodes)))
+                if limit.is_over():
+                    raise Error(f"{each} is not there {limit.story}: {said}", kind=ErrorKind.FAILED)
+
+    def _lacks(self, what: str, condition: str) -> str:
+        """Return what kubectl says of an object that is not as it is waited for, "" when it is."""
+        try:
+            self.kubectl("wait", "--for=create", what, "--timeout=10s")
+            if condition:
+                self.kubectl("wait", f"--for=condition={condition}", what, "--timeout=10s")
+        except Error as error:
+            return error.message
+        return ""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep others off while machines are turned off and on."""
+        return cache.locked(HOME / "lock")
 
     def turn_off(self, name: str) -> None:
-        """Take the power from a node, or end the API server."""
+        """Take the power from a node, with its links at the switches, or end the API server."""
         if name == API:
             self.control.stop(API)
-        else:
-            nodes.stop(self.node(name))
+            return
+        self.must_be_node(name)
+        if self.rack.nodes.pop(name, None):
+            self.rack.write()
+        Group(f"{self.group}{name}").remove()
+        ends = {"tor": [f"n{number(name)}p{port}" for port in (0, 1)], CONTROL: [f"to-{name}"]}
+        for switch_name, links in ends.items():
+            for link in links:  # each goes by itself, a moment after the last that held its peer's namespace
+                self.rack[switch_name].run("sh", "-c", f"ip link delete {link} 2>/dev/null || :")
 
     def turn_on(self, name: str) -> None:
-        """Turn on what was turned off, and return when the cluster has it again."""
+        """Turn on what was turned off, or is to be turned off first; return when the cluster has it again."""
+        self.turn_off(name)
         if name == API:
             self.control.start(API)
             self.control.wait()
+            self.control.start(*(each for each in LATER if not self.control.runs(each)))
             return
-        self.turn_off(name)
         self.boot(name)
-        self.switch_on()
         self.rack.write()
-        self.wait_for(name)
+        self.switch_on()
+        self.wait_for(f"node/{name}")
 
     def link(self, name: str, *, up: bool) -> None:
         """Cut a node off from the API server, at the switch of the management network; or mend that."""
-        self.node(name)
+        self.must_be_node(name)
+        if name not in self.rack.nodes:
+            raise Error(f"{name} is off", kind=ErrorKind.FAILED, hint=f"on {name}")
         self.rack[CONTROL].run("ip", "link", "set", f"to-{name}", "up" if up else "down")
 
-    def node(self, name: str) -> Node:
-        """Return the machine of a node.
-
-        Raises:
-            Error: it is none.
-
-        """
+    @staticmethod
+    def must_be_node(name: str) -> None:
+        """Refuse by name what is no node."""
         if name not in NODES:
             raise Error(f"{name} is no node", kind=ErrorKind.USAGE, hint=f"there are {', '.join(NODES)}")
-        return self.rack[name]
 
 
 MACHINES = f"""\
@@ -151,6 +186,10 @@ address add {KUBERNETES}/32 dev lo
 """
 
 
+# A user's own preferences, cached discoveries of other clusters and proxies do not belong here.
+ENVIRONMENT = ("env", "KUBERC=off", "NO_PROXY=*", "no_proxy=*")
+
+
 def kubectl(executable: object, *words: str) -> list[str]:
     """Return the command of kubectl, as the administrator."""
-    return [str(executable), f"--kubeconfig={ADMIN}", *words]
+    return [*ENVIRONMENT, str(executable), f"--kubeconfig={ADMIN}", "--cache-dir=/run/kubectl", *words]

@@ -22,6 +22,7 @@ USERS = {
     "admin": "/O=system:masters/CN=admin",
     "controllers": "/CN=system:kube-controller-manager",
     "scheduler": "/CN=system:kube-scheduler",
+    "multus": "/CN=multus",
 }
 """What the API server takes them for: a group and a name (Kubernetes, X.509 client certificates)."""
 

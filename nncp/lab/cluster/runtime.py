@@ -14,6 +14,7 @@ from nncp.lab import images
 from nncp.lab.cluster import oci
 from nncp.lab.debian import STABLE
 from nncp.lab.images import Image
+from nncp.lab.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ PASSWD = b"root:x:0:0::/root:/bin/sh\n"
 
 def recipe() -> bytes:
     """Return what decides the image beside the packages."""
-    return repr((PACKAGES, FOLDERS)).encode() + Path(oci.__file__).read_bytes()
+    return repr(PACKAGES).encode() + Path(__file__).read_bytes() + Path(oci.__file__).read_bytes()
 
 
 def build(archive: Archive, folder: Path, say: Callable[[str], None]) -> None:
@@ -52,4 +53,4 @@ RUNTIME = Image("containers", STABLE, PACKAGES, recipe, build)
 
 def folder() -> Path:
     """Return where it is, built now if need be."""
-    return images.ensure(RUNTIME)
+    return images.ensure(RUNTIME, say=Progress("kube", name="containerd").say)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.errors import Error, ErrorKind
 from nncp.lab.cluster.addresses import SERVER, SERVICES, address, pods
-from nncp.lab.cluster.control import KEYS, LOOK_EVERY, SILENT_S, log
+from nncp.lab.cluster.control import CLEAN, KEYS, LOOK_EVERY, SILENT_S, log
 from nncp.lab.cluster.runtime import PAUSE
 from nncp.lab.nodes import DISKS, boot
 from nncp.pace import Limit
@@ -85,6 +85,7 @@ def kubelet() -> dict[str, Any]:
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "resolvConf": "/etc/resolv.conf",
+        "volumePluginDir": "/var/lib/kubelet/plugins",
         # A node that is turned off is to be noticed soon.
         "nodeStatusUpdateFrequency": "2s",
         "nodeLeaseDurationSeconds": SILENT_S - 2,
@@ -107,6 +108,22 @@ def conflist(node: str) -> dict[str, Any]:
     }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]}
+
+
+def through_multus(network: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration by which Pods get more networks beside `network`, by their annotations."""
+    multus = {
+        "type": "multus",
+        "kubeconfig": str(KEYS / "multus.kubeconfig"),
+        "binDir": "/opt/cni/bin",
+        "confDir": "/etc/cni/net.d",
+        "cniDir": "/var/lib/cni/multus",
+        "logFile": "/run/multus.log",
+        "logLevel": "verbose",
+        "capabilities": {"portMappings": True},
+        "delegates": [network],
+    }
+    return {"cniVersion": "0.4.0", "name": "multus", "plugins": [multus]}
 
 
 def routes(node: str, others: list[str]) -> str:
@@ -140,7 +157,7 @@ class Worker:
         """Write the services' configuration, and set what the kernel has for this machine alone."""
         name = self.machine.name
         files = {
-            "/etc/cni/net.d/10-pods.conflist": json.dumps(conflist(name), indent=2),
+            "/etc/cni/net.d/00-multus.conflist": json.dumps(through_multus(conflist(name)), indent=2),
             "/etc/kubernetes/kubelet.json": json.dumps(kubelet(), indent=2),
             "/etc/containerd/config.toml": CONTAINERD,
         }
@@ -148,13 +165,13 @@ class Worker:
             f'mkdir -p "{path.rpartition("/")[0]}"\ncat > {path} <<"END"\n{text}\nEND\n'
             for path, text in files.items()
         )
-        self.machine.run("sh", "-eu", stdin=script)
+        self.machine.run("env", f"MULTUS={self.programs}/multus", "sh", "-eu", stdin=script)
 
     def start(self) -> None:
         """Start containerd with its first images, then the kubelet."""
         tree, name = self.runtime / "tree", self.machine.name
         path = f"PATH={tree}/usr/bin:{tree}/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-        self._spawn("containerd", "env", path, "containerd", "--config", "/etc/containerd/config.toml")
+        self._spawn("containerd", path, "containerd", "--config", "/etc/containerd/config.toml")
         self._wait_for_containerd()
         for image in ("pause", "busybox"):
             self.load(self.runtime / f"{image}.tar")
@@ -189,5 +206,5 @@ class Worker:
 
     def _spawn(self, service: str, *argv: str) -> None:
         with log(self._name(service)).open("ab") as output:
-            process = self.machine.spawn("sh", "-c", SERVICE, service, *argv, output=output)
+            process = self.machine.spawn(*CLEAN, "sh", "-c", SERVICE, service, "env", *argv, output=output)
         process.returncode = 0  # nobody waits for it: it ends with its machine

@@ -29,4 +29,4 @@ done
 echo 1 > /proc/sys/net/ipv4/ip_forward
 
 mkdir -p /opt/cni/bin /etc/kubernetes/manifests
-ln -sf /usr/lib/cni/* /opt/cni/bin/
+ln -sf /usr/lib/cni/* "$MULTUS" /opt/cni/bin/
