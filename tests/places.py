@@ -162,6 +162,8 @@ class Places:
             self.ended.set()
             for each in self.workers:
                 each.stop()
+            for number in (signal.SIGINT, signal.SIGTERM):  # once is enough: this ends by itself
+                signal.signal(number, signal.SIG_IGN)
             self.left += leftovers.end_run()
         return result
 

@@ -60,7 +60,8 @@ END_S = 30.0  # of a quiet machine: the kernel has killed all, and takes mounts 
 # The shell is process 1 and reaps what loses its parent; with one command it would become that command.
 FIRST = '"$@"; exit $?'
 READY = "the room is furnished"
-KEPT = f'"$@" || exit; echo "{READY}"; exec </dev/null >/dev/null 2>&1; sleep infinity & wait'
+# It ends when nobody hears that it is ready: as process 1 it is spared the SIGPIPE.
+KEPT = f'"$@" || exit; echo "{READY}" || exit; exec </dev/null >/dev/null 2>&1; sleep infinity & wait'
 
 
 def enter(argv: Sequence[str]) -> NoReturn:
@@ -82,20 +83,23 @@ def keep(site: Site, argv: Sequence[str], *, say: Callable[[str], None]) -> None
     lock = _claimed(site)
     try:
         os.truncate(lock, 0)
-        sweep_groups(site.groups)  # of one that was killed with its sweeper
-        sweeper = Sweeper(last=partial(sweep_groups, site.groups)) if site.groups else None
+        _sweep_groups(site)  # of one that was killed with its sweeper
+        sweeper = Sweeper(last=partial(_swept, site, lock))
         process = subprocess.Popen(
             _unshared(argv, KEPT),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=[lock, *([sweeper.pipe] if sweeper else [])],
+            pass_fds=[lock, sweeper.pipe],
             start_new_session=True,
             preexec_fn=partial(_note, lock),  # noqa: PLW1509  whoever puts something up has one thread
         )
-        if sweeper:
-            sweeper.hand_on()
-        _furnished(site, process, say)
+        sweeper.hand_on()
+        try:
+            _furnished(site, process, say)
+        except BaseException:
+            sweeper.wait()
+            raise
     finally:
         os.close(lock)
 
@@ -155,7 +159,6 @@ def _furnished(site: Site, process: subprocess.Popen[bytes], say: Callable[[str]
         if not stands:
             process.kill()
             process.wait()
-            _forget(site)
     raise Error(f"the {site.what} did not come up: {said}", kind=ErrorKind.FAILED)
 
 
@@ -226,21 +229,22 @@ def clear(site: Site) -> None:
                 told = f"the {site.what} is still being put up, or has not ended {limit.story}"
                 raise Error(told, kind=ErrorKind.FAILED, hint="try again")
             time.sleep(LOOK_EVERY)
-        sweep_groups(site.groups)
-        _forget(site)
+        _swept(site, lock)
     finally:
         os.close(lock)
 
 
-def _forget(site: Site) -> None:
-    site.note.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # others keep something there, or it never was
-        site.note.parent.rmdir()
+def _swept(site: Site, lock: int) -> None:
+    """Remove what outlives a room: control groups, and the note whose lock is held."""
+    _sweep_groups(site)
+    with contextlib.suppress(OSError):  # it has gone, others keep something there
+        if site.note.stat().st_ino == os.fstat(lock).st_ino:  # it is not another's by now
+            site.note.unlink()
+            site.note.parent.rmdir()
 
 
-def sweep_groups(prefix: str) -> None:
-    """Remove the control groups whose names begin with `prefix`, if there is one."""
-    for group in left(prefix) if prefix else ():
+def _sweep_groups(site: Site) -> None:
+    for group in left(site.groups) if site.groups else ():
         group.remove()
 
 

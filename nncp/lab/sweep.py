@@ -74,10 +74,14 @@ class Sweeper:
         """Leave it to those who hold the pipe: it sweeps when the last of them has ended."""
         os.close(self._pipe)
 
+    def wait(self) -> None:
+        """Return when it has swept after all that hold the pipe."""
+        os.waitpid(self.pid, 0)
+
     def sweep(self) -> None:
         """Sweep now; returns when nothing is left."""
         os.close(self._pipe)
-        os.waitpid(self.pid, 0)
+        self.wait()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)  # only there when the sweeper itself was killed
 

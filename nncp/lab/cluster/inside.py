@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,21 +13,22 @@ from nncp.lab import cache, nodes, switch
 from nncp.lab.cgroups import Group
 from nncp.lab.cluster import program, runtime
 from nncp.lab.cluster.addresses import CONTROL, KUBERNETES, NODES, SERVER, address, number, pods
-from nncp.lab.cluster.control import ADMIN, HOME, ControlPlane
+from nncp.lab.cluster.control import ADMIN, HOME, LOGS, LOOK_EVERY, ControlPlane
 from nncp.lab.cluster.worker import Worker, boot_node, routes
 from nncp.lab.nodes import Node, Rack, boot, cable
-from nncp.pace import Limit, cpu_seconds
+from nncp.pace import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
 MULTUS = Path(__file__).with_name("multus.yaml")
+MAC = "02:00:0a:63:00:01"
 UNIT = "/etc/systemd/system/nncp-restore.service"
 API = "kube-apiserver"
 LATER = ("kube-controller-manager", "kube-scheduler")
 """What ends when the API server does not answer soon."""
-WAIT_S, WAIT_IN_ALL = 60.0, 600.0  # of a quiet machine: since a node's programs last computed, and in all
+WAIT_S, WAIT_IN_ALL = 60.0, 600.0  # of a quiet machine: since any program last said something, and in all
 
 
 class Cluster:
@@ -116,22 +119,27 @@ class Cluster:
             Error: they do not, though the machine had time enough.
 
         """
-        limit = Limit(WAIT_S, in_all=WAIT_IN_ALL)
         for each in what:
-            while said := self._lacks(each, condition):
-                limit.sees(cpu_seconds(*(self.rack[name].pid for name in NODES if name in self.rack.nodes)))
-                if limit.is_over():
-                    raise Error(f"{each} is not there {limit.story}: {said}", kind=ErrorKind.FAILED)
+            self.wait_until(partial(self._is, each, condition), each)
 
-    def _lacks(self, what: str, condition: str) -> str:
-        """Return what kubectl says of an object that is not as it is waited for, "" when it is."""
+    def wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds; it looks a moment later each time it has looked."""
+        limit = Limit(WAIT_S, in_all=WAIT_IN_ALL)
+        while not holds():
+            limit.sees([path.stat().st_size for path in sorted(LOGS.iterdir())])
+            if limit.is_over():
+                raise Error(f"{what} is not there {limit.story}", kind=ErrorKind.FAILED)
+            time.sleep(LOOK_EVERY)
+
+    def _is(self, what: str, condition: str) -> bool:
+        """Whether an object is there and has a condition; it is waited for a while."""
         try:
             self.kubectl("wait", "--for=create", what, "--timeout=10s")
             if condition:
                 self.kubectl("wait", f"--for=condition={condition}", what, "--timeout=10s")
-        except Error as error:
-            return error.message
-        return ""
+        except Error:
+            return False
+        return True
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep others off while machines are turned off and on."""
@@ -159,10 +167,18 @@ class Cluster:
             self.control.wait()
             self.control.start(*(each for each in LATER if not self.control.runs(each)))
             return
+        before = self.renewed(name)
         self.boot(name)
         self.rack.write()
         self.switch_on()
+        # What the API server says of the node may be of the time before it was turned off.
+        self.wait_until(lambda: self.renewed(name) != before, f"a word of {name}'s kubelet")
         self.wait_for(f"node/{name}")
+
+    def renewed(self, name: str) -> str:
+        """Return when a node's kubelet last said that it is there, "" when it never has."""
+        where = ("--namespace=kube-node-lease", "--ignore-not-found", "--output=jsonpath={.spec.renewTime}")
+        return self.kubectl("get", "lease", name, *where)
 
     def link(self, name: str, *, up: bool) -> None:
         """Cut a node off from the API server, at the switch of the management network; or mend that."""
@@ -178,8 +194,10 @@ class Cluster:
             raise Error(f"{name} is no node", kind=ErrorKind.USAGE, hint=f"there are {', '.join(NODES)}")
 
 
+# Its own MAC address: one that a bridge takes from its ports changes as nodes come and go, and the others
+# would not reach it until they ask again.
 MACHINES = f"""\
-link add machines type bridge
+link add machines address {MAC} type bridge
 address add {SERVER}/24 dev machines
 link set machines up
 address add {KUBERNETES}/32 dev lo
