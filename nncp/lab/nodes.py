@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -18,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from nncp.errors import Error, ErrorKind
+from nncp.lab import cache
 from nncp.lab.cgroups import Group, hierarchies, mounts
 from nncp.lab.ended import first_child
 
@@ -122,7 +124,16 @@ def standing(root: Path = Path("/")) -> Rack:
 
 
 def prepare() -> None:
-    """Make the folder that all nodes share."""
+    """Make the folder that all nodes share.
+
+    Raises:
+        Error: what runs in them lies below it, and would be hidden.
+
+    """
+    for path in (Path(sys.executable), FIRST.resolve(), cache.folder().resolve()):
+        if path.is_relative_to(DISKS):
+            told = f"{path} would be hidden: below {DISKS} are the disks of the lab's machines"
+            raise Error(told, kind=ErrorKind.UNSUPPORTED, hint="have it elsewhere")
     checked(["mount", "-t", "tmpfs", "-o", "mode=755", "disks", str(DISKS)])
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nncp.lab import room
-from nncp.lab.cluster.cli import HOST, Place
 from nncp.lab.cluster.handle import Handle
 from tests import leftovers
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 
 def handle(name: str) -> Handle:
     """A cluster of this run's own: others may stand on this machine."""
-    place = Place(f"{leftovers.PREFIX}-{os.getpid()}-{name}", HOST)
-    return Handle(place.site, words=place.words())
+    return Handle(f"{leftovers.PREFIX}-{os.getpid()}-{name}")
 
 
 def left(cluster: Handle) -> list[str]:

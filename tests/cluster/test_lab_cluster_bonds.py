@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 NODES = ("node-1", "node-2")
-POLICIES = Path(__file__).parents[2] / "policies" / "vm-bridge"
+ROOT = Path(__file__).parents[2]
+POLICIES = ROOT / "policies" / "vm-bridge"
 NNCP = (sys.executable, "-P", "-m", "nncp")
 
 
@@ -47,3 +50,16 @@ def test_policies_make_bonds_whose_partner_is_the_switch_also_after_a_power_cycl
     cluster.command("on", "node-2")
     until(lambda: passes(cluster, "node-2", "bond0"), seconds=switch.LACP_S)
     until(lambda: answers(cluster, "172.16.1.22"), seconds=switch.STP_S)
+
+
+def test_readmes_commands_do_what_it_says(cluster: Handle) -> None:
+    chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("## A cluster in this machine")[2]
+    lines = chapter.partition("```sh\n")[2].partition("```")[0].splitlines()
+    assert lines[0].split("#")[0].strip().endswith(" up")
+    assert lines[-1].split("#")[0].strip().endswith(" down")
+    env = {**os.environ, "BRIDGEHEAD_CLUSTER": cluster.name}
+    for line in lines[1:-1]:
+        done = subprocess.run(
+            ["sh", "-ec", line], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, line + done.stdout + done.stderr

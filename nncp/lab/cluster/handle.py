@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from nncp.lab import nodes, room
 from nncp.lab.cluster import inside, program
 from nncp.lab.cluster.addresses import CONTROL
+from nncp.lab.cluster.cli import HOST, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -18,16 +18,12 @@ if TYPE_CHECKING:
 class Handle:
     """A cluster by its name. Leaving it as a context manager takes the cluster down."""
 
-    def __init__(self, site: room.Site, *, words: Sequence[str]) -> None:
-        """Name it.
-
-        Args:
-            site: where it stands, or is to stand.
-            words: of the command line, up to the name of a command of `nncp lab cluster`.
-
-        """
-        self.site = site
-        self.words = [sys.executable, "-P", "-m", "nncp.lab", *words]
+    def __init__(self, name: str) -> None:
+        """Name it."""
+        place = Place(name, HOST)
+        self.name = name
+        self.site = place.site
+        self.words = [sys.executable, "-P", "-m", "nncp.lab", *place.words()]
 
     def __enter__(self) -> Self:
         self.command("up")
