@@ -362,9 +362,9 @@ def fmt(files: tuple[str, ...], write: bool) -> None:
     from nncp import answers, desired  # noqa: PLC0415
 
     between = ""
-    for name, documents in desired.checked(_texts(files)):
+    for name, documents in desired.checked([(shown(file), text) for file, text in _texts(files)]):
         text = answers.yaml(documents)
-        if write and name != "-":
+        if write and name != shown("-"):
             _write(Path(name), text)
         elif text:
             say(f"{between}{text}", nl=False)
@@ -417,7 +417,8 @@ def _write(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         message = f"{file} cannot be written: {error.strerror}"
-        raise Error(message, kind=ErrorKind.UNSUPPORTED) from None
+        is_ours = isinstance(error, PermissionError)
+        raise Error(message, kind=ErrorKind.PRIVILEGE if is_ours else ErrorKind.UNSUPPORTED) from None
 
 
 def _texts(files: tuple[str, ...]) -> list[tuple[str, str]]:

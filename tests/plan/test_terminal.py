@@ -144,6 +144,7 @@ def nncp_fmt(how: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
         ("$1 >&-", 0, ""),
         ("$1 2>&-", 0, ""),
         ("- <&-", 0, ""),
+        ("- <<<'interfaces: 1'", 65, "--> <stdin>:1:1"),
         ("$1 | true; exit ${PIPESTATUS[0]}", 0, ""),
         ("/dev/full", 64, "is larger than 16 MiB"),
         ("''", 64, "'' cannot be read"),
