@@ -10,20 +10,110 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from msgspec import json
+from msgspec import Struct, json
 
 from nncp.desired import WRITTEN
 from nncp.document.meaning import describe
 from nncp.document.schema import schema_of
 from nncp.operator import openapi
-from nncp.operator.objects import GROUP, Condition, PolicySpec, Value
-from nncp.operator.openapi import KEEP, NUMBER
+from nncp.operator.objects import (
+    GROUP,
+    CapturedState,
+    EnactmentSpec,
+    EnactmentStatus,
+    PolicySpec,
+    PolicyStatus,
+    StateStatus,
+    Value,
+)
+from nncp.operator.openapi import NUMBER
 
 POLICIES = "nodenetworkconfigurationpolicies"
 # The first condition that holds, as kubernetes-nmstate's columns show it.
 HOLDS = '.status.conditions[?(@.status=="True")]'
+STATUS = {"name": "Status", "type": "string", "jsonPath": f"{HOLDS}.type"}
+SINCE = {"name": "Status Age", "type": "date", "jsonPath": f"{HOLDS}.lastTransitionTime"}
+REASON = {"name": "Reason", "type": "string", "jsonPath": f"{HOLDS}.reason"}
 LABEL = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"  # a label's value (apimachinery, validation.go)
 SHARE = "^([0-9]|[1-9][0-9]|100)%$"
+
+
+class Kind(Struct, frozen=True):
+    """A kind of the API."""
+
+    kind: str
+    plural: str
+    short: str
+    description: str
+    versions: tuple[str, ...]
+    """The first one is stored; the others are served, and told to be old."""
+    columns: tuple[dict[str, str], ...] = ()
+
+    def crd(self, *, status: dict[str, Any], spec: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return its CustomResourceDefinition, with the schemas of its objects."""
+        first, *others = self.versions
+        version = self._version(status, spec)
+        return {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{self.plural}.{GROUP}"},
+            "spec": {
+                "group": GROUP,
+                "scope": "Cluster",
+                "names": {
+                    "kind": self.kind,
+                    "listKind": f"{self.kind}List",
+                    "plural": self.plural,
+                    "singular": self.kind.lower(),
+                    "shortNames": [self.short],
+                },
+                "versions": [
+                    {"name": first, "storage": True, **version},
+                    *({"name": name, "storage": False, "deprecated": True, **version} for name in others),
+                ],
+            },
+        }
+
+    def _version(self, status: dict[str, Any], spec: dict[str, Any] | None) -> dict[str, Any]:
+        properties = {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            **({} if spec is None else {"spec": spec}),
+            "status": status,
+        }
+        schema = {"type": "object", "description": self.description, "properties": properties}
+        return {
+            "served": True,
+            "subresources": {"status": {}},
+            **({"additionalPrinterColumns": list(self.columns)} if self.columns else {}),
+            "schema": {"openAPIV3Schema": schema},
+        }
+
+
+POLICY = Kind(
+    "NodeNetworkConfigurationPolicy",
+    POLICIES,
+    "nncp",
+    "A state that nodes are to have, and which nodes.",
+    ("v1", "v1beta1"),
+    (STATUS, REASON),
+)
+ENACTMENT = Kind(
+    "NodeNetworkConfigurationEnactment",
+    "nodenetworkconfigurationenactments",
+    "nnce",
+    "One node's part in a policy, named NODE.POLICY.",
+    ("v1beta1",),
+    (STATUS, SINCE, REASON),
+)
+STATE = Kind(
+    "NodeNetworkState",
+    "nodenetworkstates",
+    "nns",
+    "What a node's network is now, by the node's name.",
+    ("v1beta1",),
+)
 
 
 def spec() -> dict[str, Any]:
@@ -42,74 +132,26 @@ def policy() -> dict[str, Any]:
     """Return the CRD of NodeNetworkConfigurationPolicies."""
     shape = openapi.typed(spec())
     shape["properties"]["nodeSelector"]["maxProperties"] = 256
-    shape["properties"]["maxUnavailable"] = {
-        "description": shape["properties"]["maxUnavailable"]["description"],
-        NUMBER: True,
-    }
-    columns = [
-        {"name": "Status", "type": "string", "jsonPath": f"{HOLDS}.type"},
-        {"name": "Reason", "type": "string", "jsonPath": f"{HOLDS}.reason"},
-    ]
-    version = {
-        "served": True,
-        "subresources": {"status": {}},
-        "additionalPrinterColumns": columns,
-        "schema": {
-            "openAPIV3Schema": {
-                "type": "object",
-                "description": "A state that nodes are to have, and which nodes.",
-                "properties": {
-                    "apiVersion": {"type": "string"},
-                    "kind": {"type": "string"},
-                    "metadata": {"type": "object"},
-                    "spec": shape,
-                    "status": _status(),
-                },
-            }
-        },
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{POLICIES}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Cluster",
-            "names": {
-                "kind": "NodeNetworkConfigurationPolicy",
-                "listKind": "NodeNetworkConfigurationPolicyList",
-                "plural": POLICIES,
-                "singular": "nodenetworkconfigurationpolicy",
-                "shortNames": ["nncp"],
-            },
-            "versions": [
-                {"name": "v1", "storage": True, **version},
-                {"name": "v1beta1", "storage": False, "deprecated": True, **version},
-            ],
-        },
-    }
+    limit = {"description": shape["properties"]["maxUnavailable"]["description"], NUMBER: True}
+    shape["properties"]["maxUnavailable"] = limit
+    return POLICY.crd(spec=shape, status=_shape(PolicyStatus))
 
 
-def _status() -> dict[str, Any]:
-    (ref,), defs = json.schema_components([Condition])
-    describe(defs, [Condition])
-    return {
-        "type": "object",
-        "description": "How far the nodes are; the controller writes it.",
-        "properties": {
-            "conditions": {
-                "type": "array",
-                "x-kubernetes-list-type": "atomic",
-                "items": openapi.typed({**ref, "$defs": defs}),
-            },
-            "observedGeneration": {
-                "type": "integer",
-                "format": "int64",
-                "description": "The generation of the spec that the conditions are about.",
-            },
-        },
-        KEEP: True,
-    }
+def enactment() -> dict[str, Any]:
+    """Return the CRD of NodeNetworkConfigurationEnactments."""
+    return ENACTMENT.crd(spec=_shape(EnactmentSpec), status=_shape(EnactmentStatus, CapturedState))
+
+
+def state() -> dict[str, Any]:
+    """Return the CRD of NodeNetworkStates."""
+    return STATE.crd(status=_shape(StateStatus))
+
+
+def _shape(*structs: type[Struct]) -> dict[str, Any]:
+    """Return the structural schema of the first Struct; the others are what its mappings hold."""
+    (ref, *_), defs = json.schema_components(structs)
+    describe(defs, structs)
+    return openapi.typed({**ref, "$defs": defs})
 
 
 def admission() -> list[dict[str, Any]]:
@@ -162,7 +204,7 @@ def admission() -> list[dict[str, Any]]:
     ]
 
 
-MANIFESTS = {"crds.yaml": lambda: [policy()], "admission.yaml": admission}
+MANIFESTS = {"crds.yaml": lambda: [policy(), enactment(), state()], "admission.yaml": admission}
 
 
 def text(file: str) -> str:

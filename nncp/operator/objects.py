@@ -108,3 +108,99 @@ class Condition(Camel, frozen=True):
     message: str | UnsetType = UNSET
     last_heartbeat_time: str | UnsetType = UNSET
     last_transition_time: str | UnsetType = UNSET
+
+
+class PolicyStatus(Camel, frozen=True):
+    """How far the nodes are; the controller writes it."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "conditions": "One of Available, Degraded, Ignored and Progressing holds.",
+        "observed_generation": "The generation of the spec that the conditions are about.",
+    }
+
+    conditions: list[Condition] | UnsetType = UNSET
+    observed_generation: int | UnsetType = UNSET
+
+
+class EnactmentSpec(Camel, frozen=True):
+    """What one node is asked for by one policy; the controller writes it."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "node_name": "The node.",
+        "policy_name": "The policy.",
+        "policy_generation": "The generation of the policy that this is.",
+        "desired_state": "The policy's state, with the node's values; captures are taken on the node.",
+        "capture": "The policy's captures.",
+        "mode": "As the policy has it.",
+        "on_delete": "As the policy has it, for the time when there is no policy any more.",
+        "drift": "As the policy has it.",
+        "probes": "As the policy has them.",
+        "go": "Whether the node may change; until then it says what it would do.",
+        "aborted": "Whether it will not, since others failed.",
+    }
+
+    node_name: str
+    policy_name: str
+    policy_generation: int
+    desired_state: Any = UNSET
+    capture: Strings | UnsetType = UNSET
+    mode: Literal["Apply", "Plan"] | UnsetType = UNSET
+    on_delete: Literal["Keep", "Revert"] | UnsetType = UNSET
+    drift: Literal["Ignore", "Report", "Repair"] | UnsetType = UNSET
+    probes: list[str] | UnsetType = UNSET
+    go: bool | UnsetType = UNSET
+    aborted: bool | UnsetType = UNSET
+
+
+class MetaInfo(Camel, frozen=True):
+    """Which version of a state something is about, and when that was."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "version": "Of the program that made it.",
+        "time": "When it was made.",
+    }
+
+    version: str | UnsetType = UNSET
+    time: str | UnsetType = UNSET
+
+
+class CapturedState(Camel, frozen=True):
+    """What a capture took on the node: it stays so."""
+
+    meaning: ClassVar[Mapping[str, str]] = {"state": "What it took."}
+
+    state: Any = UNSET
+    meta_info: MetaInfo | UnsetType = UNSET
+
+
+class EnactmentStatus(Camel, frozen=True):
+    """How far the node is; the node writes it."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "conditions": "Of Available, Failing, Progressing, Pending and Aborted one holds, or none yet.",
+        "policy_generation": "The generation of the policy that the conditions are about.",
+        "desired_state": "The state as it was applied: captures are filled in.",
+        "captured_states": "What the captures took, by their names.",
+        "diff": "What an apply would write, a line each, as nncp plan says it; cut off where it is too long.",
+    }
+
+    conditions: list[Condition] | UnsetType = UNSET
+    policy_generation: int | UnsetType = UNSET
+    desired_state: Any = UNSET
+    desired_state_meta_info: MetaInfo | UnsetType = UNSET
+    captured_states: dict[str, CapturedState] | UnsetType = UNSET
+    diff: list[str] | UnsetType = UNSET
+
+
+class StateStatus(Camel, frozen=True):
+    """What a node's network is now; the node writes it."""
+
+    meaning: ClassVar[Mapping[str, str]] = {
+        "current_state": "The state, in nmstate's words.",
+        "last_successful_update_time": "When it last changed.",
+        "truncated": "What was left out, since the whole is too large for the API; empty when nothing was.",
+    }
+
+    current_state: Any = UNSET
+    last_successful_update_time: str | UnsetType = UNSET
+    truncated: str | UnsetType = UNSET

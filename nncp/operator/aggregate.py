@@ -1,0 +1,69 @@
+"""What a policy's conditions say, from what its enactments say: kubernetes-nmstate's words. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from nncp.operator.rollout import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nncp.operator.rollout import Enactment
+
+TYPES = ("Available", "Degraded", "Ignored", "Progressing")
+
+
+class Summary(Struct, frozen=True):
+    """The one condition that holds; the others do not, or are not known yet."""
+
+    holds: str
+    reason: str
+    message: str
+
+    def statuses(self) -> dict[str, str]:
+        """Return the status of each condition, by its type."""
+        others = "Unknown" if self.holds == "Progressing" else "False"
+        said = dict.fromkeys(TYPES, others) | {self.holds: "True"}
+        return said | ({"Ignored": "False"} if self.holds != "Ignored" else {})
+
+
+def summary(enactments: Sequence[Enactment]) -> Summary:
+    """Return what is to be said of one generation of a policy.
+
+    Args:
+        enactments: one for each matching node.
+
+    """
+    if not enactments:
+        return Summary("Ignored", "NoMatchingNode", "Policy does not match any node")
+    counts = {phase: sum(each.phase is phase for each in enactments) for phase in Phase}
+    failed = sum(each.has_failed for each in enactments)
+    away = sum(_is_away(each) for each in enactments)
+    here = len(enactments) - away
+    ignored = f", {_nodes(away)} ignored due to NotReady state" if away else ""
+    if failed or counts[Phase.ABORTED]:
+        aborted = f", {_nodes(counts[Phase.ABORTED])} aborted configuration" if counts[Phase.ABORTED] else ""
+        told = f"{failed}/{here} nodes failed to configure{aborted}{ignored}"
+        return Summary("Degraded", "FailedToConfigure", told)
+    done = sum(each.phase is Phase.DONE and not _is_away(each) for each in enactments)
+    if done < here:
+        waiting = counts[Phase.PENDING] - sum(
+            _is_away(each) and each.phase is Phase.PENDING for each in enactments
+        )
+        pending = f", {waiting} pending" if waiting else ""
+        told = f"Policy is progressing {done}/{here} nodes finished{pending}{ignored}"
+        return Summary("Progressing", "ConfigurationProgressing", told)
+    told = f"{done}/{here} nodes successfully configured{ignored}"
+    return Summary("Available", "SuccessfullyConfigured", told)
+
+
+def _is_away(enactment: Enactment) -> bool:
+    """Whether a node is left out of the count: it is not ready, and nothing of the policy's depends on it."""
+    return not enactment.node.is_ready and enactment.phase in {Phase.NEW, Phase.PENDING}
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'s' * (count != 1)}"

@@ -1,0 +1,113 @@
+"""Which nodes may change now, and which will not: decided anew each time from what the enactments say. Pure.
+
+Nothing is counted up or down, so nothing can be left over: a slot is an enactment that was let go and has not
+said how it ended. A node that has fallen silent since then holds its slot, and counts as failed, until it
+says something: a policy that cuts off one node must not go on to the next.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from nncp.operator.selection import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+SHARE = re.compile(r"([0-9]{1,3})%")
+DEFAULT = "50%"
+"""Of the matching nodes, rounded up (kubernetes-nmstate, pkg/node/nodes.go)."""
+
+
+class Phase(Enum):
+    """How far a node is with one generation of a policy."""
+
+    NEW = "New"  # it has not looked yet
+    PENDING = "Pending"  # it would change something, and waits to be let go
+    GOING = "Progressing"  # it was let go, and has not said how it ended
+    DONE = "Available"
+    FAILED = "Failing"  # and is as it was before
+    ABORTED = "Aborted"  # it was not let go, since others failed
+
+
+class Enactment(Struct, frozen=True):
+    """A node's part in one generation of a policy."""
+
+    node: Node
+    phase: Phase
+    is_silent: bool = False
+    """Whether nothing has been heard of the node for so long that nobody knows how it is."""
+
+    @property
+    def holds_slot(self) -> bool:
+        """Whether it may be changing just now."""
+        return self.phase is Phase.GOING
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it counts as failed: it says so, or has said nothing since it was let go."""
+        return self.phase is Phase.FAILED or (self.holds_slot and self.is_silent)
+
+
+class Decision(Struct, frozen=True):
+    """What is to be said to the enactments now."""
+
+    go: tuple[str, ...] = ()
+    """Nodes that may change."""
+    abort: tuple[str, ...] = ()
+    """Nodes that will not."""
+
+
+def most(wanted: object, matching: int) -> tuple[int, str]:
+    """Return how many nodes may change at the same time, and what is wrong with what was asked for.
+
+    Args:
+        wanted: a number of nodes, or a share of them like "50%", rounded up; None for the default.
+        matching: how many nodes the policy is for.
+
+    """
+    if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 0:
+        return max(1, wanted), ""
+    share = SHARE.fullmatch(wanted) if isinstance(wanted, str) else None
+    if share and int(share[1]) <= 100:
+        return max(1, math.ceil(matching * int(share[1]) / 100)), ""
+    usual, _ = most(DEFAULT, matching)
+    if wanted is None:
+        return usual, ""
+    return (
+        usual,
+        f"maxUnavailable {wanted!r} is neither a number of nodes nor a share of them: {DEFAULT} is taken",
+    )
+
+
+def decide(enactments: Sequence[Enactment], limit: int, *, paused: bool = False) -> Decision:
+    """Return which nodes are let go now, in their order, and which are not any more.
+
+    Args:
+        enactments: of one generation of a policy, one for each matching node, in the order of their turns.
+        limit: how many may change at the same time.
+        paused: nobody begins while it is.
+
+    """
+    waiting = [each for each in enactments if each.phase is Phase.PENDING]
+    if sum(each.has_failed for each in enactments) >= limit:
+        return Decision(abort=tuple(each.node.name for each in waiting))
+    if paused or any(each.phase is Phase.NEW and each.node.is_ready for each in enactments):
+        return Decision()  # each is looked at on its node before any node changes
+    free = limit - sum(each.holds_slot for each in enactments)
+    is_control_busy = any(each.holds_slot and each.node.is_control_plane for each in enactments)
+    go: list[str] = []
+    for each in waiting:
+        if len(go) >= free:
+            break
+        if each.is_silent or not each.node.is_ready or (each.node.is_control_plane and is_control_busy):
+            continue
+        is_control_busy |= each.node.is_control_plane
+        go.append(each.node.name)
+    return Decision(go=tuple(go))
