@@ -183,6 +183,9 @@ class Desired:
         chosen = [policy.name for policy in self.policies if policy.node_selector]
         text = "warning: the nodeSelector of {} is not evaluated: this is the host that is meant"
         notes = [Note("warn", ("policy", name), text.format(name)) for name in chosen]
+        notes += [
+            Note("warn", ("policy", one.name), _unread(one)) for one in self.policies if one.for_cluster
+        ]
         for one in self.resolved:
             if taken_before(one.policy, self.before) is not None:
                 text = f"keeps what the captures of {name_of(one.policy)} took when it was applied"
@@ -205,6 +208,12 @@ class Desired:
             placed = self.read.error(error.message, *path, subject=error.subject, hint=error.hint)
             error.where, error.path = placed.where, placed.path
         return error
+
+
+def _unread(policy: Policy) -> str:
+    """Return what is said of what only a cluster reads."""
+    words, verb = ", ".join(policy.for_cluster), "is" if len(policy.for_cluster) == 1 else "are"
+    return f"warning: {words} of {policy.name} {verb} a cluster's, and not looked at here"
 
 
 def taken_before(policy: Policy, before: Iterable[Applied]) -> Mapping[str, Any] | None:

@@ -10,15 +10,17 @@ spec:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, convert
+from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 
 from nncp.document.complaints import did_you_mean, quoted, shown
 from nncp.document.lax import given, read_lax
 from nncp.document.port_vlan import PortVlan
 from nncp.document.source import Node, Text
+from nncp.document.spec import WORDS, PolicySpec
 from nncp.errors import Error, raise_all
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ KIND = "NodeNetworkConfigurationPolicy"
 STATE_KIND = "NodeNetworkState"
 VERSIONS = ("nmstate.io/v1", "nmstate.io/v1beta1")
 MANIFEST_KEYS = ("apiVersion", "kind", "metadata", "spec", "status")
-SPEC_KEYS = ("capture", "desiredState", "maxUnavailable", "nodeSelector")
+READ_HERE = ("capture", "desiredState", "nodeSelector", "maxUnavailable")
+"""What of a spec this module reads; the rest is a cluster's."""
+SHARE = re.compile(r"([0-9]|[1-9][0-9]|100)%")
 BARE_KEYS = ("capture", "current", "desired", "desiredState")
 LONGEST_NAME = 63  # a label's value: kubernetes-nmstate labels its enactments with the policy's name
 
@@ -47,6 +51,7 @@ class Policy(Struct, frozen=True):
         state: the desired state, for `read_state`.
         name: the manifest's name; "" for a bare state.
         node_selector: labels of the nodes that the manifest is for.
+        for_cluster: what its manifest says that only a cluster reads, by name.
         is_manifest: whether it came in a manifest, with a manifest's defaults.
         capture: its captures; None where it has none.
         current: the state that they look into, where the document holds one.
@@ -59,6 +64,7 @@ class Policy(Struct, frozen=True):
     state: Node
     name: str = ""
     node_selector: dict[str, str] = {}
+    for_cluster: tuple[str, ...] = ()
     is_manifest: bool = False
     capture: Node | None = None
     current: Node | None = None
@@ -138,6 +144,7 @@ def _manifest(node: Node, errors: list[Error]) -> Iterator[Policy]:
         _part(spec, "desiredState") or spec.replaced({}),
         name=name,
         node_selector=selector,
+        for_cluster=tuple(key for key in WORDS if key in spec.value and key not in READ_HERE),
         is_manifest=True,
         capture=_part(spec, "capture"),
         is_template=True,
@@ -187,8 +194,30 @@ def _wrong_shape(node: Node) -> Iterator[Error]:
     if not isinstance(spec, dict):
         yield node.error("spec is missing" if spec is None else "spec must be a mapping", "spec", key=True)
         return
-    yield from _unknown_keys(node.at("spec"), SPEC_KEYS)
+    yield from _unknown_keys(node.at("spec"), WORDS)
     yield from _wrong_selector(node.at("spec"))
+    yield from _wrong_limit(node.at("spec"))
+    yield from _wrong_for_cluster(node.at("spec"))
+
+
+def _wrong_limit(spec: Node) -> Iterator[Error]:
+    limit = spec.value.get("maxUnavailable")
+    is_number = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+    if limit is None or is_number or (isinstance(limit, str) and SHARE.fullmatch(limit)):
+        return
+    message = f"maxUnavailable must be a number of nodes or a share of them like 50%, got {shown(limit)}"
+    yield spec.error(message, "maxUnavailable")
+
+
+def _wrong_for_cluster(spec: Node) -> Iterator[Error]:
+    """Yield what is wrong with what a cluster reads."""
+    rest = {key: value for key, value in spec.value.items() if key in WORDS and key not in READ_HERE}
+    try:
+        convert(rest, PolicySpec)
+    except ValidationError:
+        from nncp.document.schema import errors_of, struct_schema  # noqa: PLC0415  (few are wrong)
+
+        yield from errors_of(spec.replaced(rest), struct_schema(PolicySpec))
 
 
 def _unknown_keys(node: Node, known: tuple[str, ...]) -> Iterator[Error]:

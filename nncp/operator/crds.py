@@ -15,16 +15,15 @@ from msgspec import Struct, json
 from nncp.desired import WRITTEN
 from nncp.document.meaning import describe
 from nncp.document.schema import schema_of
+from nncp.document.spec import PolicySpec, Value
 from nncp.operator import openapi
 from nncp.operator.objects import (
     GROUP,
     CapturedState,
     EnactmentSpec,
     EnactmentStatus,
-    PolicySpec,
     PolicyStatus,
     StateStatus,
-    Value,
 )
 from nncp.operator.openapi import NUMBER
 

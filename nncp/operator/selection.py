@@ -11,7 +11,7 @@ from nncp.document.lax import given
 from nncp.errors import Error, raise_all
 
 if TYPE_CHECKING:
-    from nncp.operator.objects import PolicySpec, Requirement, Value
+    from nncp.document.spec import PolicySpec, Requirement, Value
 
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"

@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from nncp.document.together import Partly
 
 
-DOCUMENT = ("capture", "desiredState")
-"""What of a policy's spec a node reads."""
-
-
 class Meant(Struct, frozen=True):
     """A policy as it is meant on a node."""
 
@@ -54,9 +50,7 @@ def meant(manifest: Mapping[str, Any], values: Mapping[str, Any]) -> Meant:
 
     """
     name = str(manifest["metadata"]["name"])
-    plain = {key: manifest[key] for key in ("apiVersion", "kind", "metadata")}
-    plain["spec"] = {key: manifest["spec"][key] for key in DOCUMENT if key in manifest["spec"]}
-    (read,) = read_policies(load(json.dumps(plain), file=f"policy {name}"))
+    (read,) = read_policies(load(json.dumps(manifest), file=f"policy {name}"))
     resolved = resolve(read, None, values=values)
     found = read_together([resolved.policy], WRITTEN)
     raise_all([*resolved.errors, *found.errors])

@@ -116,6 +116,47 @@ def test_a_manifest_without_a_state_asks_for_nothing() -> None:
     assert policy.state.value == {}
 
 
+CLUSTER = """\
+apiVersion: nmstate.io/v1
+kind: NodeNetworkConfigurationPolicy
+metadata: {name: x}
+spec:
+"""
+
+
+def test_what_only_a_cluster_reads_is_accepted_and_known_by_name() -> None:
+    more = "  {mode: Plan, priority: 3, probes: [ping:gw], maxUnavailable: 10%, desiredState: {interfaces: []}}\n"
+    (policy,) = policies(CLUSTER + more)
+    assert policy.for_cluster == ("mode", "priority", "probes")
+
+
+def test_what_is_wrong_with_it_is_told_at_its_place_all_at_once() -> None:
+    text = (
+        CLUSTER
+        + """\
+  mode: apply
+  onDelete: Undo
+  priorty: 1
+  paused: 1
+  maxUnavailable: 101%
+  nodeSelectorTerms: [{matchExpressions: [{key: a, operator: is}]}]
+  values: {address: {node: {a: b}}}
+"""
+    )
+    operator = "spec.nodeSelectorTerms[0].matchExpressions[0].operator"
+    words = "DoesNotExist, Exists, Gt, In, Lt, NotIn"
+    limit = "maxUnavailable must be a number of nodes or a share of them like 50%, got '101%'"
+    assert refused(text) == [
+        ("unknown key priorty in spec", "7:3", "spec.priorty"),
+        (limit, "9:19", "spec.maxUnavailable"),
+        ("spec.mode must be one of Apply, Plan, got 'apply'", "5:9", "spec.mode"),
+        ("spec.onDelete must be one of Keep, Revert, got 'Undo'", "6:13", "spec.onDelete"),
+        ("spec.paused must be true or false, got 1", "8:11", "spec.paused"),
+        (f"{operator} must be one of {words}, got 'is'", "10:62", operator),
+        ("unknown key node in spec.values.address", "11:22", "spec.values.address.node"),
+    ]
+
+
 def test_all_that_is_wrong_with_manifests_is_told_at_once() -> None:
     text = """\
 apiVersion: nmstate.io/v2

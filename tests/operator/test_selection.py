@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec import convert
 
+from nncp.document.spec import PolicySpec
 from nncp.errors import Error
-from nncp.operator.objects import PolicySpec
 from nncp.operator.selection import Node, matches, values
 
 NODE = Node("node-1", labels={"role": "virt", "rack": "7", "empty": ""}, annotations={"gw": "192.0.2.1"})
