@@ -123,7 +123,12 @@ class Cluster:
             self.wait_until(partial(self._is, each, condition), each)
 
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
-        """Wait until something holds; it looks a moment later each time it has looked."""
+        """Wait until something holds.
+
+        Raises:
+            Error: it does not, though the machine had time enough.
+
+        """
         limit = Limit(WAIT_S, in_all=WAIT_IN_ALL)
         while not holds():
             limit.sees([path.stat().st_size for path in sorted(LOGS.iterdir())])
@@ -160,17 +165,23 @@ class Cluster:
                 self.rack[switch_name].run("sh", "-c", f"ip link delete {link} 2>/dev/null || :")
 
     def turn_on(self, name: str) -> None:
-        """Turn on what was turned off, or is to be turned off first; return when the cluster has it again."""
+        """Turn on what was turned off, or is to be turned off first; return when the cluster has it again.
+
+        A node comes up without an API server too; then nobody can say that it is ready.
+        """
         self.turn_off(name)
         if name == API:
             self.control.start(API)
             self.control.wait()
             self.control.start(*(each for each in LATER if not self.control.runs(each)))
             return
-        before = self.renewed(name)
+        is_asked = self.control.runs(API)
+        before = self.renewed(name) if is_asked else ""
         self.boot(name)
         self.rack.write()
         self.switch_on()
+        if not is_asked:
+            return
         # What the API server says of the node may be of the time before it was turned off.
         self.wait_until(lambda: self.renewed(name) != before, f"a word of {name}'s kubelet")
         self.wait_for(f"node/{name}")
@@ -184,7 +195,7 @@ class Cluster:
         """Cut a node off from the API server, at the switch of the management network; or mend that."""
         self.must_be_node(name)
         if name not in self.rack.nodes:
-            raise Error(f"{name} is off", kind=ErrorKind.FAILED, hint=f"on {name}")
+            raise Error(f"{name} is off", kind=ErrorKind.FAILED, hint=f"nncp lab cluster on {name}")
         self.rack[CONTROL].run("ip", "link", "set", f"to-{name}", "up" if up else "down")
 
     @staticmethod
