@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
+from nncp.operator.conditions import Said
 from nncp.operator.rollout import Phase
 
 if TYPE_CHECKING:
@@ -13,24 +12,8 @@ if TYPE_CHECKING:
 
     from nncp.operator.rollout import Enactment
 
-TYPES = ("Available", "Degraded", "Ignored", "Progressing")
 
-
-class Summary(Struct, frozen=True):
-    """The one condition that holds; the others do not, or are not known yet."""
-
-    holds: str
-    reason: str
-    message: str
-
-    def statuses(self) -> dict[str, str]:
-        """Return the status of each condition, by its type."""
-        others = "Unknown" if self.holds == "Progressing" else "False"
-        said = dict.fromkeys(TYPES, others) | {self.holds: "True"}
-        return said | ({"Ignored": "False"} if self.holds != "Ignored" else {})
-
-
-def summary(enactments: Sequence[Enactment]) -> Summary:
+def summary(enactments: Sequence[Enactment]) -> Said:
     """Return what is to be said of one generation of a policy.
 
     Args:
@@ -38,7 +21,7 @@ def summary(enactments: Sequence[Enactment]) -> Summary:
 
     """
     if not enactments:
-        return Summary("Ignored", "NoMatchingNode", "Policy does not match any node")
+        return Said("Ignored", "NoMatchingNode", "Policy does not match any node")
     counts = {phase: sum(each.phase is phase for each in enactments) for phase in Phase}
     failed = sum(each.has_failed for each in enactments)
     away = sum(_is_away(each) for each in enactments)
@@ -47,7 +30,7 @@ def summary(enactments: Sequence[Enactment]) -> Summary:
     if failed or counts[Phase.ABORTED]:
         aborted = f", {_nodes(counts[Phase.ABORTED])} aborted configuration" if counts[Phase.ABORTED] else ""
         told = f"{failed}/{here} nodes failed to configure{aborted}{ignored}"
-        return Summary("Degraded", "FailedToConfigure", told)
+        return Said("Degraded", "FailedToConfigure", told)
     done = sum(each.phase is Phase.DONE and not _is_away(each) for each in enactments)
     if done < here:
         waiting = counts[Phase.PENDING] - sum(
@@ -55,9 +38,9 @@ def summary(enactments: Sequence[Enactment]) -> Summary:
         )
         pending = f", {waiting} pending" if waiting else ""
         told = f"Policy is progressing {done}/{here} nodes finished{pending}{ignored}"
-        return Summary("Progressing", "ConfigurationProgressing", told)
+        return Said("Progressing", "ConfigurationProgressing", told, unknown=("Available", "Degraded"))
     told = f"{done}/{here} nodes successfully configured{ignored}"
-    return Summary("Available", "SuccessfullyConfigured", told)
+    return Said("Available", "SuccessfullyConfigured", told)
 
 
 def _is_away(enactment: Enactment) -> bool:

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from nncp.document.spec import Camel, Strings
 
 GROUP = "nmstate.io"
+Status = Literal["True", "False", "Unknown"]
 
 
 class Condition(Camel, frozen=True):
@@ -27,7 +28,7 @@ class Condition(Camel, frozen=True):
     }
 
     type: str
-    status: Literal["True", "False", "Unknown"]
+    status: Status
     reason: str | UnsetType = UNSET
     message: str | UnsetType = UNSET
     last_heartbeat_time: str | UnsetType = UNSET
