@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -33,6 +34,8 @@ MARK = "BRIDGEHEAD_TEST_RUN"
 TEST = "PYTEST_CURRENT_TEST"  # pytest's own: what runs now, inherited too
 PREFIX = "bhtest"
 NAMESPACES = Path("/run/netns")
+CLUSTERS = Path("/run/bridgehead")
+ROOT = Path(__file__).parents[1]
 _numbers = itertools.count()
 
 
@@ -123,11 +126,16 @@ def remove_namespace(name: str) -> None:
 
 
 def sweep_dead_runs() -> None:
-    """Remove namespaces and folders of runs that were killed: their names hold the run's process id."""
+    """Remove what runs that were killed have left: its names hold the run's process id."""
     for path in _of_dead_runs(NAMESPACES):
         remove_namespace(path.name)
     for path in _of_dead_runs(Path(tempfile.gettempdir()).parent):
         remove_folder(path)
+    for note in CLUSTERS.glob(f"cluster-{PREFIX}-*-*"):
+        if not Path("/proc", note.name.split("-")[2]).exists():
+            name = note.name.removeprefix("cluster-")
+            argv = [sys.executable, "-m", "nncp.lab", "cluster", "--name", name, "--kernel", "host", "down"]
+            subprocess.run(argv, capture_output=True, check=False, cwd=ROOT)
 
 
 def _of_dead_runs(folder: Path) -> list[Path]:
