@@ -60,7 +60,7 @@ check: venv
 	    ruff check .
 	    mypy
 	    lint-imports
-	    pytest -q tests/plan tests/document'
+	    pytest -q tests/plan tests/document tests/operator'
 
 # What tries them lies beside the environment and not in it, with pins of its own: no test or demo loads it.
 mutants: venv

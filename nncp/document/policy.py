@@ -20,7 +20,7 @@ from nncp.document.complaints import did_you_mean, quoted, shown
 from nncp.document.lax import given, read_lax
 from nncp.document.port_vlan import PortVlan
 from nncp.document.source import Node, Text
-from nncp.document.spec import WORDS, PolicySpec
+from nncp.document.spec import SHARE, WORDS, PolicySpec
 from nncp.errors import Error, raise_all
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ VERSIONS = ("nmstate.io/v1", "nmstate.io/v1beta1")
 MANIFEST_KEYS = ("apiVersion", "kind", "metadata", "spec", "status")
 READ_HERE = ("capture", "desiredState", "nodeSelector", "maxUnavailable")
 """What of a spec this module reads; the rest is a cluster's."""
-SHARE = re.compile(r"([0-9]|[1-9][0-9]|100)%")
 BARE_KEYS = ("capture", "current", "desired", "desiredState")
 LONGEST_NAME = 63  # a label's value: kubernetes-nmstate labels its enactments with the policy's name
 
@@ -203,7 +202,7 @@ def _wrong_shape(node: Node) -> Iterator[Error]:
 def _wrong_limit(spec: Node) -> Iterator[Error]:
     limit = spec.value.get("maxUnavailable")
     is_number = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
-    if limit is None or is_number or (isinstance(limit, str) and SHARE.fullmatch(limit)):
+    if limit is None or is_number or (isinstance(limit, str) and re.fullmatch(SHARE, limit)):
         return
     message = f"maxUnavailable must be a number of nodes or a share of them like 50%, got {shown(limit)}"
     yield spec.error(message, "maxUnavailable")

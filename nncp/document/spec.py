@@ -12,6 +12,10 @@ from msgspec import UNSET, Struct, UnsetType
 Strings = dict[str, str]
 
 
+SHARE = "([0-9]|[1-9][0-9]|100)%"
+"""A share of the matching nodes, as a regular expression of Python's and of CEL's."""
+
+
 class Camel(
     Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True
 ):
@@ -69,7 +73,7 @@ class PolicySpec(Camel, frozen=True):
         "max_unavailable": "How many matching nodes, or which part of them, may change at the same time.",
         "mode": "Plan changes nothing: each node says what it would do.",
         "paused": "No node begins to change while it is.",
-        "priority": "Of two policies that wait for one node, the higher one goes first.",
+        "priority": "Of two policies of a node that do not rest on each other, the higher one goes first.",
         "on_delete": "Whether nodes keep what it made when it is deleted, or go back to what was before.",
         "drift": "What is done about a node that is no longer as it asks: nothing, a word, or a repair.",
         "probes": "What has to answer after the change, or the node goes back: apiServer, ping:gw, "

@@ -32,7 +32,7 @@ def summary(enactments: Sequence[Enactment]) -> Said:
         told = f"{failed}/{here} nodes failed to configure{aborted}{ignored}"
         return Said("Degraded", "FailedToConfigure", told)
     done = sum(each.phase is Phase.DONE and not _is_away(each) for each in enactments)
-    if done < here:
+    if done < here or not here:
         waiting = counts[Phase.PENDING] - sum(
             _is_away(each) and each.phase is Phase.PENDING for each in enactments
         )

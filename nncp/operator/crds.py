@@ -15,7 +15,7 @@ from msgspec import Struct, json
 from nncp.desired import WRITTEN
 from nncp.document.meaning import describe
 from nncp.document.schema import schema_of
-from nncp.document.spec import PolicySpec, Value
+from nncp.document.spec import SHARE, PolicySpec, Value
 from nncp.operator import openapi
 from nncp.operator.objects import (
     GROUP,
@@ -34,7 +34,9 @@ STATUS = {"name": "Status", "type": "string", "jsonPath": f"{HOLDS}.type"}
 SINCE = {"name": "Status Age", "type": "date", "jsonPath": f"{HOLDS}.lastTransitionTime"}
 REASON = {"name": "Reason", "type": "string", "jsonPath": f"{HOLDS}.reason"}
 LABEL = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"  # a label's value (apimachinery, validation.go)
-SHARE = "^([0-9]|[1-9][0-9]|100)%$"
+
+
+CHANGED = "has(object.spec) && (oldObject == null || !has(oldObject.spec) || object.spec != oldObject.spec)"
 
 
 class Kind(Struct, frozen=True):
@@ -171,7 +173,7 @@ def admission() -> list[dict[str, Any]]:
         },
         {
             "expression": f"!has({limit}) || (type({limit}) == int ? {limit} >= 0 : "
-            f"{limit}.matches('{SHARE}'))",
+            f"{limit}.matches('^({SHARE})$'))",
             "message": "spec.maxUnavailable must be a number of nodes or a share of them, from 0% to 100%",
         },
     ]
@@ -190,6 +192,8 @@ def admission() -> list[dict[str, Any]]:
             "spec": {
                 "failurePolicy": "Fail",
                 "matchConstraints": {"resourceRules": [rule]},
+                # What was stored before is not judged again when only its labels or finalizers change.
+                "matchConditions": [{"name": "spec", "expression": CHANGED}],
                 "variables": variables,
                 "validations": validations,
             },

@@ -11,11 +11,12 @@ from msgspec import UNSET, UnsetType
 
 from nncp.document.spec import Camel, Strings
 
+# What programs write may hold fields of another version, or of kubernetes-nmstate's: not ours to refuse.
 GROUP = "nmstate.io"
 Status = Literal["True", "False", "Unknown"]
 
 
-class Condition(Camel, frozen=True):
+class Condition(Camel, frozen=True, forbid_unknown_fields=False):
     """One condition of an object."""
 
     meaning: ClassVar[Mapping[str, str]] = {
@@ -35,7 +36,7 @@ class Condition(Camel, frozen=True):
     last_transition_time: str | UnsetType = UNSET
 
 
-class PolicyStatus(Camel, frozen=True):
+class PolicyStatus(Camel, frozen=True, forbid_unknown_fields=False):
     """How far the nodes are; the controller writes it."""
 
     meaning: ClassVar[Mapping[str, str]] = {
@@ -47,7 +48,7 @@ class PolicyStatus(Camel, frozen=True):
     observed_generation: int | UnsetType = UNSET
 
 
-class EnactmentSpec(Camel, frozen=True):
+class EnactmentSpec(Camel, frozen=True, forbid_unknown_fields=False):
     """What one node is asked for by one policy; the controller writes it."""
 
     meaning: ClassVar[Mapping[str, str]] = {
@@ -77,7 +78,7 @@ class EnactmentSpec(Camel, frozen=True):
     aborted: bool | UnsetType = UNSET
 
 
-class MetaInfo(Camel, frozen=True):
+class MetaInfo(Camel, frozen=True, forbid_unknown_fields=False):
     """Which version of a state something is about, and when that was."""
 
     meaning: ClassVar[Mapping[str, str]] = {
@@ -89,7 +90,7 @@ class MetaInfo(Camel, frozen=True):
     time: str | UnsetType = UNSET
 
 
-class CapturedState(Camel, frozen=True):
+class CapturedState(Camel, frozen=True, forbid_unknown_fields=False):
     """What a capture took on the node: it stays so."""
 
     meaning: ClassVar[Mapping[str, str]] = {"state": "What it took."}
@@ -98,7 +99,7 @@ class CapturedState(Camel, frozen=True):
     meta_info: MetaInfo | UnsetType = UNSET
 
 
-class EnactmentStatus(Camel, frozen=True):
+class EnactmentStatus(Camel, frozen=True, forbid_unknown_fields=False):
     """How far the node is; the node writes it."""
 
     meaning: ClassVar[Mapping[str, str]] = {
@@ -117,7 +118,7 @@ class EnactmentStatus(Camel, frozen=True):
     diff: list[str] | UnsetType = UNSET
 
 
-class StateStatus(Camel, frozen=True):
+class StateStatus(Camel, frozen=True, forbid_unknown_fields=False):
     """What a node's network is now; the node writes it."""
 
     meaning: ClassVar[Mapping[str, str]] = {

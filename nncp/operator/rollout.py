@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from nncp.document.spec import SHARE
 from nncp.operator.selection import Node
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-SHARE = re.compile(r"([0-9]{1,3})%")
 DEFAULT = "50%"
 """Of the matching nodes, rounded up (kubernetes-nmstate, pkg/node/nodes.go)."""
 
@@ -74,8 +74,8 @@ def most(wanted: object, matching: int) -> tuple[int, str]:
     """
     if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 0:
         return max(1, wanted), ""
-    share = SHARE.fullmatch(wanted) if isinstance(wanted, str) else None
-    if share and int(share[1]) <= 100:
+    share = re.fullmatch(SHARE, wanted) if isinstance(wanted, str) else None
+    if share:
         return max(1, math.ceil(matching * int(share[1]) / 100)), ""
     usual, _ = most(DEFAULT, matching)
     if wanted is None:
@@ -96,8 +96,10 @@ def decide(enactments: Sequence[Enactment], limit: int, *, paused: bool = False)
 
     """
     waiting = [each for each in enactments if each.phase is Phase.PENDING]
-    if sum(each.has_failed for each in enactments) >= limit:
+    if sum(each.phase is Phase.FAILED for each in enactments) >= limit:
         return Decision(abort=tuple(each.node.name for each in waiting))
+    if sum(each.has_failed for each in enactments) >= limit:
+        return Decision()  # one that is silent may still say that it is done
     if paused or any(each.phase is Phase.NEW and each.node.is_ready for each in enactments):
         return Decision()  # each is looked at on its node before any node changes
     free = limit - sum(each.holds_slot for each in enactments)

@@ -26,9 +26,11 @@ STRICT, LOOSE = "--validate=strict", "--validate=ignore"
 @pytest.fixture(scope="module")
 def api(cluster: Handle) -> Iterator[Handle]:
     """A cluster with the kinds and the admission, which takes a moment until it refuses."""
-    for file in ("crds.yaml", "admission.yaml"):
-        cluster.kubectl("apply", "-f", str(ROOT / "deploy" / file))
+    cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "crds.yaml"))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=300s")
+    old = json.dumps(policy("old", nonsense=1))
+    cluster.kubectl("apply", "--validate=ignore", "-f", "-", stdin=old)  # before there was an admission
+    cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "admission.yaml"))
     until(lambda: "denied" in said(cluster, policy(nonsense=1)))
     return cluster
 
@@ -134,7 +136,11 @@ def test_the_last_of_very_many_vlans_is_looked_at_too(api: Handle, count: int) -
         }
 
     vlans = [vlan(number) for number in range(2, count + 1)]
-    assert said(api, policy(desired={"interfaces": vlans})) == ""
+    name = f"vlans-{count}"
+    api.kubectl("create", "-f", "-", stdin=json.dumps(policy(name, desired={"interfaces": vlans})))
+    vlans[-1]["mtu"] = 1400
+    changed = json.dumps(policy(name, desired={"interfaces": vlans}))
+    api.kubectl("replace", "--dry-run=server", "-f", "-", stdin=changed)  # is compared with what is there
     vlans.append(vlan(1, tipe="x"))
     assert f"spec.desiredState.interfaces[{count - 1}].tipe" in said(
         api, policy(desired={"interfaces": vlans})
@@ -163,3 +169,15 @@ def test_a_name_that_is_no_labels_value_is_refused(api: Handle, name: str, is_go
 )
 def test_a_word_that_a_field_does_not_know_is_refused(api: Handle, field: str, value: Any) -> None:
     assert f"spec.{field}" in said(api, policy(**{field: value}))
+
+
+def test_what_was_stored_before_may_be_labelled_and_is_judged_when_its_spec_changes(api: Handle) -> None:
+    api.kubectl("label", "nncp", "old", "a=b")
+    with pytest.raises(Error, match=r"spec\.nonsense"):
+        api.kubectl("patch", "nncp", "old", "--type=merge", "-p", '{"spec": {"priority": 1}}')
+
+
+def test_a_policy_without_a_spec_is_none_that_anybody_has_to_judge(api: Handle) -> None:
+    document = policy()
+    del document["spec"]
+    assert said(api, document) == ""

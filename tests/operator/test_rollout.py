@@ -68,9 +68,11 @@ def test_how_many_may_change_at_the_same_time(wanted: Any, matching: int, limit:
         ("fpp", 2, "n1 n2", ""),
         ("fpp", 1, "", "n1 n2"),
         ("ffp", 2, "", "n2"),
-        ("Gpp", 1, "", "n1 n2"),  # silent since it was let go: counts as failed
+        ("Gpp", 1, "", ""),  # silent since it was let go: counts as failed until it says something
+        ("dpp", 1, "n1", ""),
         ("Gpp", 2, "n1", ""),  # and holds its slot
-        ("Gfp", 2, "", "n2"),
+        ("Gfp", 2, "", ""),
+        ("Gffp", 2, "", "n3"),
         ("p!pp", 2, "n1 n2", ""),
         ("Ppp", 2, "n1 n2", ""),
         ("p*p*p", 3, "n0 n2", ""),  # one control plane at a time
@@ -127,6 +129,11 @@ def test_a_rollout_in_which_nobody_fails_reaches_every_node(phases: str, limit: 
         ),
         ("ddp!p!", "Available", "2/2 nodes successfully configured, 2 nodes ignored due to NotReady state"),
         ("dd", "Available", "2/2 nodes successfully configured"),
+        (
+            "n!",
+            "Progressing",
+            "Policy is progressing 0/0 nodes finished, 1 node ignored due to NotReady state",
+        ),
         ("dfp", "Degraded", "1/3 nodes failed to configure"),
         ("dG", "Degraded", "1/2 nodes failed to configure"),
         ("dG!", "Degraded", "1/2 nodes failed to configure"),
