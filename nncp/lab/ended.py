@@ -42,6 +42,27 @@ def kill(pid: int, limit: Limit) -> bool:
     return True
 
 
+def known_as(pid: int) -> str:
+    """Return what names a process for good: its number, and when it began, in ticks (proc(5))."""
+    return f"{pid} {_stat(pid)[19]}"
+
+
+def running(known: str) -> int:
+    """Return the process id of what is known so, 0 when it has ended: its number may be another's by now."""
+    pid = int(known.split(maxsplit=1)[0])
+    try:
+        stat = _stat(pid)
+    except OSError:
+        return 0
+    return pid if stat[0] not in "ZX" and f"{pid} {stat[19]}" == known else 0
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on: the second may hold anything."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return text.rpartition(")")[2].split()
+
+
 def first_child(pid: int) -> int:
     """Return the first child of a process: of `unshare --fork`, that is process 1 of the new namespace.
 

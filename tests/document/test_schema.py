@@ -176,7 +176,7 @@ def states(file: Path) -> list[Any]:
 
 STATES = {
     f"{file.relative_to(ROOT)}:{number}": state
-    for folder in ("policies", "tests/vmnet", "vmnet/rack/scenario")
+    for folder in ("policies", "tests/vmnet", "vmnet/rack/scenario", "nncp/lab")
     for file in sorted((ROOT / folder).rglob("*.yaml"))
     for number, state in enumerate(states(file))
 }
@@ -185,7 +185,7 @@ STATES = {
 def test_the_schema_takes_the_documents_of_this_repository() -> None:
     schema = json.loads(json.dumps(schema_of(WRITTEN)))
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert {"policies/vm-bridge/node-1.yaml:0", "vmnet/rack/scenario/switch.yaml:0"} <= STATES.keys()
+    assert {"policies/vm-bridge/node-1.yaml:0", "nncp/lab/switch.yaml:0"} <= STATES.keys()
     check = jsonschema.Draft202012Validator(schema)
     for name, state in STATES.items():
         assert (name, [error.message for error in check.iter_errors(state)]) == (name, [])

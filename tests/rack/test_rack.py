@@ -109,7 +109,7 @@ def test_the_management_network_leads_from_node_to_node(rack: None) -> None:
 def test_exit_codes_and_folders_pass_through(rack: None) -> None:
     on("tor", "sh", "-c", "exit 7", code=7)
     assert on("tor", "pwd").strip() == str(Path.cwd())
-    assert "the rack has no node-3" in on("node-3", "true", code=64)
+    assert "there is no machine node-3" in on("node-3", "true", code=64)
 
 
 def test_the_policies_bring_bonds_up_and_bridges_together(rack: None) -> None:

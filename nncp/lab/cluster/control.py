@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import ssl
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nncp.errors import Error, ErrorKind
 from nncp.lab.cluster import keys
 from nncp.lab.cluster.addresses import KUBERNETES, NODES, SERVER, SERVICES, URL
-from nncp.lab.ended import kill
+from nncp.lab.ended import kill, known_as, running
 from nncp.lab.nodes import DISKS
 from nncp.netns import entered
 from nncp.pace import Limit, cpu_seconds
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nncp.lab.nodes import Node
 
 HOME = DISKS / "cluster"
@@ -110,7 +110,7 @@ class ControlPlane:
             with log(name).open("ab") as output:
                 process = self.machine.spawn(*CLEAN, str(self.folder / name), *known[name], output=output)
             process.returncode = 0  # nobody waits for it: it ends with the room
-            _note(name).write_text(str(process.pid), encoding="ascii")
+            _note(name).write_text(known_as(process.pid), encoding="ascii")
 
     def stop(self, name: str) -> None:
         """Kill a program, and return when it is gone; of one that is gone, nothing is left to do.
@@ -161,12 +161,11 @@ def _note(name: str) -> Path:
 
 
 def _pid(name: str) -> int:
-    """Return a program's process id, 0 of one that does not run: another may have its number by now."""
-    with contextlib.suppress(FileNotFoundError):
-        pid = int(_note(name).read_text(encoding="ascii"))
-        if name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():  # or what leads to it
-            return pid
-    return 0
+    """Return a program's process id, 0 of one that does not run."""
+    try:
+        return running(_note(name).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0
 
 
 def _is_ready(context: ssl.SSLContext) -> bool:
