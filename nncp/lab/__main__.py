@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import sys
 
-import click
-
-from nncp.errors import Error
 from nncp.lab.cli import lab
+from nncp.terminal import run
 
 
 def main() -> None:
     """Run the command line."""
-    try:
-        lab(prog_name="nncp lab")
-    except Error as error:
-        for each in error:
-            click.echo(f"error: {each.message}", err=True)
-            if each.hint:
-                click.echo(f"  hint: {each.hint}", err=True)
-        sys.exit(error.kind.exit_code)
+    sys.exit(run(lab, "nncp lab"))
 
 
 if __name__ == "__main__":
