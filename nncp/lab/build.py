@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from nncp.errors import Error, ErrorKind, raise_all
 from nncp.lab import cache
 from nncp.lab.debian import NEWEST, Archive
 from nncp.lab.progress import Progress
-from nncp.lab.workbench import Bench
+from nncp.lab.workbench import Bench, bench
 from nncp.pace import slowness
 
 OLDEST = (7, 2)
@@ -92,14 +91,8 @@ def build() -> Path:
     )
     home = cache.folder("kernel")
     told = Progress("kernel", name="lab kernel")
-    with cache.locked(home / "lock", waiting=lambda: told.say("waits for another build of it")):
-        for stale in home.glob("work-*"):  # of a build that was killed
-            shutil.rmtree(stale)
-        bench = Bench(Path(tempfile.mkdtemp(prefix="work-", dir=home)))
-        try:
-            return _newest(bench, home, told)
-        finally:
-            bench.sweeper.sweep()
+    with bench(home, told) as ours:
+        return _newest(ours, home, told)
 
 
 def _newest(bench: Bench, home: Path, told: Progress) -> Path:

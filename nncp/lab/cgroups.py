@@ -190,7 +190,8 @@ def _hand_down(hierarchy: Hierarchy) -> None:
             knob.write_text(f"+{name}", encoding="ascii")
     if new:
         HANDED.parent.mkdir(parents=True, exist_ok=True)
-        HANDED.write_text(" ".join(new), encoding="ascii")
+        with HANDED.open("a", encoding="ascii") as file:
+            file.write("".join(f"{name}\n" for name in new))
 
 
 def _hand_back() -> None:

@@ -6,9 +6,7 @@ never meet. What is shared is the disk folder, as ReadWriteMany storage would be
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 from functools import partial
@@ -185,20 +183,6 @@ def _join(files: Sequence[Path]) -> None:
     """Make this process one of a control group's."""
     for file in files:
         file.write_bytes(b"0")
-
-
-def stop(node: Node) -> None:
-    """Let a machine go; what runs in one that is not whole keeps its namespaces.
-
-    Raises:
-        Error: a whole one has not ended.
-
-    """
-    if node.group:
-        Group(node.group).remove()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(node.pid, signal.SIGKILL)
 
 
 def cable(*, ends: Sequence[tuple[Node, str]]) -> None:

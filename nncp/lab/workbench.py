@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections import deque
+from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nncp.errors import Error, ErrorKind
+from nncp.lab import cache
 from nncp.lab.sweep import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from nncp.lab.progress import Progress
 
 # Not ours: started by make, that has flags and variables in it which mean something to a kernel's make.
 ENVIRONMENT = MappingProxyType({"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"})
@@ -69,3 +75,16 @@ class Bench:
         self.sweeper.release(process.pid)
         if status:
             raise Error(f"{what} failed: {''.join(errors or last).strip()}", kind=ErrorKind.UNSUPPORTED)
+
+
+@contextmanager
+def bench(home: Path, told: Progress) -> Iterator[Bench]:
+    """Have a bench in a folder of the cache, alone: whoever wants to build the same thing waits."""
+    with cache.locked(home / "lock", waiting=lambda: told.say("waits for another build of it")):
+        for stale in home.glob("work-*"):  # of a build that was killed
+            shutil.rmtree(stale)
+        made = Bench(Path(tempfile.mkdtemp(prefix="work-", dir=home)))
+        try:
+            yield made
+        finally:
+            made.sweeper.sweep()

@@ -127,7 +127,7 @@ def unknown(schema: Schema, *, value: str, path: str) -> list[str]:
     All of them together have seen the whole value; the API server bounds what each may cost.
 
     Args:
-        schema: of `document`.
+        schema: of a mapping, its `$defs` beside it.
         value: the CEL expression of the value.
         path: where it stands, for people.
 
@@ -178,13 +178,13 @@ def _value(value: str, path: str, schema: Schema, defs: Schema, *, depth: int) -
         at = f"{path} + '[' + string({number}) + ']'"
         inner = _value(entry, at, items, defs, depth=depth + 1)
         if inner:
-            inner = _is_absent(entry, _followed(items, defs)) + inner
+            inner = _unless_absent(entry, _followed(items, defs)) + inner
             every = f"{value}.transformList({number}, {entry}, {inner}).join('')"
             return f"({_is(value, 'list')} ? {every} : '')"
     return ""
 
 
-def _is_absent(entry: str, schema: Schema) -> str:
+def _unless_absent(entry: str, schema: Schema) -> str:
     """Return the expression's beginning for an interface, of which nothing is read when it is absent."""
     if "profile-name" not in schema.get("properties", ()):
         return ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nncp import lab
+from nncp.lab.ended import first_child
 from nncp.pace import Limit, communicate
 from vmnet.names import OWNER
 from vmnet.rack import images
@@ -146,8 +147,7 @@ class Node:
         )
         assert self.holder.stdout is not None
         assert self.holder.stdout.readline() == "up\n"
-        children = Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text().split()
-        self.first = int(children[0])
+        self.first = first_child(self.holder.pid)
         self.vm = folder / "vm.yaml"
         shutil.copy(SCENARIO / "vm-tiny.yaml", self.vm)
         self.nad = folder / "nad.yaml"

@@ -13,13 +13,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from nncp.lab import cache
 from nncp.lab.progress import Progress
-from nncp.lab.workbench import Bench
+from nncp.lab.workbench import Bench, bench
 
 MODULE = Path(__file__).with_name("kube")
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
@@ -62,16 +61,8 @@ def _build() -> Path:
     """Build the programs; they appear all at once."""
     home = cache.folder("kube")
     told = Progress("kube", name="lab Kubernetes")
-    with cache.locked(home / "lock", waiting=lambda: told.say("waits for another build of it")):
-        if (there := built()) is not None:
-            return there
-        for stale in home.glob("work-*"):  # of a build that was killed
-            shutil.rmtree(stale)
-        bench = Bench(Path(tempfile.mkdtemp(prefix="work-", dir=home)))
-        try:
-            return _made(bench, told)
-        finally:
-            bench.sweeper.sweep()
+    with bench(home, told) as ours:
+        return built() or _made(ours, told)  # somebody may have built them meanwhile
 
 
 def _made(bench: Bench, told: Progress) -> Path:
