@@ -180,6 +180,8 @@ base: packages
 	    $${python:-false} -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
 	done
 	[ -n "$$python" ] || { echo "no Python of version 3.11 or newer" >&2; exit 69; }
+	# That of an environment which somebody has activated is perhaps this checkout's own, and goes now.
+	python=$$("$$python" -c 'import sys; print(sys._base_executable)')
 	mkdir -p '$(CACHE)'
 	exec 9>'$(VENV).lock'
 	flock -n 9 || { tell environment - 'Python environment: waits for another set-up of this checkout'; flock 9; }
