@@ -49,6 +49,8 @@ class Kind(Struct, frozen=True):
     versions: tuple[str, ...]
     """The first one is stored; the others are served, and told to be old."""
     columns: tuple[dict[str, str], ...] = ()
+    selectable: tuple[str, ...] = ()
+    """Paths that a watch may choose objects by, besides their names."""
 
     def crd(self, *, status: dict[str, Any], spec: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return its CustomResourceDefinition, with the schemas of its objects."""
@@ -88,6 +90,11 @@ class Kind(Struct, frozen=True):
             "served": True,
             "subresources": {"status": {}},
             **({"additionalPrinterColumns": list(self.columns)} if self.columns else {}),
+            **(
+                {"selectableFields": [{"jsonPath": path} for path in self.selectable]}
+                if self.selectable
+                else {}
+            ),
             "schema": {"openAPIV3Schema": schema},
         }
 
@@ -107,6 +114,7 @@ ENACTMENT = Kind(
     "One node's part in a policy, named NODE.POLICY.",
     ("v1beta1",),
     (STATUS, SINCE, REASON),
+    (".spec.nodeName",),
 )
 STATE = Kind(
     "NodeNetworkState",

@@ -61,8 +61,11 @@ class EnactmentSpec(Camel, frozen=True, forbid_unknown_fields=False):
         "on_delete": "As the policy has it, for the time when there is no policy any more.",
         "drift": "As the policy has it.",
         "probes": "As the policy has them.",
-        "go": "Whether the node may change; until then it says what it would do.",
-        "aborted": "Whether it will not, since others failed.",
+        "asked": "A digest of all that is asked; the node says of which one it speaks.",
+        "revert": "The node is to go back to what was before the policy.",
+        "go": "The attempt that the node may make, as ASKED.ATTEMPT: until then it says what it would do. It "
+        "stays until the node has told how it ended.",
+        "aborted": "Whether the node will not change, since others failed.",
     }
 
     node_name: str
@@ -74,7 +77,9 @@ class EnactmentSpec(Camel, frozen=True, forbid_unknown_fields=False):
     on_delete: Literal["Keep", "Revert"] | UnsetType = UNSET
     drift: Literal["Ignore", "Report", "Repair"] | UnsetType = UNSET
     probes: list[str] | UnsetType = UNSET
-    go: bool | UnsetType = UNSET
+    asked: str | UnsetType = UNSET
+    revert: bool | UnsetType = UNSET
+    go: str | UnsetType = UNSET
     aborted: bool | UnsetType = UNSET
 
 
@@ -105,17 +110,25 @@ class EnactmentStatus(Camel, frozen=True, forbid_unknown_fields=False):
     meaning: ClassVar[Mapping[str, str]] = {
         "conditions": "Of Available, Failing, Progressing, Pending and Aborted one holds, or none yet.",
         "policy_generation": "The generation of the policy that the conditions are about.",
+        "asked": "The digest that the conditions are about.",
+        "attempt": "How often the node has asked to be let go with it since the first time.",
+        "ended": "The attempt that has ended last, however it did.",
         "desired_state": "The state as it was applied: captures are filled in.",
         "captured_states": "What the captures took, by their names.",
         "diff": "What an apply would write, a line each, as nncp plan says it; cut off where it is too long.",
+        "flaps": "Interfaces whose traffic an apply would interrupt.",
     }
 
     conditions: list[Condition] | UnsetType = UNSET
     policy_generation: int | UnsetType = UNSET
+    asked: str | UnsetType = UNSET
+    attempt: int | UnsetType = UNSET
+    ended: str | UnsetType = UNSET
     desired_state: Any = UNSET
     desired_state_meta_info: MetaInfo | UnsetType = UNSET
     captured_states: dict[str, CapturedState] | UnsetType = UNSET
     diff: list[str] | UnsetType = UNSET
+    flaps: list[str] | UnsetType = UNSET
 
 
 class StateStatus(Camel, frozen=True, forbid_unknown_fields=False):
