@@ -11,23 +11,19 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
 from kubernetes.aio import client, config
-from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.leaderelection.electionconfig import Config
-from kubernetes.aio.leaderelection.leaderelection import LeaderElection
-from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 from msgspec import Struct
 
 from nncp.operator.objects import ENACTMENTS, GROUP, POLICIES, STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -242,47 +238,6 @@ class Api:
         found = await self._wire.call_api(*asked, _request_timeout=limit)
         answer: aiohttp.ClientResponse = found.response
         return answer
-
-    async def lead(
-        self, lease: str, namespace: str, identity: str, work: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
-        """Do some work while this is the only one that does; return when it is not any more.
-
-        Two may believe it for a moment, when clocks jump: each write meets what was seen, or fails.
-        """
-
-        async def ended() -> None:
-            LOG.warning("another one leads by now")
-
-        lock = _Lock(lease, namespace, identity, self._wire)
-        terms = Config(lock, 15, 10, 2, onstarted_leading=work, onstopped_leading=ended)
-        await LeaderElection(terms).run()
-
-
-class _Lock(LeaseLock):
-    """A Lease that is not held while the API server cannot be reached: the library lets that end it all."""
-
-    async def get(self, name: str, namespace: str) -> Any:
-        """Read it."""
-        try:
-            return await super().get(name, namespace)
-        except AWAY as error:
-            return False, ApiException(status=0, reason=str(error))
-
-    async def create(self, name: str, namespace: str, election_record: Any) -> bool:
-        """Make it."""
-        return await _held(super().create(name, namespace, election_record))
-
-    async def update(self, name: str, namespace: str, updated_record: Any) -> bool:
-        """Renew it."""
-        return await _held(super().update(name, namespace, updated_record))
-
-
-async def _held(written: Awaitable[bool]) -> bool:
-    try:
-        return await written
-    except AWAY:
-        return False
 
 
 async def _raise_for(response: aiohttp.ClientResponse) -> None:

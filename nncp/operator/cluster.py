@@ -22,6 +22,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from nncp.operator import api, reading
+from nncp.operator.election import Election
 from nncp.operator.objects import GROUP
 from nncp.operator.parts import Memory
 from nncp.operator.reconcile import writes
@@ -235,7 +236,9 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with await api.Api.connect() as server:
         controller = Controller(server, namespace)
-        leading = asyncio.create_task(server.lead("controller", namespace, identity, controller.run))
+        leading = asyncio.create_task(
+            Election(server, namespace, "controller", identity).lead(controller.run)
+        )
         tasks = [*controller.watches(), leading, asyncio.create_task(stop.wait())]
         done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in left:

@@ -38,7 +38,13 @@ class Running:
     """A controller in the control plane's machine; it ends with this process."""
 
     def __init__(self, cluster: Handle, log: Path) -> None:
-        argv = ["env", f"KUBECONFIG={ADMIN}", f"PYTHONPATH={ROOT}", f"POD_NAMESPACE={NAMESPACE}", "NO_PROXY=*"]
+        argv = [
+            "env",
+            f"KUBECONFIG={ADMIN}",
+            f"PYTHONPATH={ROOT}",
+            f"POD_NAMESPACE={NAMESPACE}",
+            "NO_PROXY=*",
+        ]
         argv += ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "nncp.operator.cluster"]
         self.log = log
         with log.open("ab") as output:
