@@ -49,7 +49,7 @@ SOONEST, LATEST = 10.0, 600.0
 Look: TypeAlias = Planned | Refused
 
 
-class Seen(Struct, frozen=True):
+class Heard(Struct, frozen=True):
     """What this process has heard of the engine about one enactment.
 
     Args:
@@ -67,7 +67,7 @@ class Seen(Struct, frozen=True):
     attempt: str = ""
     outcome: Outcome | Refused | None = None
 
-    def heard(self, asked: str, do: Do, answer: Answered) -> Seen:
+    def with_answer(self, asked: str, do: Do, answer: Answered) -> Heard:
         """Return what is known with an answer of the engine's.
 
         Args:
@@ -76,7 +76,7 @@ class Seen(Struct, frozen=True):
             answer: what it answered.
 
         """
-        of = self if self.asked == asked else Seen(asked, attempt=self.attempt, outcome=self.outcome)
+        of = self if self.asked == asked else Heard(asked, attempt=self.attempt, outcome=self.outcome)
         if do.what == "outcome" and isinstance(answer, Outcome | Refused):
             return replace(of, attempt=do.attempt, outcome=answer, drift=None)
         return replace(of, **{do.what: answer})
@@ -89,7 +89,7 @@ class Tell(Struct, frozen=True):
 
 
 class Do(Struct, frozen=True):
-    """The engine is to be asked this; what it answers belongs to `what` of `Seen`."""
+    """The engine is to be asked this; what it answers belongs to `what` of `Heard`."""
 
     request: Plan | Apply | RevertPlan | Revert | Ask
     what: str
@@ -109,7 +109,7 @@ class Later(Struct, frozen=True):
 Step: TypeAlias = Tell | Do | Later
 
 
-class Enactment(Struct, frozen=True):
+class Duty(Struct, frozen=True):
     """An enactment as its node sees it.
 
     Args:
@@ -171,42 +171,42 @@ class Enactment(Struct, frozen=True):
         return Document(self.spec.policy_name, given(self.spec.desired_state), given(self.spec.capture) or {})
 
 
-def next_step(one: Enactment, seen: Seen, *, now: str) -> Step:
+def next_step(one: Duty, heard: Heard, *, now: str) -> Step:
     """Return what is to be done next.
 
     Args:
         one: the enactment.
-        seen: what was heard of the engine about it.
+        heard: what was heard of the engine about it.
         now: the time, as the API writes it.
 
     """
     if not one.asked:
         return Later()
     if one.may_change:
-        return _attempt(one, seen, now)
-    if one.go and (step := _former(one, seen)):
+        return _attempt(one, heard, now)
+    if one.go and (step := _former(one, heard)):
         return step
     ended = one.go
     if given(one.spec.aborted):
         return _told(one, _status(one, Phase.ABORTED, now, ended=ended))
     if one.phase is Phase.NEW or (one.phase is Phase.GOING and not one.go):
-        return _first(one, seen, now, ended)
+        return _first(one, heard, now, ended)
     if ended:
         return _told(one, replace(one.status, ended=ended))
-    return _drift(one, seen, now)
+    return _drift(one, heard, now)
 
 
-def _former(one: Enactment, seen: Seen) -> Step | None:
+def _former(one: Duty, heard: Heard) -> Step | None:
     """Return what is to be done about an attempt at something else, None once it does not go on."""
-    known = seen.outcome if seen.attempt == one.go else None
+    known = heard.outcome if heard.attempt == one.go else None
     if isinstance(known, Outcome) and known.phase is not How.BEGUN:
         return None
     return Do(Ask(attempt=one.go, name=one.spec.policy_name, wait=True), "outcome")
 
 
-def _first(one: Enactment, seen: Seen, now: str, ended: str) -> Step:
+def _first(one: Duty, heard: Heard, now: str, ended: str) -> Step:
     """Look at what is asked, and tell what comes of it."""
-    look = seen.look if seen.asked == one.asked else None
+    look = heard.look if heard.asked == one.asked else None
     if look is None:
         if given(one.spec.revert):
             return Do(RevertPlan(name=one.spec.policy_name), "look")
@@ -218,9 +218,9 @@ def _first(one: Enactment, seen: Seen, now: str, ended: str) -> Step:
     return _told(one, _pending(one, look, now, ended))
 
 
-def _attempt(one: Enactment, seen: Seen, now: str) -> Step:
+def _attempt(one: Duty, heard: Heard, now: str) -> Step:
     """Make the attempt that was let go, and tell how it ends."""
-    known = seen.outcome if seen.attempt == one.go else None
+    known = heard.outcome if heard.attempt == one.go else None
     if isinstance(known, Outcome) and known.phase is How.DONE:
         return _told(one, _done(one, known, now, one.go))
     if isinstance(known, Outcome) and known.phase is How.FAILED:
@@ -236,13 +236,13 @@ def _attempt(one: Enactment, seen: Seen, now: str) -> Step:
     return Do(Apply(attempt=one.go, document=one.document, probes=probes), "outcome")
 
 
-def _drift(one: Enactment, seen: Seen, now: str) -> Step:
+def _drift(one: Duty, heard: Heard, now: str) -> Step:
     """See whether the node still is as it was told to be."""
     wanted = given(one.spec.drift) or "Report"
     is_ours = one.phase is Phase.DONE and given(one.spec.mode) != "Plan" and not given(one.spec.revert)
     if not is_ours or wanted == "Ignore":
         return Later()
-    look = seen.drift if seen.asked == one.asked else None
+    look = heard.drift if heard.asked == one.asked else None
     if look is None:
         return Do(Plan(document=one.document), "drift")
     if isinstance(look, Planned) and look.differ and wanted == "Repair":
@@ -254,7 +254,7 @@ def _drift(one: Enactment, seen: Seen, now: str) -> Step:
     return _told(one, _drifted(one, look, now))
 
 
-def _age(one: Enactment, now: str) -> float:
+def _age(one: Duty, now: str) -> float:
     """Return for how many seconds the node has been as it was asked to be, as far as its status says."""
     conditions = given(one.status.conditions) or []
     since = next((given(each.last_transition_time) for each in conditions if each.type == "Available"), None)
@@ -263,12 +263,12 @@ def _age(one: Enactment, now: str) -> float:
     return (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds()
 
 
-def _told(one: Enactment, status: EnactmentStatus, otherwise: Later | None = None) -> Step:
+def _told(one: Duty, status: EnactmentStatus, otherwise: Later | None = None) -> Step:
     """Tell a status, unless it is told already."""
     return Tell(status) if status != one.status else otherwise or Later()
 
 
-def _status(one: Enactment, phase: Phase, now: str, *, error: str = "", ended: str = "") -> EnactmentStatus:
+def _status(one: Duty, phase: Phase, now: str, *, error: str = "", ended: str = "") -> EnactmentStatus:
     """Return the status at a phase; what was told of an earlier digest goes."""
     said = of_node(phase, name=one.name, error=error)
     return EnactmentStatus(
@@ -280,13 +280,13 @@ def _status(one: Enactment, phase: Phase, now: str, *, error: str = "", ended: s
     )
 
 
-def _pending(one: Enactment, look: Planned, now: str, ended: str) -> EnactmentStatus:
+def _pending(one: Duty, look: Planned, now: str, ended: str) -> EnactmentStatus:
     status = _status(one, Phase.PENDING, now, ended=ended)
     attempt = max(one.attempt, one.next_attempt) or UNSET
     return replace(status, attempt=attempt, diff=bounded(look.lines), flaps=list(look.flaps) or UNSET)
 
 
-def _done(one: Enactment, known: Planned | Outcome, now: str, ended: str) -> EnactmentStatus:
+def _done(one: Duty, known: Planned | Outcome, now: str, ended: str) -> EnactmentStatus:
     """Return the status of what is so, with the state as it was meant."""
     status = _status(one, Phase.DONE, now, ended=ended)
     about = MetaInfo(version=one.version, time=now)
@@ -306,7 +306,7 @@ def _captured(taken: Mapping[str, Any], about: MetaInfo) -> dict[str, CapturedSt
     return {name: CapturedState(state=state, meta_info=about) for name, state in taken.items()}
 
 
-def _drifted(one: Enactment, look: Look, now: str) -> EnactmentStatus:
+def _drifted(one: Duty, look: Look, now: str) -> EnactmentStatus:
     """Return the status that says whether the node has drifted, beside what it says already."""
     before = given(one.status.conditions) or []
     has = any(each.type == DRIFTED for each in before)
@@ -319,7 +319,7 @@ def _drifted(one: Enactment, look: Look, now: str) -> EnactmentStatus:
     return _with(one, before, Said(DRIFTED, reason, text), now)
 
 
-def _with(one: Enactment, before: Sequence[Condition], said: Said, now: str) -> EnactmentStatus:
+def _with(one: Duty, before: Sequence[Condition], said: Said, now: str) -> EnactmentStatus:
     """Return the status with what is said of drift beside what is said besides."""
     drifted = stamped(said, (DRIFTED,), before, now=now)
     return replace(one.status, conditions=[*(each for each in before if each.type != DRIFTED), *drifted])

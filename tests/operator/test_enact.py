@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from nncp.document.lax import given as known
 from nncp.operator.conditions import phase_of
-from nncp.operator.enact import DRIFTED, LARGEST_DIFF, Do, Enactment, Later, Seen, Tell, bounded, next_step
+from nncp.operator.enact import DRIFTED, LARGEST_DIFF, Do, Duty, Heard, Later, Tell, bounded, next_step
 from nncp.operator.objects import EnactmentSpec, EnactmentStatus
 from nncp.operator.outcomes import Ledger
 from nncp.operator.protocol import Apply, Ask, Outcome, Plan, Planned, Refused, Revert, RevertPlan
@@ -23,52 +23,52 @@ from nncp.operator.rollout import Phase
 NOW, LATER, MUCH_LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:00:05Z", "2026-01-01T01:00:00Z"
 DIFFERS = Planned(True, ("~ eth1 mtu: 1500 → 1400", "Plan: 1 to change."), ("eth1",))
 SAME = Planned(False, desired={"interfaces": []}, taken={"gw": {"routes": {}}})
-NOTHING, UNDRIFTED = Seen(), Seen("a", drift=SAME)
+NOTHING, UNDRIFTED = Heard(), Heard("a", drift=SAME)
 DONE = Outcome("a.0", How.DONE, desired={"interfaces": []})
 
 
-def enactment(status: EnactmentStatus | None = None, **asked: Any) -> Enactment:
+def enactment(status: EnactmentStatus | None = None, **asked: Any) -> Duty:
     spec = EnactmentSpec(node_name="n", policy_name="p", policy_generation=1, **({"asked": "a"} | asked))
-    return Enactment("n.p", spec, status or EnactmentStatus())
+    return Duty("n.p", spec, status or EnactmentStatus())
 
 
-def told(one: Enactment, seen: Seen, now: str = NOW) -> Enactment:
-    step = next_step(one, seen, now=now)
+def told(one: Duty, heard: Heard, now: str = NOW) -> Duty:
+    step = next_step(one, heard, now=now)
     assert isinstance(step, Tell), step
     return replace(one, status=step.status)
 
 
-def asks(one: Enactment, seen: Seen = NOTHING, now: str = NOW) -> Any:
-    step = next_step(one, seen, now=now)
+def asks(one: Duty, heard: Heard = NOTHING, now: str = NOW) -> Any:
+    step = next_step(one, heard, now=now)
     assert isinstance(step, Do), step
     return step.request
 
 
-def rests(one: Enactment, seen: Seen = UNDRIFTED, now: str = LATER) -> bool:
-    return isinstance(next_step(one, seen, now=now), Later)
+def rests(one: Duty, heard: Heard = UNDRIFTED, now: str = LATER) -> bool:
+    return isinstance(next_step(one, heard, now=now), Later)
 
 
-def pending(**asked: Any) -> Enactment:
-    return told(enactment(**asked), Seen("a", DIFFERS))
+def pending(**asked: Any) -> Duty:
+    return told(enactment(**asked), Heard("a", DIFFERS))
 
 
-def going(**asked: Any) -> Enactment:
-    return told(_let_go(pending(**asked), "a.0"), Seen("a", DIFFERS))
+def going(**asked: Any) -> Duty:
+    return told(_let_go(pending(**asked), "a.0"), Heard("a", DIFFERS))
 
 
-def done(**asked: Any) -> Enactment:
-    return told(going(**asked), Seen("a", DIFFERS, None, "a.0", DONE))
+def done(**asked: Any) -> Duty:
+    return told(going(**asked), Heard("a", DIFFERS, None, "a.0", DONE))
 
 
-def _let_go(one: Enactment, attempt: str, **more: Any) -> Enactment:
+def _let_go(one: Duty, attempt: str, **more: Any) -> Duty:
     return replace(one, spec=replace(one.spec, go=attempt, **more))
 
 
-def phase(one: Enactment) -> Phase:
+def phase(one: Duty) -> Phase:
     return phase_of(known(one.status.conditions) or [])
 
 
-def drifted(one: Enactment) -> str:
+def drifted(one: Duty) -> str:
     return next((each.status for each in known(one.status.conditions) or [] if each.type == DRIFTED), "")
 
 
@@ -79,11 +79,11 @@ def test_what_is_asked_is_looked_at_first_and_put_in_force_where_it_is_so_alread
 
 
 def test_nothing_is_asked_before_the_controller_says_what() -> None:
-    assert next_step(enactment(asked=UNSET), Seen(), now=NOW) == Later()
+    assert next_step(enactment(asked=UNSET), Heard(), now=NOW) == Later()
 
 
 def test_what_already_is_so_is_available_at_once_with_the_state_as_it_was_meant() -> None:
-    one = told(enactment(), Seen("a", SAME))
+    one = told(enactment(), Heard("a", SAME))
     assert phase(one) is Phase.DONE
     assert one.status.desired_state == {"interfaces": []}
     assert set(known(one.status.captured_states) or {}) == {"gw"}
@@ -99,14 +99,14 @@ def test_what_would_change_waits_with_its_diff() -> None:
 
 
 def test_what_is_refused_fails_in_one_line() -> None:
-    one = told(enactment(), Seen("a", Refused("spec.x: no")))
+    one = told(enactment(), Heard("a", Refused("spec.x: no")))
     assert phase(one) is Phase.FAILED
     assert any(each.message == "spec.x: no" for each in known(one.status.conditions) or [])
     assert rests(one)
 
 
 def test_an_old_look_says_nothing_of_what_is_asked_now() -> None:
-    assert isinstance(asks(enactment(), Seen("b", SAME)), Plan)
+    assert isinstance(asks(enactment(), Heard("b", SAME)), Plan)
 
 
 def test_progressing_is_told_before_anything_is_applied_and_the_end_in_one_write() -> None:
@@ -115,20 +115,20 @@ def test_progressing_is_told_before_anything_is_applied_and_the_end_in_one_write
     request = asks(one)
     assert isinstance(request, Apply)
     assert (request.attempt, request.probes) == ("a.0", ["ping:gw"])
-    one = told(one, Seen("a", DIFFERS, None, "a.0", DONE))
+    one = told(one, Heard("a", DIFFERS, None, "a.0", DONE))
     assert (phase(one), one.status.ended, one.status.diff) == (Phase.DONE, "a.0", UNSET)
     assert rests(one)
 
 
 def test_an_attempt_that_failed_says_why() -> None:
-    one = told(going(), Seen("a", None, None, "a.0", Outcome("a.0", How.FAILED, "probe ping:gw")))
+    one = told(going(), Heard("a", None, None, "a.0", Outcome("a.0", How.FAILED, "probe ping:gw")))
     assert (phase(one), one.status.ended) == (Phase.FAILED, "a.0")
     assert rests(one)
 
 
 @pytest.mark.parametrize("how", [How.NEVER, How.CUT, How.BEGUN])
 def test_an_attempt_that_nobody_has_ended_is_asked_for_again(how: How) -> None:
-    assert isinstance(asks(going(), Seen("a", None, None, "a.0", Outcome("a.0", how))), Apply)
+    assert isinstance(asks(going(), Heard("a", None, None, "a.0", Outcome("a.0", how))), Apply)
 
 
 def test_an_attempt_of_another_digest_is_waited_for_and_its_end_told_with_what_comes_of_the_new_one() -> None:
@@ -137,7 +137,7 @@ def test_an_attempt_of_another_digest_is_waited_for_and_its_end_told_with_what_c
     request = asks(one)
     assert isinstance(request, Ask)
     assert (request.attempt, request.wait) == ("a.0", True)
-    ended = Seen("a", DIFFERS, None, "a.0", DONE)
+    ended = Heard("a", DIFFERS, None, "a.0", DONE)
     assert isinstance(asks(one, ended), Plan)
     one = told(one, replace(ended, asked="b", look=DIFFERS))
     assert (phase(one), one.status.ended, one.status.asked) == (Phase.PENDING, "a.0", "b")
@@ -145,14 +145,14 @@ def test_an_attempt_of_another_digest_is_waited_for_and_its_end_told_with_what_c
 
 
 def test_one_that_was_aborted_says_so_and_nothing_else() -> None:
-    one = told(replace(pending(), spec=replace(pending().spec, aborted=True)), Seen())
+    one = told(replace(pending(), spec=replace(pending().spec, aborted=True)), Heard())
     assert phase(one) is Phase.ABORTED
-    assert rests(one, Seen())
+    assert rests(one, Heard())
 
 
 def test_a_policy_that_only_plans_is_never_applied() -> None:
     one = _let_go(pending(mode="Plan"), "a.0")
-    one = told(one, Seen("a", DIFFERS, None, "a.0", Outcome("a.0", How.NEVER)))
+    one = told(one, Heard("a", DIFFERS, None, "a.0", Outcome("a.0", How.NEVER)))
     assert (phase(one), one.status.ended) == (Phase.PENDING, "a.0")
     assert rests(one)
 
@@ -160,45 +160,47 @@ def test_a_policy_that_only_plans_is_never_applied() -> None:
 def test_a_revert_is_planned_let_go_and_made_like_an_apply() -> None:
     assert isinstance(asks(enactment(revert=True)), RevertPlan)
     assert isinstance(asks(going(revert=True)), Revert)
-    assert rests(done(revert=True), Seen())
+    assert rests(done(revert=True), Heard())
 
 
 def test_drift_is_told_once_and_told_to_be_over() -> None:
     one = done(drift="Report")
     assert isinstance(asks(one), Plan)
     assert not asks(one).adopt
-    one = told(one, Seen("a", None, DIFFERS))
+    one = told(one, Heard("a", None, DIFFERS))
     assert (phase(one), drifted(one)) == (Phase.DONE, "True")
-    assert rests(one, Seen("a", None, DIFFERS))
-    one = told(one, Seen("a", None, SAME))
+    assert rests(one, Heard("a", None, DIFFERS))
+    one = told(one, Heard("a", None, SAME))
     assert drifted(one) == "False"
     assert rests(one)
 
 
 def test_drift_that_cannot_be_compared_is_told_too() -> None:
-    assert drifted(told(done(drift="Repair"), Seen("a", None, Refused("eth1 is gone")), MUCH_LATER)) == "True"
+    assert (
+        drifted(told(done(drift="Repair"), Heard("a", None, Refused("eth1 is gone")), MUCH_LATER)) == "True"
+    )
 
 
 def test_drift_is_ignored_where_it_is_to_be() -> None:
-    assert rests(done(drift="Ignore"), Seen())
+    assert rests(done(drift="Ignore"), Heard())
 
 
 def test_a_repair_asks_to_be_let_go_again_but_not_at_once() -> None:
-    one = told(done(drift="Repair"), Seen("a", None, DIFFERS), LATER)
+    one = told(done(drift="Repair"), Heard("a", None, DIFFERS), LATER)
     assert (phase(one), drifted(one)) == (Phase.DONE, "True")
-    step = next_step(one, Seen("a", None, DIFFERS), now=LATER)
+    step = next_step(one, Heard("a", None, DIFFERS), now=LATER)
     assert isinstance(step, Later)
     assert step.seconds
-    one = told(one, Seen("a", None, DIFFERS), MUCH_LATER)
+    one = told(one, Heard("a", None, DIFFERS), MUCH_LATER)
     assert (phase(one), one.status.attempt) == (Phase.PENDING, 1)
-    assert rests(one, Seen("a", None, DIFFERS), MUCH_LATER)
-    one = told(_let_go(one, "a.1"), Seen(), MUCH_LATER)
+    assert rests(one, Heard("a", None, DIFFERS), MUCH_LATER)
+    one = told(_let_go(one, "a.1"), Heard(), MUCH_LATER)
     assert asks(one).attempt == "a.1"
 
 
 def test_a_status_that_was_lost_asks_for_an_attempt_that_was_not_made() -> None:
     one = _let_go(enactment(), "a.0")
-    one = told(one, Seen("a", DIFFERS, None, "a.0", Outcome("a.0", How.CUT)))
+    one = told(one, Heard("a", DIFFERS, None, "a.0", Outcome("a.0", How.CUT)))
     assert (one.status.ended, one.status.attempt) == ("a.0", 1)
 
 
@@ -224,7 +226,7 @@ class World:
         self.spec = EnactmentSpec(node_name="n", policy_name="p", policy_generation=1)
         self.status = EnactmentStatus()  # as the API server has it
         self.queued: EnactmentStatus | None = None
-        self.seen = Seen()
+        self.heard = Heard()
         self.ledger = Ledger()
         self.running: Apply | None = None
         self.state = ""  # the digest that the node is like
@@ -252,7 +254,7 @@ class World:
 
     # What goes wrong.
     def restart_agent(self) -> None:
-        self.seen, self.queued = Seen(), None
+        self.heard, self.queued = Heard(), None
 
     def restart_engine(self) -> None:
         self.kills += 1
@@ -260,7 +262,7 @@ class World:
 
     def drift(self) -> None:
         self.state = ""
-        self.seen = replace(self.seen, drift=None)
+        self.heard = replace(self.heard, drift=None)
 
     # The engine.
     def end(self) -> None:
@@ -293,15 +295,15 @@ class World:
             self.status, self.queued = self.queued, None
 
     def step(self, now: str = MUCH_LATER) -> bool:
-        one = Enactment("n.p", self.spec, self.queued or self.status)
-        step = next_step(one, self.seen, now=now)
+        one = Duty("n.p", self.spec, self.queued or self.status)
+        step = next_step(one, self.heard, now=now)
         if isinstance(step, Tell):
             assert step.status != one.status
             self.queued = step.status if step.status != self.status else None
             return True
         if isinstance(step, Later) or (answer := self.answer(step.request)) is None:
             return False
-        self.seen = self.seen.heard(one.asked, step, answer)
+        self.heard = self.heard.with_answer(one.asked, step, answer)
         return True
 
     def settle(self) -> None:
@@ -335,7 +337,7 @@ def test_whatever_restarts_an_attempt_holds_once_and_its_end_is_told(
     for name, *arguments in moves:
         getattr(world, name)(*arguments)
     world.settle()
-    one = Enactment("n.p", world.spec, world.status)
+    one = Duty("n.p", world.spec, world.status)
     assert one.go == "", "an end was not told"
     assert all(count <= 1 for count in world.held.values()), world.held
     assert sum(world.begun.values()) <= len(world.begun) + world.kills
