@@ -88,17 +88,16 @@ class Engine:
                 self.busy.discard(writer)
                 self.idle[writer] = time.monotonic()
                 request = await reader.readline()
-                if not request.endswith(b"\n"):
-                    return  # the end, in the middle of a line or not
-                del self.idle[writer]
+                if not request.endswith(b"\n") or self.idle.pop(writer, None) is None:
+                    return  # the end, in the middle of a line or not; or it had to make room
                 self.busy.add(writer)
                 await self._say(writer, await self._answer(request, writer))
         except ValueError:  # the line is longer than LONGEST (StreamReader.readline)
             with contextlib.suppress(OSError, TimeoutError):
                 error = f"a request of more than {LONGEST} bytes"
                 await self._say(writer, Refused(error, ErrorKind.USAGE.value))
-        except (OSError, TimeoutError):
-            pass  # whoever asked has gone, or does not read
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            pass  # whoever asked has gone, or does not read; or this engine ends
         finally:
             self.idle.pop(writer, None)
             self.busy.discard(writer)
