@@ -233,7 +233,8 @@ requirements: venv
 	with open("pyproject.toml", "rb") as file:
 	    config = tomllib.load(file)
 	project = config["project"]
-	print(*project["dependencies"], *project["optional-dependencies"]["launcher"], sep="\n")
+	extras = project["optional-dependencies"]
+	print(*project["dependencies"], *extras["launcher"], *extras["operator"], sep="\n")
 	print(*config["dependency-groups"]["dev"], *config["build-system"]["requires"], sep="\n")
 	print("editables", "setuptools", "wheel", sep="\n")
 	END

@@ -73,6 +73,11 @@ def render_plan(ops: Sequence[Op], kinds: Kinds) -> list[str]:
     return [*lines, *_taken(ops, kinds), _summary(lines, _flapping(ops, again), _restored(ops, kinds))]
 
 
+def flapping(ops: Sequence[Op]) -> list[str]:
+    """Return the links whose traffic a plan interrupts."""
+    return _flapping(ops, _made_again(ops))
+
+
 def _made_again(ops: Sequence[Op]) -> set[Key]:
     removed = {op.key for op in ops if op.verb == "remove" and op.key[0] in {"link", "up"}}
     return {op.key for op in ops if op.verb == "create" and op.key in removed}

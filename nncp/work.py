@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, structs
 
 from nncp import engine
+from nncp.applied import Applied
 from nncp.desired import WRITTEN, Desired, checked, documents
 from nncp.desk import Note
 from nncp.errors import Error, ErrorKind, raise_all
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from nncp.applied import Applied
     from nncp.document.policy import Policy
     from nncp.host import Host
 
@@ -32,10 +32,11 @@ __all__ = ["Changes", "apply", "checked", "documents", "plan", "show"]
 
 
 class Changes(Struct, frozen=True):
-    """What is done, or would be: the writes in their order, and what is to be said beside them."""
+    """What is done, or would be: the writes in their order, what is said beside them, what is meant."""
 
     ops: Sequence[Op]
     notes: Sequence[Note] = ()
+    meant: Sequence[Applied] = ()
 
     @property
     def differ(self) -> bool:
@@ -97,7 +98,7 @@ def plan(
         raise_all([] if force else bereft(host, ops))
     except Error as error:
         raise desired.located(error) from error
-    return Changes(ops, desired.notes())
+    return Changes(ops, desired.notes(), desired.meant())
 
 
 def in_force(found: Iterable[Policy], state_dir: Path, *, every: bool = False) -> Sequence[Applied]:
@@ -139,10 +140,13 @@ def apply(
     desired = Desired(found, values=values, prune=prune)
     terms = terms or Terms()
     if planned is not None:
-        terms = structs.replace(terms, planned=lambda ops: planned(Changes(ops, desired.notes())))
+        terms = structs.replace(
+            terms, planned=lambda ops: planned(Changes(ops, desired.notes(), desired.meant()))
+        )
     try:
         ops = engine.apply_compiled(desired, state_dir=state_dir, terms=terms, force=force)
     except Error as error:
         raise desired.located(error) from error
     notes = desired.notes()
-    return Changes(ops, notes if ops else [note for note in notes if note.verb == "warn"])
+    said = notes if ops else [note for note in notes if note.verb == "warn"]
+    return Changes(ops, said, desired.meant())

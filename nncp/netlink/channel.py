@@ -243,12 +243,13 @@ class Events:
             return False
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self._drain()
+            self.drain()
             if not poll.poll(settle * 1000):
                 break
         return True
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Take what has come, so that the next event wakes up again."""
         for _ in self._datagrams():
             pass
 

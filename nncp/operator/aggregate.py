@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from nncp.operator.conditions import Said
 from nncp.operator.rollout import Phase
 
@@ -11,6 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nncp.operator.rollout import Enactment
+
+
+TOLD = 3
+"""How many nodes' refusals are told one by one."""
+
+
+class Answer(Struct, frozen=True):
+    """What a node says of a policy that only plans."""
+
+    node: str
+    phase: Phase
+    flaps: int = 0
+    error: str = ""
 
 
 def summary(enactments: Sequence[Enactment]) -> Said:
@@ -43,9 +58,32 @@ def summary(enactments: Sequence[Enactment]) -> Said:
     return Said("Available", "SuccessfullyConfigured", told)
 
 
+def planned(answers: Sequence[Answer]) -> Said:
+    """Return what is to be said of a policy that only plans.
+
+    Args:
+        answers: one for each matching node.
+
+    """
+    if not answers:
+        return summary(())
+    looked = sum(each.phase is not Phase.NEW for each in answers)
+    if looked < len(answers):
+        told = f"{looked}/{len(answers)} nodes have planned it"
+        return Said("Progressing", "ConfigurationProgressing", told, unknown=("Available", "Degraded"))
+    flaps = sum(each.flaps for each in answers)
+    flapping = f", {flaps} interface{'s' * (flaps != 1)} would flap" if flaps else ""
+    change = sum(each.phase is Phase.PENDING for each in answers)
+    refusals = [f"; {each.node} refuses: {each.error}" for each in answers if each.phase is Phase.FAILED]
+    more = f"; so do {_nodes(len(refusals) - TOLD)} more" if len(refusals) > TOLD else ""
+    told = f"{_nodes(change)} would change{flapping}{''.join(refusals[:TOLD])}{more}"
+    return Said("Degraded" if refusals else "Available", "Planned", told)
+
+
 def _is_away(enactment: Enactment) -> bool:
     """Whether a node is left out of the count: it is not ready, and nothing of the policy's depends on it."""
-    return not enactment.node.is_ready and enactment.phase in {Phase.NEW, Phase.PENDING}
+    untouched = enactment.phase in {Phase.NEW, Phase.PENDING} and not enactment.holds_slot
+    return untouched and not enactment.node.is_ready
 
 
 def _nodes(count: int) -> str:

@@ -18,7 +18,10 @@ from nncp.document.schema import schema_of
 from nncp.document.spec import SHARE, PolicySpec, Value
 from nncp.operator import openapi
 from nncp.operator.objects import (
+    ENACTMENTS,
     GROUP,
+    POLICIES,
+    STATES,
     CapturedState,
     EnactmentSpec,
     EnactmentStatus,
@@ -27,7 +30,6 @@ from nncp.operator.objects import (
 )
 from nncp.operator.openapi import NUMBER
 
-POLICIES = "nodenetworkconfigurationpolicies"
 # The first condition that holds, as kubernetes-nmstate's columns show it.
 HOLDS = '.status.conditions[?(@.status=="True")]'
 STATUS = {"name": "Status", "type": "string", "jsonPath": f"{HOLDS}.type"}
@@ -109,7 +111,7 @@ POLICY = Kind(
 )
 ENACTMENT = Kind(
     "NodeNetworkConfigurationEnactment",
-    "nodenetworkconfigurationenactments",
+    ENACTMENTS,
     "nnce",
     "One node's part in a policy, named NODE.POLICY.",
     ("v1beta1",),
@@ -118,7 +120,7 @@ ENACTMENT = Kind(
 )
 STATE = Kind(
     "NodeNetworkState",
-    "nodenetworkstates",
+    STATES,
     "nns",
     "What a node's network is now, by the node's name.",
     ("v1beta1",),

@@ -13,6 +13,9 @@ from nncp.document.spec import Camel, Strings
 
 # What programs write may hold fields of another version, or of kubernetes-nmstate's: not ours to refuse.
 GROUP = "nmstate.io"
+POLICIES = "nodenetworkconfigurationpolicies"
+ENACTMENTS = "nodenetworkconfigurationenactments"
+STATES = "nodenetworkstates"
 Status = Literal["True", "False", "Unknown"]
 
 

@@ -18,7 +18,7 @@ from nncp.document.spec import SHARE
 from nncp.operator.selection import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 
 DEFAULT = "50%"
@@ -41,18 +41,13 @@ class Enactment(Struct, frozen=True):
 
     node: Node
     phase: Phase
-    is_silent: bool = False
-    """Whether nothing has been heard of the node for so long that nobody knows how it is."""
-
-    @property
-    def holds_slot(self) -> bool:
-        """Whether it may be changing just now."""
-        return self.phase is Phase.GOING
+    holds_slot: bool = False
+    """Whether it was let go, with this or something before it, and has not told how that ended."""
 
     @property
     def has_failed(self) -> bool:
-        """Whether it counts as failed: it says so, or has said nothing since it was let go."""
-        return self.phase is Phase.FAILED or (self.holds_slot and self.is_silent)
+        """Whether it counts as failed: it says so, or is silent since it was let go."""
+        return self.phase is Phase.FAILED or (self.holds_slot and not self.node.is_ready)
 
 
 class Decision(Struct, frozen=True):
@@ -86,13 +81,22 @@ def most(wanted: object, matching: int) -> tuple[int, str]:
     )
 
 
-def decide(enactments: Sequence[Enactment], limit: int, *, paused: bool = False) -> Decision:
+def decide(
+    enactments: Sequence[Enactment],
+    limit: int,
+    *,
+    paused: bool = False,
+    blocked: Container[str] = (),
+    busy: frozenset[str] = frozenset(),
+) -> Decision:
     """Return which nodes are let go now, in their order, and which are not any more.
 
     Args:
-        enactments: of one generation of a policy, one for each matching node, in the order of their turns.
+        enactments: of one policy, one for each node, in the order of their turns.
         limit: how many may change at the same time.
         paused: nobody begins while it is.
+        blocked: nodes on which another policy comes first.
+        busy: control planes that change, for whatever policy, or are not ready.
 
     """
     waiting = [each for each in enactments if each.phase is Phase.PENDING]
@@ -103,13 +107,11 @@ def decide(enactments: Sequence[Enactment], limit: int, *, paused: bool = False)
     if paused or any(each.phase is Phase.NEW and each.node.is_ready for each in enactments):
         return Decision()  # each is looked at on its node before any node changes
     free = limit - sum(each.holds_slot for each in enactments)
-    is_control_busy = any(each.holds_slot and each.node.is_control_plane for each in enactments)
+    busy |= {each.node.name for each in enactments if each.holds_slot and each.node.is_control_plane}
     go: list[str] = []
     for each in waiting:
-        if len(go) >= free:
-            break
-        if each.is_silent or not each.node.is_ready or (each.node.is_control_plane and is_control_busy):
-            continue
-        is_control_busy |= each.node.is_control_plane
-        go.append(each.node.name)
+        may = each.node.is_ready and not each.holds_slot and each.node.name not in blocked
+        if len(go) < free and may and not (each.node.is_control_plane and busy - {each.node.name}):
+            go.append(each.node.name)
+            busy |= {each.node.name} if each.node.is_control_plane else set()
     return Decision(go=tuple(go))

@@ -24,6 +24,8 @@ class Node(Struct, frozen=True):
     labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
     is_ready: bool = True
+    """Whether its kubelet and its agent are heard of."""
+    uid: str = ""
 
     @property
     def is_control_plane(self) -> bool:

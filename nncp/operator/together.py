@@ -6,10 +6,10 @@ and what it rests on and does not make itself has to come from another policy, o
 
 from __future__ import annotations
 
-import json
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct, structs
 
 from nncp.compile import compile_state
@@ -23,6 +23,7 @@ from nncp.errors import Error, raise_all
 from nncp.host import Host
 from nncp.known import KINDS
 from nncp.needs import needs
+from nncp.operator.seen import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,29 +35,48 @@ class Meant(Struct, frozen=True):
     """A policy as it is meant on a node."""
 
     name: str
-    policy: Policy
+    text: bytes
+    """It as a document, without templates: what it asks the node for."""
     priority: int = 0
     makes: frozenset[str] = frozenset()
     """The interfaces that are there because of it."""
     wants: frozenset[str] = frozenset()
     """Those that it rests on, or says something of, without making them."""
+    about: frozenset[str] = frozenset()
+    """The interfaces that it names, and the other sections that it has."""
+
+    @property
+    def desired(self) -> Any:
+        """The state that the node is asked for."""
+        return msgspec.json.decode(self.text)["spec"]["desiredState"]
 
 
-def meant(manifest: Mapping[str, Any], values: Mapping[str, Any]) -> Meant:
+def meant(name: str, text: bytes, values: Mapping[str, str], priority: int = 0) -> Meant:
     """Return a policy as it is meant on a node whose values are these.
+
+    Args:
+        name: the policy's.
+        text: it as a document.
+        values: what its templates call values.
+        priority: see `in_order`.
 
     Raises:
         Error: with all that is wrong with it on any node.
 
     """
-    name = str(manifest["metadata"]["name"])
-    (read,) = read_policies(load(json.dumps(manifest), file=f"policy {name}"))
+    read = _read(name, text)
     resolved = resolve(read, None, values=values)
     found = read_together([resolved.policy], WRITTEN)
     raise_all([*resolved.errors, *found.errors])
     makes, wants = _links(found)
-    priority = int(manifest["spec"].get("priority") or 0)
-    return Meant(name, resolved.policy, priority, makes, wants)
+    about = {f"{section}:" for section in resolved.policy.state.value if section != "interfaces"}
+    rendered = text_of(name, resolved.policy.state.value, read.capture.value if read.capture else None)
+    return Meant(name, rendered, priority, makes, wants, frozenset(about | makes | wants))
+
+
+def _read(name: str, text: bytes) -> Policy:
+    (read,) = read_policies(load(text.decode(), file=f"policy {name}"))
+    return read
 
 
 def _links(found: Partly) -> tuple[frozenset[str], frozenset[str]]:
@@ -77,11 +97,18 @@ def _routes(found: Partly) -> Iterable[Any]:
 
 def contradictions(one: Meant, other: Meant) -> list[Error]:
     """Return what two policies say differently, each with its path in `one` and its place in `other`."""
-    found = read_together([other.policy, one.policy], WRITTEN).errors
+    if one.about.isdisjoint(other.about):
+        return []
+    found = read_together([_resolved(other), _resolved(one)], WRITTEN).errors
     for error in found:
         if error.where:
             error.where = structs.replace(error.where, text="")  # a line of JSON helps nobody
     return found
+
+
+def _resolved(one: Meant) -> Policy:
+    """Return a policy whose captures nobody has taken: what refers to them is not compared."""
+    return resolve(_read(one.name, one.text), None).policy
 
 
 def in_order(policies: Iterable[Meant]) -> list[Meant]:

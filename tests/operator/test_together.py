@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nncp.errors import Error
+from nncp.operator.seen import text_of
 from nncp.operator.together import Meant, contradictions, in_order, meant
 
 
@@ -16,13 +17,7 @@ def policy(
     name: str, *interfaces: dict[str, Any], values: dict[str, Any] | None = None, **spec: Any
 ) -> Meant:
     desired = spec.pop("desired", {"interfaces": list(interfaces)})
-    manifest = {
-        "apiVersion": "nmstate.io/v1",
-        "kind": "NodeNetworkConfigurationPolicy",
-        "metadata": {"name": name},
-        "spec": {**spec, "desiredState": desired},
-    }
-    return meant(manifest, values or {})
+    return meant(name, text_of(name, desired, spec.get("capture")), values or {}, spec.get("priority", 0))
 
 
 BOND = {
@@ -64,8 +59,7 @@ def test_then_the_higher_priority_goes_first_and_never_before_what_it_rests_on()
 def test_each_policy_has_its_turn_once_also_where_they_rest_on_each_other(
     links: dict[str, tuple[frozenset[str], frozenset[str]]],
 ) -> None:
-    one = policy("one").policy
-    found = [Meant(name, one, 0, makes, wants - makes) for name, (makes, wants) in links.items()]
+    found = [Meant(name, b"", 0, makes, wants - makes) for name, (makes, wants) in links.items()]
     assert sorted(each.name for each in in_order(found)) == sorted(links)
 
 
@@ -93,7 +87,7 @@ def test_values_are_filled_in_and_captures_left_to_the_node() -> None:
     }
     capture = {"x": 'interfaces.name == "eth0"'}
     found = policy("p", bridge, values={"address": "192.0.2.7"}, capture=capture)
-    (interface,) = found.policy.state.value["interfaces"]
+    (interface,) = found.desired["interfaces"]
     assert interface["ipv4"]["address"][0]["ip"] == "192.0.2.7"
     assert interface["mtu"] == "{{ capture.x.interfaces.0.mtu }}"
     with pytest.raises(Error, match=r"192\.0\.2\.777"):

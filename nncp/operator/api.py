@@ -1,0 +1,255 @@
+"""The API server, as the controller and the nodes' agents talk to it, by the official client.
+
+A watch is a list, and then what changes from that version on; when the server does not know the version any
+more, it is a list again, and what that does not hold has gone. Nothing waits for ever: a server that says
+nothing for longer than it sends bookmarks is asked anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+from kubernetes.aio import client, config
+from msgspec import Struct
+
+from nncp.operator.objects import ENACTMENTS, GROUP, POLICIES, STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from nncp.operator.store import Object, Store
+
+LOG = logging.getLogger("nncp.api")
+ANSWER = aiohttp.ClientTimeout(total=30)
+"""Seconds for a request that is answered at once."""
+SILENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
+"""Of a watch: a server sends a bookmark every minute (apiserver, cacher.go, bookmarkFrequency)."""
+PAGE = 500
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+AWAY = (aiohttp.ClientError, TimeoutError, OSError)
+"""What is raised when the server cannot be reached."""
+JSON, PATCH = "application/json", "application/json-patch+json"
+
+
+class Resource(Struct, frozen=True):
+    """Objects of one kind, as a path of the API, and which of them."""
+
+    path: str
+    query: Mapping[str, str] = {}
+
+    def named(self, name: str, part: str = "") -> str:
+        """Return the path of one object, or of a part of it, like its status."""
+        return f"{self.path}/{name}{part and f'/{part}'}"
+
+
+POLICY = Resource(f"/apis/{GROUP}/v1/{POLICIES}")
+ENACTMENT = Resource(f"/apis/{GROUP}/v1beta1/{ENACTMENTS}")
+STATE = Resource(f"/apis/{GROUP}/v1beta1/{STATES}")
+NODE = Resource("/api/v1/nodes")
+
+
+def leases(namespace: str) -> Resource:
+    """Return the Leases of a namespace."""
+    return Resource(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")
+
+
+class Refusal(Exception):
+    """The API server does not take something.
+
+    Args:
+        status: of HTTP.
+        message: the server's own words.
+
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether the object has changed or gone, or come, since it was seen: that will be seen too."""
+        return self.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the same request would be refused again."""
+        busy = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+        return 400 <= self.status < 500 and not self.is_overtaken and self.status not in busy
+
+
+class _Metadata(Struct, rename="camel"):
+    resource_version: str = "0"
+    continues: str = msgspec.field(default="", name="continue")
+
+
+class _Page(Struct):
+    metadata: _Metadata
+    items: list[dict[str, Any]] | None = None
+
+
+class _Event(Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class Api:
+    """A connection to the API server. Leaving it as a context manager closes it."""
+
+    def __init__(self, wire: client.ApiClient) -> None:
+        self._wire = wire
+
+    @classmethod
+    async def connect(cls) -> Self:
+        """Return a connection, as a Pod's own account or else as $KUBECONFIG says."""
+        made = client.Configuration()
+        if "KUBERNETES_SERVICE_HOST" in os.environ:
+            config.load_incluster_config(client_configuration=made)  # type: ignore[no-untyped-call]
+        else:
+            await config.load_kube_config(client_configuration=made)  # type: ignore[no-untyped-call]
+        return cls(client.ApiClient(made))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._wire.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
+        """Return an object, or a list; raises Refusal, or one of AWAY."""
+        return _object(await self._read("GET", path, query=query))
+
+    async def create(self, resource: Resource, body: Object) -> Object:
+        """Create an object and return it as it is now; likewise."""
+        return _object(await self._read("POST", resource.path, body=body))
+
+    async def patch(self, path: str, version: str, *changes: Mapping[str, Any]) -> Object:
+        """Change an object by operations (RFC 6902) if it is still of the version; likewise.
+
+        Args:
+            path: of the object, or of its status.
+            version: as it was seen; empty for any.
+            changes: the operations.
+
+        """
+        seen = {"op": "replace", "path": "/metadata/resourceVersion", "value": version}
+        body: Sequence[Mapping[str, Any]] = [*([seen] if version else []), *changes]
+        return _object(await self._read("PATCH", path, body=body, kind=PATCH))
+
+    async def put(self, path: str, body: Object) -> Object:
+        """Replace an object; likewise."""
+        return _object(await self._read("PUT", path, body=body))
+
+    async def delete(self, path: str, version: str = "") -> None:
+        """Delete an object, if it is still of the version; likewise."""
+        options = {"preconditions": {"resourceVersion": version}} if version else {}
+        await self._read("DELETE", path, body={"apiVersion": "v1", "kind": "DeleteOptions", **options})
+
+    async def watch(self, resource: Resource, store: Store[Any], listed: Callable[[], None]) -> None:
+        """Keep a store as the API server has it, for ever; `listed` is called after each whole list."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                version = await self._list(resource, store)
+                listed()
+                while True:
+                    pause = FIRST_PAUSE
+                    version = await self._follow(resource, store, version)
+            except Refusal as error:
+                if error.status != HTTPStatus.GONE:
+                    LOG.warning("%s cannot be watched: %s", resource.path, error)
+            except (*AWAY, msgspec.MsgspecError) as error:
+                LOG.warning("%s cannot be watched: %s", resource.path, error or type(error).__name__)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _list(self, resource: Resource, store: Store[Any]) -> str:
+        """Take a whole list, page by page; return its version."""
+        found: list[dict[str, Any]] = []
+        query = {**resource.query, "limit": str(PAGE)}
+        while True:
+            page = msgspec.json.decode(await self._read("GET", resource.path, query=query), type=_Page)
+            found += page.items or ()
+            query["continue"] = page.metadata.continues
+            if not page.metadata.continues:
+                break
+        for _ in store.replace(found, int(page.metadata.resource_version)):
+            await asyncio.sleep(0)
+        return page.metadata.resource_version
+
+    async def _follow(self, resource: Resource, store: Store[Any], version: str) -> str:
+        """Take what changes after a version; return how far that went."""
+        query = {**resource.query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
+            async for line in self._lines(resource.path, query):
+                event = msgspec.json.decode(line, type=_Event)
+                body = msgspec.json.decode(event.object)
+                if event.type == "ERROR":
+                    raise Refusal(body.get("code", 500), body.get("message", ""))
+                version = body["metadata"]["resourceVersion"]
+                if event.type != "BOOKMARK":
+                    (store.gone if event.type == "DELETED" else store.take)(body)
+        await asyncio.sleep(FIRST_PAUSE)
+        return version
+
+    async def _lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
+        response = await self._answer("GET", path, query=query, limit=SILENCE)
+        async with response:
+            await _raise_for(response)
+            async for line in response.content:
+                yield line
+
+    async def _read(self, method: str, path: str, **options: Any) -> bytes:
+        response = await self._answer(method, path, **options)
+        async with response:
+            await _raise_for(response)
+            return await response.read()
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        kind: str = JSON,
+        limit: aiohttp.ClientTimeout = ANSWER,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": JSON, "Content-Type": kind}
+        asked = await self._wire.param_serialize(
+            method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
+            auth_settings=["BearerToken"],
+        )  # fmt: skip
+        found = await self._wire.call_api(*asked, _request_timeout=limit)
+        answer: aiohttp.ClientResponse = found.response
+        return answer
+
+
+async def _raise_for(response: aiohttp.ClientResponse) -> None:
+    if response.status < HTTPStatus.BAD_REQUEST:
+        return
+    try:
+        told = msgspec.json.decode(await response.read())
+        raise Refusal(response.status, str(told["message"]))
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        raise Refusal(response.status, response.reason or str(response.status)) from None
+
+
+def _object(data: bytes) -> Object:
+    found: Object = msgspec.json.decode(data)
+    return found

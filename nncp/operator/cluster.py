@@ -1,0 +1,255 @@
+"""The controller, once per cluster: it sees policies, nodes and enactments, and writes what is decided.
+
+    python -m nncp.operator.cluster
+
+What is to be written is decided in `nncp.operator.reconcile`, anew after every change, from all that it saw.
+Nothing is kept here that would be missed: whoever takes over sees the same and decides the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from nncp.operator import api, reading
+from nncp.operator.election import Election
+from nncp.operator.objects import GROUP
+from nncp.operator.parts import Memory
+from nncp.operator.reconcile import writes
+from nncp.operator.seen import Seen
+from nncp.operator.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from nncp.operator.reconcile import Write
+    from nncp.operator.selection import Node
+
+LOG = logging.getLogger("nncp.controller")
+TOGETHER = 0.02
+"""Seconds that changes are gathered for before it is decided anew."""
+TOLD_EVERY = 1.0
+"""Seconds between two writes of a policy's status that say the same with other numbers."""
+AGAIN, LATER = 1.0, 60.0
+"""Seconds after which a write is tried again that was not answered, and one that was refused for good."""
+HEARD = 40.0
+"""Seconds for which an agent's word counts that it is there (as a kubelet's: node-monitor-grace-period)."""
+SIDE_BY_SIDE = 16
+NAMESPACE = "bridgehead"
+
+
+class Leases:
+    """When the nodes' agents were heard of last, by this process's own clock.
+
+    What a Lease says of the time is not compared with it: clocks differ, and jump.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.store: Store[str] = Store(self._read, changed)
+        self.heard: dict[str, float] = {}
+        self.changed = changed
+
+    def _read(self, body: Mapping[str, Any]) -> str:
+        name, now = body["metadata"]["name"], time.monotonic()
+        if now - self.heard.get(name, -HEARD) >= HEARD:
+            self.changed()  # it is back, and says what it said
+        self.heard[name] = now
+        return str((body.get("spec") or {}).get("holderIdentity"))
+
+    def are_fresh(self) -> dict[str, float]:
+        """Return for how long the word of each agent still counts."""
+        now = time.monotonic()
+        left = {name: self.heard[name] + HEARD - now for name in self.store.known}
+        return {name: seconds for name, seconds in left.items() if seconds > 0}
+
+
+class Controller:
+    """What has been seen, and what is written because of it.
+
+    Args:
+        server: the API server.
+        namespace: in which the agents' Leases are.
+
+    """
+
+    def __init__(self, server: api.Api, namespace: str) -> None:
+        self.server = server
+        self.changed = asyncio.Event()
+        self.policies = Store(reading.policy, self.changed.set)
+        self.nodes = Store(reading.node, self.changed.set)
+        self.enactments = Store(reading.enactment, self.changed.set)
+        self.leases = Leases(self.changed.set)
+        self.memory = Memory()
+        self.refused: dict[str, str] = {}
+        self.told: dict[str, float] = {}
+        self.agents = api.leases(namespace)
+        self.unlisted = {"everything"}
+
+    def watches(self) -> list[asyncio.Task[None]]:
+        """Begin to watch."""
+        found: list[tuple[str, api.Resource, Store[Any]]] = [
+            ("policies", api.POLICY, self.policies),
+            ("nodes", api.NODE, self.nodes),
+            ("enactments", api.ENACTMENT, self.enactments),
+            ("leases", self.agents, self.leases.store),
+        ]
+        self.unlisted = {name for name, *_ in found}
+        return [
+            asyncio.create_task(self.server.watch(resource, store, self._listed(name)))
+            for name, resource, store in found
+        ]
+
+    def _listed(self, name: str) -> Callable[[], None]:
+        def listed() -> None:
+            self.unlisted.discard(name)
+            self.changed.set()
+
+        return listed
+
+    def seen(self) -> Seen:
+        """Return all that it sees, as it is now: it goes on while somebody decides."""
+        fresh = self.leases.are_fresh()
+        if fresh:
+            asyncio.get_running_loop().call_later(min(fresh.values()), self.changed.set)
+        nodes = {name: _with_agent(node, fresh) for name, node in self.nodes.known.items()}
+        return Seen(dict(self.policies.known), nodes, dict(self.enactments.known), dict(self.refused))
+
+    async def run(self) -> None:
+        """Decide and write, after every change."""
+        while True:
+            await self.changed.wait()
+            await asyncio.sleep(TOGETHER)
+            self.changed.clear()
+            if self.unlisted:
+                continue  # what is not seen yet must not be taken for gone
+            found = await asyncio.to_thread(writes, self.seen(), self.memory, now=_now())
+            gate = asyncio.Semaphore(SIDE_BY_SIDE)
+            await asyncio.gather(*(self._send(write, gate) for write in found if self._is_due(write)))
+
+    def _is_due(self, write: Write) -> bool:
+        """Whether a write is made now: a policy's status is not written for each node that it counts."""
+        if write.verb != "status":
+            return True
+        policy, now = self.policies.known.get(write.name), time.monotonic()
+        wait = self.told.get(write.name, 0.0) + TOLD_EVERY - now
+        if policy and wait > 0 and _holds(write.body) == _holds(to_builtins(policy.status)):
+            self._again(wait)
+            return False
+        self.told[write.name] = now
+        return True
+
+    async def _send(self, write: Write, gate: asyncio.Semaphore) -> None:
+        """Make one write, and take what it has led to: the watch tells it later."""
+        async with gate:
+            try:
+                await self._write(write)
+            except api.Refusal as error:
+                self._note(write, error)
+            except api.AWAY as error:
+                LOG.warning("%s of %s: %s", write.verb, write.name, error or type(error).__name__)
+                self._again(AGAIN)
+
+    def _note(self, write: Write, error: api.Refusal) -> None:
+        LOG.info("%s of %s: %s", write.verb, write.name, error)
+        if error.is_overtaken or not error.is_lasting:
+            self._again(AGAIN)
+        elif write.verb == "status":
+            self._again(LATER)
+        else:
+            self.refused[write.name] = str(error)
+            asyncio.get_running_loop().call_later(LATER, self._forget, write.name)
+            self.changed.set()
+
+    def _forget(self, name: str) -> None:
+        """Try again what was refused: quotas and admission policies change."""
+        self.refused.pop(name, None)
+        self.changed.set()
+
+    def _again(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self.changed.set)
+
+    async def _write(self, write: Write) -> None:
+        path, server = api.ENACTMENT.named(write.name), self.server
+        match write.verb:
+            case "create":
+                self.enactments.take(await server.create(api.ENACTMENT, _enactment(write)))
+            case "spec":
+                change = {"op": "add", "path": "/spec", "value": write.body}
+                self.enactments.take(await server.patch(path, write.version, change))
+            case "set":
+                changes = (
+                    {"op": "add", "path": f"/spec/{key}", "value": value} for key, value in write.body.items()
+                )
+                self.enactments.take(await server.patch(path, write.version, *changes))
+            case "delete":
+                await server.delete(path, write.version)
+                self.enactments.drop(write.name, int(write.version))
+            case _:
+                change = {"op": "add", "path": "/status", "value": write.body}
+                status = api.POLICY.named(write.name, "status")
+                self.policies.take(await server.patch(status, write.version, change))
+
+
+def _with_agent(node: Node, fresh: Mapping[str, float]) -> Node:
+    return replace(node, is_ready=node.is_ready and node.name in fresh)
+
+
+def _holds(status: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return which condition of a policy holds, and for which generation."""
+    conditions = status.get("conditions") or ()
+    return status.get("observedGeneration"), *((each["type"], each["status"]) for each in conditions)
+
+
+def _enactment(write: Write) -> dict[str, Any]:
+    """Return an enactment, which goes with its node."""
+    node = write.node
+    owner = {"apiVersion": "v1", "kind": "Node", "name": node.name, "uid": node.uid}
+    labels = {"nmstate.io/policy": write.body["policyName"], "nmstate.io/node": node.name}
+    return {
+        "apiVersion": f"{GROUP}/v1beta1",
+        "kind": "NodeNetworkConfigurationEnactment",
+        "metadata": {"name": write.name, "labels": labels, "ownerReferences": [owner]},
+        "spec": dict(write.body),
+    }
+
+
+def _now() -> str:
+    return dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def main() -> None:
+    """Run the controller until it is ended."""
+    namespace = os.environ.get("POD_NAMESPACE", NAMESPACE)
+    identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with await api.Api.connect() as server:
+        controller = Controller(server, namespace)
+        leading = asyncio.create_task(
+            Election(server, namespace, "controller", identity).lead(controller.run)
+        )
+        tasks = [*controller.watches(), leading, asyncio.create_task(stop.wait())]
+        done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        for task in done:
+            task.result()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("nncp").setLevel(logging.INFO)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())

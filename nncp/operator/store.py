@@ -1,0 +1,73 @@
+"""What has been seen of one kind of objects: the newest of each. Pure.
+
+Watches, lists and the answers to writes overtake each other, so an older version never takes the place of a
+newer one, also when the newer one has gone. A version is a number that grows (KEP-5504).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeAlias, TypeVar
+
+Object: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class Store(Generic[T]):
+    """The objects of one kind.
+
+    Args:
+        read: says what an object means.
+        changed: called after anything new was seen.
+
+    """
+
+    def __init__(self, read: Callable[[Object], T], changed: Callable[[], None]) -> None:
+        self.known: dict[str, T] = {}
+        self._read = read
+        self._changed = changed
+        self._versions: dict[str, int] = {}
+        """Also of those that have gone, until the next list."""
+
+    def take(self, body: Object) -> None:
+        """Take an object as it was seen, or as a write has left it."""
+        name, version = _named(body)
+        if version < self._versions.get(name, 0):
+            return
+        self._versions[name] = version
+        read = self._read(body)
+        if self.known.get(name) != read:
+            self.known[name] = read
+            self._changed()
+
+    def drop(self, name: str, version: int) -> None:
+        """Forget an object that went with a version."""
+        if version < self._versions.get(name, 0):
+            return
+        self._versions[name] = version
+        if self.known.pop(name, None) is not None:
+            self._changed()
+
+    def gone(self, body: Object) -> None:
+        """Forget an object as a watch tells of the last of it."""
+        self.drop(*_named(body))
+
+    def replace(self, pages: Iterable[Object], version: int) -> Iterator[None]:
+        """Take a whole list, object by object; what it does not hold has gone, if it is not newer.
+
+        Nobody tells of what has gone while nobody watched.
+        """
+        listed: set[str] = set()
+        for body in pages:
+            listed.add(body["metadata"]["name"])
+            self.take(body)
+            yield
+        for name in self.known.keys() - listed:
+            self.drop(name, version)
+        self._versions = {
+            name: known for name, known in self._versions.items() if name in self.known or known > version
+        }
+
+
+def _named(body: Object) -> tuple[str, int]:
+    return body["metadata"]["name"], int(body["metadata"]["resourceVersion"])
