@@ -238,5 +238,25 @@ def mend(place: Place, name: str) -> None:
     place.go_in("mend", name).link(name, up=True)
 
 
+@cluster.command()
+@click.argument(
+    "archives",
+    metavar="ARCHIVE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.pass_obj
+def load(place: Place, archives: tuple[Path, ...]) -> None:
+    """Give the nodes images, from archives as `make image` writes them.
+
+    Pods find them by their names, without a registry; so they do on nodes that are turned on later.
+    """
+    cluster = place.go_in("load", *(str(path.absolute()) for path in archives))
+    with cluster.alone():
+        for name in cluster.load(archives):
+            click.echo(name)
+
+
 def _say(text: str) -> None:
     click.echo(f"cluster: {text}", err=True)
