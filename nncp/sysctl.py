@@ -1,14 +1,18 @@
-"""Sysctls of the network namespace: /proc/sys/net is the namespace of whoever opens it."""
+"""Sysctls of the network namespace: /proc/sys/net is the namespace of whoever opens it.
+
+A container's own /proc/sys cannot be written, so BRIDGEHEAD_SYSCTLS may name another folder that holds `net`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from pathlib import Path
 
 from nncp.errors import Error, ErrorKind
 
-ROOT = Path("/proc/sys")
+ROOT = Path(os.environ.get("BRIDGEHEAD_SYSCTLS") or "/proc/sys")
 
 
 def _file(path: str) -> Path:

@@ -1,12 +1,15 @@
 """What the lab needs of Debian packages and does not install: built in the cache, from a recipe.
 
 An image is a folder of the cache, named by what went into it: the recipe and the versions of its packages.
-It appears whole or not at all, and who wants one that is being built waits for it.
+It appears whole or not at all, and who wants one that is being built waits for it. Several checkouts with
+different recipes share the cache, so one that has been asked for within a day stays.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -23,6 +26,7 @@ from nncp.lab.progress import Progress
 from nncp.lab.sweep import Sweeper
 
 Say: TypeAlias = Callable[[str], None]
+KEPT_S = 24 * 60 * 60
 
 
 class Image(Struct, frozen=True):
@@ -39,7 +43,11 @@ def find(image: Image) -> Path | None:
     """Return the newest image of that name which the present recipe built, or None."""
     prefix = f"{image.name}-{_digest(image.recipe())}-"
     folders = [path for path in _root().iterdir() if path.name.startswith(prefix)]
-    return max(folders, key=lambda path: path.stat().st_mtime, default=None)
+    found = max(folders, key=lambda path: path.stat().st_mtime, default=None)
+    if found:
+        with contextlib.suppress(OSError):  # where it may not be written, nobody makes others either
+            os.utime(found)
+    return found
 
 
 def ensure(image: Image, *, say: Say | None = None) -> Path:
@@ -76,7 +84,7 @@ def _build(image: Image, folder: Path, versions: str, say: Say) -> None:
         (work / "image").mkdir()
         image.build(Archive(image.suites, guard=sweeper), work / "image", say)
         (work / "image" / "versions").write_text(versions + "\n", encoding="utf-8")
-        older = [path for path in _root().glob(f"{image.name}-*-*") if path.is_dir()]
+        older = [path for path in _root().glob(f"{image.name}-*-*") if _is_forgotten(path)]
         (work / "image").rename(folder)
     except OSError as error:
         raise Error(f"cannot build the {image.name} image: {error}", kind=ErrorKind.FAILED) from error
@@ -85,6 +93,10 @@ def _build(image: Image, folder: Path, versions: str, say: Say) -> None:
     for path in older:
         shutil.rmtree(path, ignore_errors=True)
     say(f"built in {time.monotonic() - began:.0f} s: {folder}")
+
+
+def _is_forgotten(folder: Path) -> bool:
+    return folder.is_dir() and time.time() - folder.stat().st_mtime > KEPT_S
 
 
 def _root() -> Path:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 HOME = DISKS / "cluster"
 KEYS, LOGS = HOME / "keys", HOME / "log"
+IMAGES = HOME / "images"
+"""Archives of images that a node gets when it comes up, beside those that every node needs."""
 ADMIN = KEYS / "admin.kubeconfig"
 # Whatever proxy a user has set does not lead into the cluster.
 CLEAN = ("env", "-i", "HOME=/run", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -101,6 +103,7 @@ class ControlPlane:
         """Make keys, and the addresses that the programs answer on."""
         HOME.mkdir()
         LOGS.mkdir()
+        IMAGES.mkdir()
         keys.make(KEYS, server=URL, addresses=(SERVER, KUBERNETES, "127.0.0.1"), nodes=NODES)
 
     def start(self, *names: str) -> None:

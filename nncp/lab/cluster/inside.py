@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from nncp import lab
 from nncp.errors import Error, ErrorKind
 from nncp.lab import cache, nodes, switch
 from nncp.lab.cgroups import Group
-from nncp.lab.cluster import program, runtime
+from nncp.lab.cluster import oci, program, runtime
 from nncp.lab.cluster.addresses import CONTROL, KUBERNETES, NODES, SERVER, address, number, pods
-from nncp.lab.cluster.control import ADMIN, HOME, LOGS, LOOK_EVERY, ControlPlane
+from nncp.lab.cluster.control import ADMIN, HOME, IMAGES, LOGS, LOOK_EVERY, ControlPlane
 from nncp.lab.cluster.worker import Worker, boot_node, routes
 from nncp.lab.nodes import Node, Rack, boot, cable
 from nncp.pace import Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
 MULTUS = Path(__file__).with_name("multus.yaml")
@@ -56,9 +58,9 @@ class Cluster:
         """Return a node's services."""
         return Worker(self.rack[name], programs=self.programs, runtime=self.runtime)
 
-    def kubectl(self, *words: str) -> str:
+    def kubectl(self, *words: str, stdin: str = "") -> str:
         """Run kubectl and return what it printed."""
-        return self.rack[CONTROL].run(*kubectl(self.programs / "kubectl", *words))
+        return self.rack[CONTROL].run(*kubectl(self.programs / "kubectl", *words), stdin=stdin)
 
     def furnish(self, say: Callable[[str], None]) -> None:
         """Make all of it, and return when the nodes are ready and Pods can be made."""
@@ -185,6 +187,23 @@ class Cluster:
         # What the API server says of the node may be of the time before it was turned off.
         self.wait_until(lambda: self.renewed(name) != before, f"a word of {name}'s kubelet")
         self.wait_for(f"node/{name}")
+
+    def load(self, archives: Sequence[Path]) -> list[str]:
+        """Give images to all nodes, also to those that come up later; return what Pods call them.
+
+        Raises:
+            Error: one is no archive of an image.
+
+        """
+        names = [oci.name_of(archive) for archive in archives]
+        for archive, name in zip(archives, names, strict=True):
+            kept = IMAGES / f"{quote(name, safe='')}.tar"
+            draft = HOME / "image.new"
+            shutil.copyfile(archive, draft)  # a node sees other files than whoever has it
+            draft.rename(kept)
+            for node in (each for each in NODES if each in self.rack.nodes):
+                self.worker(node).load(kept)
+        return names
 
     def renewed(self, name: str) -> str:
         """Return when a node's kubelet last said that it is there, "" when it never has."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncp.errors import Error, ErrorKind
 from nncp.lab.cluster.addresses import SERVER, SERVICES, address, pods
-from nncp.lab.cluster.control import CLEAN, KEYS, LOOK_EVERY, SILENT_S, log
+from nncp.lab.cluster.control import CLEAN, IMAGES, KEYS, LOOK_EVERY, SILENT_S, log
 from nncp.lab.cluster.runtime import PAUSE
 from nncp.lab.nodes import DISKS, boot
 from nncp.pace import Limit
@@ -173,8 +173,9 @@ class Worker:
         path = f"PATH={tree}/usr/bin:{tree}/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
         self._spawn("containerd", path, "containerd", "--config", "/etc/containerd/config.toml")
         self._wait_for_containerd()
-        for image in ("pause", "busybox"):
-            self.load(self.runtime / f"{image}.tar")
+        first = [self.runtime / f"{image}.tar" for image in ("pause", "busybox")]
+        for archive in (*first, *sorted(IMAGES.iterdir())):
+            self.load(archive)
         self._spawn(
             "kubelet",
             str(self.programs / "kubelet"),

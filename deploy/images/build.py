@@ -1,0 +1,29 @@
+"""Build the operator's image and say where it is: an archive that `ctr images import` takes.
+
+python deploy/images/build.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from nncp.errors import Error
+from nncp.lab.cluster import image
+
+
+def main() -> int:
+    """Print the archive's path, and its name and size for people."""
+    try:
+        archive = image.ensure(Path(__file__).parents[2])
+    except Error as error:
+        for each in error:
+            print(f"error: {each.message}", file=sys.stderr)
+        return error.kind.exit_code
+    print(f"{image.NAME}, {archive.stat().st_size / 1e6:.0f} MB", file=sys.stderr)
+    print(archive)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
