@@ -159,8 +159,8 @@ class Engine:
 
 
 @contextlib.contextmanager
-def alone(path: Path, state_dir: Path) -> Iterator[socket.socket]:
-    """Yield the socket, which nobody but us may open, while no other engine has it or the folder.
+def alone(path: Path, state_dir: Path, group: int | None) -> Iterator[socket.socket]:
+    """Yield the socket, which nobody but us and a group may open, while no other engine has it or the folder.
 
     Raises:
         Error: another one has, or it cannot be made.
@@ -175,6 +175,9 @@ def alone(path: Path, state_dir: Path) -> Iterator[socket.socket]:
         try:
             path.unlink(missing_ok=True)
             listener.bind(str(path))
+            if group is not None:  # who owns it may give it to a group of his without CAP_CHOWN (chown(2))
+                os.chown(path, -1, group)
+                path.chmod(0o660)
         except OSError as error:
             listener.close()
             message = f"{path} cannot be made: {error.strerror}"
@@ -217,15 +220,24 @@ async def _run(listener: socket.socket, hands: Hands, pace: Pace, grace: float) 
 @click.option("--socket", "path", type=click.Path(path_type=Path), required=True, help="Where it answers.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=STATE_DIR, show_default=True)
 @click.option("--probes-dir", type=click.Path(path_type=Path), default=PROBES_DIR, show_default=True)
-@click.option("--grace", default=15.0, show_default=True, help="Seconds that an apply has once it is to end.")
+@click.option("--group", type=int, default=None, help="A group that may open the socket too, by its number.")
+@click.option("--grace", default=60.0, show_default=True, help="Seconds that an apply has once it is to end.")
 @click.option("--quiet", default=2.0, show_default=True, help="Seconds between two looks at the node.")
 @click.option(
     "--slow", default=300.0, show_default=True, help="Seconds after which watchers are told anyhow."
 )
-def main(path: Path, state_dir: Path, probes_dir: Path, grace: float, quiet: float, slow: float) -> None:
+def main(
+    path: Path,
+    state_dir: Path,
+    probes_dir: Path,
+    group: int | None,
+    grace: float,
+    quiet: float,
+    slow: float,
+) -> None:
     """Plan, apply and revert for whoever may open the socket."""
     try:
-        with alone(path, state_dir) as listener:
+        with alone(path, state_dir, group) as listener:
             hands = Hands(state_dir, probes_dir, Outcomes(state_dir), log)
             asyncio.run(_run(listener, hands, Pace(quiet, slow), grace))
     except Error as error:

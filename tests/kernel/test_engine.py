@@ -272,6 +272,13 @@ def test_a_second_one_is_refused(engine: Running) -> None:
     assert engine.ask("show")["is"] == "shown"
 
 
+def test_a_group_may_open_it_that_is_named(engine: Running) -> None:
+    engine.kill()
+    engine.start("--group", "65532")
+    found = engine.path.stat()
+    assert (found.st_mode & 0o777, found.st_gid) == (0o660, 65532)
+
+
 def test_nobody_who_connects_can_hurt_it(engine: Running) -> None:
     assert engine.path.stat().st_mode & 0o777 == 0o600
     for data in (
