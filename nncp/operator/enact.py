@@ -189,7 +189,8 @@ def next_step(one: Duty, heard: Heard, *, now: str) -> Step:
     ended = one.go
     if given(one.spec.aborted):
         return _told(one, _status(one, Phase.ABORTED, now, ended=ended))
-    if one.phase is Phase.NEW or (one.phase is Phase.GOING and not one.go):
+    # What was asked once, and then not, may be asked again: it is not aborted any more, nor let go.
+    if one.phase in {Phase.NEW, Phase.ABORTED} or (one.phase is Phase.GOING and not one.go):
         return _first(one, heard, now, ended)
     if ended:
         return _told(one, replace(one.status, ended=ended))
@@ -282,6 +283,10 @@ def _status(one: Duty, phase: Phase, now: str, *, error: str = "", ended: str = 
 
 def _pending(one: Duty, look: Planned, now: str, ended: str) -> EnactmentStatus:
     status = _status(one, Phase.PENDING, now, ended=ended)
+    if given(one.spec.mode) == "Plan":
+        said = Said("Pending", "ConfigurationPlanned", look.lines[-1] if look.lines else "")
+        conditions = stamped(said, ENACTMENT, given(one.status.conditions) or [], now=now)
+        status = replace(status, conditions=conditions)
     attempt = max(one.attempt, one.next_attempt) or UNSET
     return replace(status, attempt=attempt, diff=bounded(look.lines), flaps=list(look.flaps) or UNSET)
 

@@ -115,9 +115,14 @@ async def _end_of(pid: int) -> None:
 
 def _reap(pid: int, *, late: bool) -> None:
     """Take a child's end; one that nobody waits for any more is ended."""
-    if late:
-        os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with contextlib.suppress(ChildProcessError, ProcessLookupError):
+        if late:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    # Process 1 of a container takes the ends of those whose parents have gone (wait(2)).
+    with contextlib.suppress(ChildProcessError):
+        while os.getpid() == 1 and os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _read(memory: int) -> Answered:

@@ -150,8 +150,19 @@ def test_one_that_was_aborted_says_so_and_nothing_else() -> None:
     assert rests(one, Heard())
 
 
+def test_what_was_aborted_once_and_is_asked_again_is_looked_at_anew() -> None:
+    one = told(replace(pending(), spec=replace(pending().spec, aborted=True)), Heard())
+    one = replace(one, spec=replace(one.spec, aborted=UNSET))
+    assert isinstance(asks(one), Plan)
+    assert phase(told(one, Heard("a", SAME))) is Phase.DONE
+
+
 def test_a_policy_that_only_plans_is_never_applied() -> None:
-    one = _let_go(pending(mode="Plan"), "a.0")
+    one = pending(mode="Plan")
+    assert [each.message for each in known(one.status.conditions) or [] if each.status == "True"] == [
+        "Plan: 1 to change."
+    ]
+    one = _let_go(one, "a.0")
     one = told(one, Heard("a", DIFFERS, None, "a.0", Outcome("a.0", How.NEVER)))
     assert (phase(one), one.status.ended) == (Phase.PENDING, "a.0")
     assert rests(one)
