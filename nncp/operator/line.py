@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from nncp.operator.protocol import LONGEST, Watch, answered, line
+from nncp.operator.protocol import Watch, answered, line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from nncp.operator.protocol import Answered, Asked
 
+LONGEST = 64 << 20
+"""Bytes of an answer: a capture may take all that a host of thousands of links shows."""
 CONNECTING = 10.0
 """Seconds until somebody takes a connection: the engine answers while it works."""
 

@@ -287,7 +287,9 @@ class Part:
                 self.told = None if self.told is told else self.told
             except api.Refusal as error:
                 LOG.info("the status of %s: %s", self.name, error)
-                is_lean = error.is_lasting
+                if error.is_lasting and not is_lean:
+                    is_lean = True
+                    continue
                 await self._after(error)
             except api.AWAY as error:
                 LOG.info("the status of %s: %s", self.name, error or type(error).__name__)
