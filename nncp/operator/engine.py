@@ -160,8 +160,8 @@ class Engine:
 
 
 @contextlib.contextmanager
-def alone(path: Path, state_dir: Path) -> Iterator[socket.socket]:
-    """Yield the socket, which nobody but us may open, while no other engine has it or the folder.
+def alone(path: Path, state_dir: Path, group: int | None = None) -> Iterator[socket.socket]:
+    """Yield the socket, while no other engine has it or the folder; nobody but us and a group may open it.
 
     Raises:
         Error: another one has, or it cannot be made.
@@ -176,6 +176,9 @@ def alone(path: Path, state_dir: Path) -> Iterator[socket.socket]:
         try:
             path.unlink(missing_ok=True)
             listener.bind(str(path))
+            if group is not None:
+                os.chown(path, -1, group)
+                path.chmod(0o660)
         except OSError as error:
             listener.close()
             message = f"{path} cannot be made: {error.strerror}"
@@ -216,6 +219,7 @@ async def _run(listener: socket.socket, hands: Hands, pace: Pace, grace: float) 
 
 @click.command()
 @click.option("--socket", "path", type=click.Path(path_type=Path), required=True, help="Where it answers.")
+@click.option("--group", type=click.IntRange(0), help="The number of a group that may open it too.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=STATE_DIR, show_default=True)
 @click.option("--probes-dir", type=click.Path(path_type=Path), default=PROBES_DIR, show_default=True)
 @click.option("--grace", default=15.0, show_default=True, help="Seconds that an apply has once it is to end.")
@@ -223,10 +227,18 @@ async def _run(listener: socket.socket, hands: Hands, pace: Pace, grace: float) 
 @click.option(
     "--slow", default=300.0, show_default=True, help="Seconds after which watchers are told anyhow."
 )
-def main(path: Path, state_dir: Path, probes_dir: Path, grace: float, quiet: float, slow: float) -> None:
+def main(
+    path: Path,
+    group: int | None,
+    state_dir: Path,
+    probes_dir: Path,
+    grace: float,
+    quiet: float,
+    slow: float,
+) -> None:
     """Plan, apply and revert for whoever may open the socket."""
     try:
-        with alone(path, state_dir) as listener:
+        with alone(path, state_dir, group) as listener:
             hands = Hands(state_dir, probes_dir, Outcomes(state_dir), log)
             asyncio.run(_run(listener, hands, Pace(quiet, slow), grace))
     except Error as error:
