@@ -184,7 +184,7 @@ class Controller:
             case "create":
                 self.enactments.take(await server.create(api.ENACTMENT, _enactment(write)))
             case "spec":
-                change = {"op": "add", "path": "/spec", "value": write.body}
+                change = {"op": "add", "path": "/spec", "value": write.whole()}
                 self.enactments.take(await server.patch(path, write.version, change))
             case "set":
                 changes = (
@@ -219,7 +219,7 @@ def _enactment(write: Write) -> dict[str, Any]:
         "apiVersion": f"{GROUP}/v1beta1",
         "kind": "NodeNetworkConfigurationEnactment",
         "metadata": {"name": write.name, "labels": labels, "ownerReferences": [owner]},
-        "spec": dict(write.body),
+        "spec": write.whole(),
     }
 
 

@@ -1,4 +1,4 @@
-"""Who of several leads: the one that holds a Lease (coordination.k8s.io/v1), as client-go's leaderelection does.
+"""Who of several leads: who holds a Lease (coordination.k8s.io/v1), as in client-go's leaderelection.
 
 Time is this process's own: another's word counts until it has said nothing new for a while, whatever the
 clocks say. Two may believe that they lead for a moment; each write meets what was seen, or fails.

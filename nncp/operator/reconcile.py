@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, json, to_builtins
 from msgspec.structs import replace
 
 from nncp.document.lax import given
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nncp.errors import Error
     from nncp.operator.parts import Found, Part
     from nncp.operator.seen import Policy
+    from nncp.operator.together import Meant
 
 
 class Write(Struct, frozen=True):
@@ -43,6 +44,7 @@ class Write(Struct, frozen=True):
         version: the version that was seen.
         body: see verb.
         node: for create, the node that it goes with.
+        text: for create and spec, the document whose state is asked for; see `whole`.
 
     """
 
@@ -51,6 +53,12 @@ class Write(Struct, frozen=True):
     version: str = ""
     body: Mapping[str, Any] = {}
     node: Node = Node("")
+    text: bytes = b""
+
+    def whole(self) -> dict[str, Any]:
+        """Return the body with the state that is asked for: of thousands it is too much to hold at once."""
+        asked = {"desiredState": json.decode(self.text)["spec"]["desiredState"]} if self.text else {}
+        return {**self.body, **asked}
 
 
 def writes(seen: Seen, memory: Memory, *, now: str) -> list[Write]:
@@ -63,7 +71,8 @@ def writes(seen: Seen, memory: Memory, *, now: str) -> list[Write]:
 
     """
     found = parts(seen, memory)
-    rounds = [Round(policy, seen, found) for policy in _oldest_first(seen)]
+    order = Order(seen, found)
+    rounds = [Round(policy, seen, found, order) for policy in _oldest_first(seen)]
     leaving = _leaving(seen, found)
     made = [write for each in rounds for write in each.asks()]
     busy = _busy(seen)
@@ -104,6 +113,37 @@ def _busy(seen: Seen) -> frozenset[str]:
     )
 
 
+class Order:
+    """In which order each node takes its policies."""
+
+    def __init__(self, seen: Seen, found: Found) -> None:
+        self.seen = seen
+        self.found = found
+        self._known: dict[str, list[Meant]] = {}
+
+    def waits(self, node: str, name: str) -> bool:
+        """Whether another policy makes on a node what one rests on, and is not done there."""
+        order = self._of(node)
+        at = next((at for at, each in enumerate(order) if each.name == name), 0)
+        before = (each.name for each in order[:at] if each.makes & order[at].wants)
+        return any(not self._is_done(node, each) for each in before)
+
+    def _of(self, node: str) -> list[Meant]:
+        if node not in self._known:
+            parts = ((name, own.get(node)) for name, own in self.found.parts.items())
+            self._known[node] = in_order(
+                part.meant
+                for name, part in parts
+                if part and part.meant and not self.seen.policies[name].is_plan
+            )
+        return self._known[node]
+
+    def _is_done(self, node: str, name: str) -> bool:
+        part = self.found.parts[name][node]
+        there = self.seen.enactments.get(part.name)
+        return there is not None and there.asked == part.asked and there.phase is Phase.DONE
+
+
 class Round:
     """One policy's turn.
 
@@ -111,13 +151,15 @@ class Round:
         policy: the policy.
         seen: all that the controller sees.
         found: what all policies ask for.
+        order: of the policies of each node.
 
     """
 
-    def __init__(self, policy: Policy, seen: Seen, found: Found) -> None:
+    def __init__(self, policy: Policy, seen: Seen, found: Found, order: Order) -> None:
         self.policy = policy
         self.seen = seen
         self.found = found
+        self.order = order
         self.own: list[Part] = list(found.parts.get(policy.name, {}).values())
         self.errors = [error for part in self.own for error in part.errors]
         self.current: dict[str, Enactment] = {}
@@ -135,22 +177,19 @@ class Round:
             if there is not None and there.asked == part.asked:
                 self.current[part.node.name] = there
                 continue
-            spec = to_builtins(self._spec(part, there))
+            assert part.meant is not None
             self.current[part.node.name] = _asked(there, part)
-            if there is None:
-                yield Write("create", part.name, body=spec, node=part.node)
-            else:
-                yield Write("spec", part.name, there.version, spec)
+            verb, version = ("spec", there.version) if there else ("create", "")
+            spec = to_builtins(self._spec(part, there))
+            yield Write(verb, part.name, version, spec, part.node, part.meant.text)
 
     def _spec(self, part: Part, there: Enactment | None) -> EnactmentSpec:
-        assert part.meant is not None
         assert self.policy.spec is not None
         spec = self.policy.spec
         made = EnactmentSpec(
             node_name=part.node.name,
             policy_name=self.policy.name,
             policy_generation=self.policy.generation,
-            desired_state=part.meant.desired,
             capture=spec.capture,
             mode=spec.mode,
             on_delete=spec.on_delete,
@@ -186,30 +225,13 @@ class Round:
         assert spec is not None
         limit, _ = rollout.most(given(spec.max_unavailable), len(self.own))
         pending = {turn.node.name for turn in turns if turn.phase is Phase.PENDING}
-        blocked = {node for node in pending if self._waits(node)}
+        blocked = {node for node in pending if self.order.waits(node, self.policy.name)}
         paused = bool(given(spec.paused)) or self.policy.is_plan
         decided = rollout.decide(turns, limit, paused=paused, blocked=blocked, busy=self.busy)
         self.busy |= {node for node in decided.go if self.seen.nodes[node].is_control_plane}
         yield from _let({each.node: each for each in leaving} | self.current, decided.go)
         for each in (self.current[node] for node in decided.abort if node in self.current):
             yield Write("set", each.name, each.version, {"aborted": True})
-
-    def _waits(self, node: str) -> bool:
-        """Whether another policy makes there what this one rests on, and is not done."""
-        here = [
-            part.meant
-            for name, own in self.found.parts.items()
-            if (part := own.get(node)) and part.meant and not self.seen.policies[name].is_plan
-        ]
-        mine = next((each for each in here if each.name == self.policy.name), None)
-        order = in_order(here)
-        before = order[: order.index(mine)] if mine else []
-        return any(each.makes & mine.wants and not self._is_done(node, each.name) for each in before if mine)
-
-    def _is_done(self, node: str, name: str) -> bool:
-        part = self.found.parts[name][node]
-        there = self.seen.enactments.get(part.name)
-        return there is not None and there.asked == part.asked and there.phase is Phase.DONE
 
     def _status(self, turns: Sequence[rollout.Enactment], *, now: str) -> Iterator[Write]:
         """Yield the write of the policy's status, unless it says that already."""

@@ -88,7 +88,7 @@ class Cluster:
             del self.enactments[write.name]
             return
         old = self.specs[write.name] if write.verb == "set" else {}
-        self.specs[write.name] = spec = {**old, **write.body}
+        self.specs[write.name] = spec = {**old, **write.whole()}
         if write.verb == "set" and spec.get("go", "") != old.get("go", ""):
             self.went.append(write.name)
         fresh = reading.enactment(
