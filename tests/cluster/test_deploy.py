@@ -102,13 +102,14 @@ def test_only_the_engine_has_rights_over_the_node_and_only_the_agent_a_token(dep
 
 def test_the_engine_sees_what_rests_on_the_nodes_links_in_the_networks_of_pods(deployed: Handle) -> None:
     """Without its rights it would look away, and take a link from under a Pod without a word."""
-    pod = pods(deployed, "agent")[0]
+    node = pods(deployed, "controller")[0]["spec"]["nodeName"]  # it has a network of its own
+    (pod,) = (each for each in pods(deployed, "agent") if each["spec"]["nodeName"] == node)
     look = (
         "from pathlib import Path; from nncp.netns import entered; from nncp.netlink.channel import Channel\n"
         "for path in Path('/run/netns').iterdir():\n with entered(path), Channel(): print('seen')"
     )
     words = (*HERE, "exec", pod["metadata"]["name"], "-c", "engine", "--", "python", "-c", look)
-    listed = deployed.on(pod["spec"]["nodeName"], "ls", "/run/netns").split()
+    listed = deployed.on(node, "ls", "/run/netns").split()
     assert listed
     assert deployed.kubectl(*words).split() == ["seen"] * len(listed)
 
