@@ -25,7 +25,7 @@ from nncp.lab.sweep import Sweeper
 from nncp.pace import Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Site(Struct, frozen=True):
@@ -70,6 +70,24 @@ def enter(argv: Sequence[str]) -> NoReturn:
         raise Error("a room needs root", kind=ErrorKind.PRIVILEGE, hint="run it as root")
     command = _unshared(argv, FIRST)
     os.execvp(command[0], command)  # noqa: S606
+
+
+def run(site: Site, argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run a command in a room of its own and return its exit code; nothing is left of the room's machines.
+
+    Raises:
+        Error: one stands there already.
+
+    """
+    site.needs_root()
+    lock = _claimed(site)
+    try:
+        _sweep_groups(site)
+        done = subprocess.run(_unshared(argv, FIRST), env=env, check=False)
+        return done.returncode if done.returncode >= 0 else 128 - done.returncode
+    finally:
+        _swept(site, lock)
+        os.close(lock)
 
 
 def keep(site: Site, argv: Sequence[str], *, say: Callable[[str], None]) -> None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from nncp import lab
-from nncp.errors import Error
+from nncp.errors import Error, ErrorKind
 from nncp.lab import cache, room
 from nncp.lab.cgroups import OURS
 from nncp.lab.cluster.addresses import CONTROL, NODES
-from nncp.lab.standing import Standing
+from nncp.lab.standing import IN_ROOM, Standing, writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,8 @@ MEMORY = "4G"
 NAME = "cluster"
 NAMES = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 HOST, LAB = "host", "lab"
+BESIDE = "-demo"
+"""How the demo's cluster is called, beside one that stands."""
 
 
 @click.group()
@@ -256,6 +259,41 @@ def load(place: Place, archives: tuple[Path, ...]) -> None:
     with cluster.alone():
         for name in cluster.load(archives):
             click.echo(name)
+
+
+@cluster.command()
+@click.pass_obj
+def demo(place: Place) -> None:
+    """One policy for two nodes, a plan, a repair, a bad node, a way back, a power cycle; then all is gone.
+
+    It ends 0 when all of it was shown.
+    """
+    if os.environ.pop(IN_ROOM, ""):
+        from nncp.lab.cluster import demo as course  # noqa: PLC0415  only in the room
+
+        sys.exit(course.show(place.site.groups, _image()))
+    place.site.needs_root()
+    if not place.name.endswith(BESIDE):
+        place = Place(f"{place.name}{BESIDE}", place.kernel)
+    if not lab.inside():
+        _fetch()
+        _image()
+    again = place.standing.again(*place.words("demo"))
+    if lab.inside() or not lab.missing():
+        sys.exit(room.run(place.site, again, {**os.environ, IN_ROOM: "1"}))
+    _say(f"starts a lab kernel: this one lacks {', '.join(lab.missing())}")
+    with lab.start(name="cluster demo", memory=MEMORY, writable=writable()) as session:
+        sys.exit(session.run(again, stdin=0, forward=True, terminal=os.isatty(0) and os.isatty(1)))
+
+
+def _image() -> Path:
+    """Return the operator's image of this checkout."""
+    from nncp.lab.cluster import image  # noqa: PLC0415
+
+    checkout = Path(__file__).parents[3]
+    if not (checkout / "deploy").is_dir():
+        raise Error("the demo applies deploy/", kind=ErrorKind.USAGE, hint="it runs in a checkout")
+    return image.ensure(checkout)
 
 
 def _say(text: str) -> None:

@@ -58,9 +58,9 @@ class Cluster:
         """Return a node's services."""
         return Worker(self.rack[name], programs=self.programs, runtime=self.runtime)
 
-    def kubectl(self, *words: str) -> str:
+    def kubectl(self, *words: str, stdin: str = "") -> str:
         """Run kubectl and return what it printed."""
-        return self.rack[CONTROL].run(*kubectl(self.programs / "kubectl", *words))
+        return self.rack[CONTROL].run(*kubectl(self.programs / "kubectl", *words), stdin=stdin)
 
     def furnish(self, say: Callable[[str], None]) -> None:
         """Make all of it, and return when the nodes are ready and Pods can be made."""
