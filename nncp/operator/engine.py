@@ -88,17 +88,16 @@ class Engine:
                 self.busy.discard(writer)
                 self.idle[writer] = time.monotonic()
                 request = await reader.readline()
-                if not request.endswith(b"\n"):
-                    return  # the end, in the middle of a line or not
-                del self.idle[writer]
+                if not request.endswith(b"\n") or self.idle.pop(writer, None) is None:
+                    return  # the end, in the middle of a line or not; or it had to make room
                 self.busy.add(writer)
                 await self._say(writer, await self._answer(request, writer))
         except ValueError:  # the line is longer than LONGEST (StreamReader.readline)
             with contextlib.suppress(OSError, TimeoutError):
                 error = f"a request of more than {LONGEST} bytes"
                 await self._say(writer, Refused(error, ErrorKind.USAGE.value))
-        except (OSError, TimeoutError):
-            pass  # whoever asked has gone, or does not read
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            pass  # whoever asked has gone, or does not read; or this engine ends
         finally:
             self.idle.pop(writer, None)
             self.busy.discard(writer)
@@ -160,8 +159,8 @@ class Engine:
 
 
 @contextlib.contextmanager
-def alone(path: Path, state_dir: Path, group: int | None = None) -> Iterator[socket.socket]:
-    """Yield the socket, while no other engine has it or the folder; nobody but us and a group may open it.
+def alone(path: Path, state_dir: Path, group: int | None) -> Iterator[socket.socket]:
+    """Yield the socket, which nobody but us and a group may open, while no other engine has it or the folder.
 
     Raises:
         Error: another one has, or it cannot be made.
@@ -176,7 +175,7 @@ def alone(path: Path, state_dir: Path, group: int | None = None) -> Iterator[soc
         try:
             path.unlink(missing_ok=True)
             listener.bind(str(path))
-            if group is not None:
+            if group is not None:  # who owns it may give it to a group of his without CAP_CHOWN (chown(2))
                 os.chown(path, -1, group)
                 path.chmod(0o660)
         except OSError as error:
@@ -219,19 +218,19 @@ async def _run(listener: socket.socket, hands: Hands, pace: Pace, grace: float) 
 
 @click.command()
 @click.option("--socket", "path", type=click.Path(path_type=Path), required=True, help="Where it answers.")
-@click.option("--group", type=click.IntRange(0), help="The number of a group that may open it too.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=STATE_DIR, show_default=True)
 @click.option("--probes-dir", type=click.Path(path_type=Path), default=PROBES_DIR, show_default=True)
-@click.option("--grace", default=15.0, show_default=True, help="Seconds that an apply has once it is to end.")
+@click.option("--group", type=int, default=None, help="A group that may open the socket too, by its number.")
+@click.option("--grace", default=60.0, show_default=True, help="Seconds that an apply has once it is to end.")
 @click.option("--quiet", default=2.0, show_default=True, help="Seconds between two looks at the node.")
 @click.option(
     "--slow", default=300.0, show_default=True, help="Seconds after which watchers are told anyhow."
 )
 def main(
     path: Path,
-    group: int | None,
     state_dir: Path,
     probes_dir: Path,
+    group: int | None,
     grace: float,
     quiet: float,
     slow: float,

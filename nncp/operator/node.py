@@ -176,20 +176,20 @@ class Agent:
             body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": about, "spec": spec}
             await self.server.create(leases, body)
 
-    async def ask(self, request: Asked) -> Answered:
-        """Return what the engine answers, once it is there and has the time."""
-        pause, tries = FIRST_PAUSE, 0
-        while True:
-            try:
-                answer = await self.engine.ask(request)
-            except (OSError, TimeoutError, Error) as error:
-                LOG.info("the engine is away: %s", error or type(error).__name__)
-            else:
-                tries += 1
-                if not _passes(answer, request, tries):
-                    return answer
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+    async def ask(self, request: Asked, tries: int = 0) -> Answered | None:
+        """Return what the engine answers; None when it is away, or says something of itself alone.
+
+        Args:
+            request: what is asked; it may be asked again.
+            tries: how often it was answered in vain.
+
+        """
+        try:
+            answer = await self.engine.ask(request)
+        except (OSError, TimeoutError, Error) as error:
+            LOG.info("the engine is away: %s", error or type(error).__name__)
+            return None
+        return None if _passes(answer, request, tries) else answer
 
 
 def _passes(answer: Answered, request: Asked, tries: int) -> bool:
@@ -215,6 +215,7 @@ class Part:
         self.name = name
         self.agent = agent
         self.heard = Heard()
+        self.tries = 0
         self.told: EnactmentStatus | None = None
         """What is to be told and is not accepted yet: the newest word, which takes the place of others."""
         self.changed = asyncio.Event()
@@ -248,16 +249,26 @@ class Part:
                 self.told = status
                 self.words.set()
             case Do(request=request):
-                answer = await self.agent.ask(request)
+                answer = await self.agent.ask(request, self.tries)
+                if answer is None:
+                    await self._wait(min(FIRST_PAUSE * 2**self.tries, LONGEST_PAUSE))
+                    self.tries += 1
+                    return  # what is asked may be something else by then
+                self.tries = 0
                 self.heard = self.heard.with_answer(duty.asked, step, answer)
                 if step.attempt:
                     self.agent.state.asked.set()
             case Later(seconds=seconds):
-                try:
-                    async with asyncio.timeout(seconds):
-                        await self.changed.wait()
-                except TimeoutError:
+                if not await self._wait(seconds):
                     self.heard = replace(self.heard, drift=None)
+
+    async def _wait(self, seconds: float | None) -> bool:
+        """Wait until something has changed, at most for so long; return whether it has."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.changed.wait()
+        except TimeoutError:
+            return False
 
     async def _write(self) -> None:
         """Write what is to be told until it is accepted, however long the API server is away."""
@@ -323,9 +334,9 @@ class State:
             shown = await self.agent.ask(Show())
             if isinstance(shown, Shown):
                 await self._until_told(shown)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(APART):
-                        await self.asked.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(APART):
+                    await self.asked.wait()
 
     async def _until_told(self, shown: Shown) -> None:
         pause = FIRST_PAUSE
