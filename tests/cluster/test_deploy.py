@@ -14,6 +14,7 @@ from nncp.errors import Error
 from nncp.lab.cluster import image, runtime
 from nncp.lab.cluster.addresses import CONTROL, SERVER
 from nncp.lab.cluster.worker import NAMESPACE
+from nncp.operator import host_copy
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -112,6 +113,28 @@ def test_the_engine_sees_what_rests_on_the_nodes_links_in_the_networks_of_pods(d
     listed = deployed.on(node, "ls", "/run/netns").split()
     assert listed
     assert deployed.kubectl(*words).split() == ["seen"] * len(listed)
+
+
+def test_a_copy_for_the_host_runs_in_the_nodes_own_python_where_that_fits(deployed: Handle) -> None:
+    """As after a start without an API server, when there is no Pod."""
+    pod = pods(deployed, "agent")[0]
+    node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+    put = (
+        "from pathlib import Path; from nncp.operator import host_copy as h\n"
+        "ours = h.our_program()\n"
+        "print(h.put(Path('/var/lib/nncp/restore')), ours.machine, ours.loader, h.VERSION)"
+    )
+    told = deployed.kubectl(*HERE, "exec", name, "-c", "engine", "--", "python", "-c", put)
+    current, machine, loader, version = told.split()
+    if host_copy.misfit(host_copy.look(Path("/usr")), host_copy.Program(int(machine), loader)):
+        return
+    nncp = (f"/usr/bin/{version}", "-I", "-S", "-B", current)
+    link = '{"interfaces": [{"name": "br-copied", "type": "linux-bridge", "state": "%s"}]}'
+    deployed.on(node, *nncp, "apply", "-", stdin=link % "up")
+    deployed.on(node, "ip", "link", "delete", "br-copied")
+    deployed.on(node, *nncp, "restore")
+    assert "br-copied" in deployed.on(node, "ip", "-br", "link")
+    deployed.on(node, *nncp, "apply", "-", stdin=link % "absent")
 
 
 def test_whoever_has_no_rights_may_still_look(deployed: Handle) -> None:
