@@ -4,6 +4,7 @@
 #   make demo    two nodes, a policy, a guest, a live migration and a report
 #   make test    every test that this machine can run
 #   make cluster a Kubernetes of two nodes, left standing; `.venv/bin/nncp lab cluster down` ends it
+#   make image   the operator's image, as an archive for containerd: `deploy/` starts it on a cluster
 #   make check   format, lint, types, import rules and the pure tests: under two minutes
 #   make test-peers  our CNI plugin beside the reference's, which it builds
 #   make mutants what the pure tests do not notice; most of an hour, and goes on where it was stopped
@@ -13,7 +14,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := demo
-.PHONY: demo test cluster check mutants test-peers peers test-lab root setup kernel kube images packages base venv requirements manifests clean distclean
+.PHONY: demo test cluster check mutants test-peers peers test-lab root setup kernel kube image images packages base venv requirements manifests clean distclean
 
 $(if $(word 2,$(MAKEFILE_LIST)),$(error the checkout may have no space in its path:$(MAKEFILE_LIST)))
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -44,7 +45,8 @@ demo: IMAGES := tiny qemu
 IMAGES := tiny debian qemu
 KUBE :=
 cluster: IMAGES :=
-test cluster: KUBE := kube
+cluster: KUBE := kube
+test: KUBE := kube image
 demo: setup
 	@$(RUN) $(FOLLOW) vmnet rack demo $(DEMO)
 
@@ -133,6 +135,11 @@ kernel: base
 kube: base
 	@cd '$(ROOT)'; export PYTHONPATH='$(ROOT)'
 	exec '$(VENV)/bin/python' -m nncp.lab cluster prepare
+
+# What runs in the operator's Pods. It prints where it is.
+image: base
+	@cd '$(ROOT)'; export PYTHONPATH='$(ROOT)'
+	exec '$(VENV)/bin/python' -P deploy/images/build.py
 
 images: venv
 	@$(RUN) vmnet rack images $(IMAGES) >/dev/null
@@ -242,6 +249,15 @@ requirements: venv
 	import tomllib
 	with open("pyproject.toml", "rb") as file:
 	    print(*tomllib.load(file)["dependency-groups"]["mutants"], sep="\n")
+	END
+	# What a Pod never imports is not in the image.
+	'$(VENV)/bin/python' - <<'END' | $(PINNED) --constraint requirements.txt \
+	    --output-file deploy/images/requirements.txt -
+	import tomllib
+	with open("pyproject.toml", "rb") as file:
+	    project = tomllib.load(file)["project"]
+	needed = project["dependencies"] + project["optional-dependencies"]["operator"]
+	print(*(each for each in needed if not each.startswith(("pyroute2", "rich"))), sep="\n")
 	END
 	'$(VENV)/bin/python' - <<'END' | $(PINNED) --output-file '$(GO_PIN)' -
 	import tomllib

@@ -125,9 +125,15 @@ def forget(names: Sequence[str], *, state_dir: Path = STATE_DIR) -> None:
     engine.drop(known, state_dir=state_dir)
 
 
-def unit(state_dir: Path = STATE_DIR) -> str:
-    """Return the unit that brings back what was applied, before anything waits for it (systemd.unit(5))."""
-    argv = [sys.executable, "-P", "-m", "nncp", "restore"]
+def unit(state_dir: Path = STATE_DIR, *, program: Sequence[str] = ()) -> str:
+    """Return the unit that brings back what was applied, before anything waits for it (systemd.unit(5)).
+
+    Args:
+        state_dir: where it is known.
+        program: what runs nncp; this process's own Python when nothing is said.
+
+    """
+    argv = [*(program or (sys.executable, "-P", "-m", "nncp")), "restore"]
     argv += [] if state_dir == STATE_DIR else ["--state-dir", str(state_dir.absolute())]
     return f"""\
 [Unit]

@@ -70,6 +70,7 @@ STEPS = (
         works=600.0,
     ),
     Step("kube", "the lab's Kubernetes", "kube/*/kubectl", waits=40.0, works=620.0),
+    Step("image", "the operator's image", "images/python-*/versions", waits=10.0, works=20.0),
     Step("tiny", "a tiny guest", "images/tiny-*/versions", waits=5.0, works=5.0),
     Step("debian", "a Debian guest", "images/debian-*/versions", waits=20.0, works=50.0),
     Step("qemu", "a newer QEMU", "images/qemu-*/versions", waits=5.0, works=10.0),

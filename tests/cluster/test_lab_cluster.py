@@ -12,7 +12,9 @@ import pytest
 
 from nncp.errors import Error
 from nncp.lab import room
+from nncp.lab.cluster import oci, runtime
 from nncp.lab.cluster.control import SILENT_S
+from nncp.lab.cluster.worker import NAMESPACE
 from tests import leftovers
 from tests.cluster.conftest import handle, left
 from tests.waiting import until
@@ -75,6 +77,24 @@ def test_all_is_turned_off_and_on_again_and_status_says_what_is_off(cluster: Han
     for what in ("node-1", "kube-apiserver", "node-2"):  # a node comes up without an API server too
         cluster.command("on", what)
     until(lambda: ready(cluster) == dict.fromkeys(NODES, "True"), seconds=NOTICED)
+
+
+def test_images_reach_the_nodes_that_are_there_and_those_that_come_later(
+    cluster: Handle, tmp_path: Path
+) -> None:
+    oci.layer(tmp_path / "layer.tar", {"a": b"b"})
+    oci.write(tmp_path / "x.tar", "localhost/x:1", tmp_path / "layer.tar", command=["/a"])
+    cluster.command("off", "node-2")
+    assert cluster.command("load", str(tmp_path / "x.tar")) == "localhost/x:1\n"
+    (tmp_path / "x.tar").unlink()
+    cluster.command("on", "node-2")
+    for node in NODES:
+        listed = cluster.on(
+            node, str(runtime.folder() / "tree/usr/bin/ctr"), "-n", NAMESPACE, "images", "ls", "-q"
+        )
+        assert "localhost/x:1" in listed.splitlines()
+    with pytest.raises(Error, match="is no archive of an image"):
+        cluster.command("load", str(tmp_path / "layer.tar"))
 
 
 def test_nothing_is_written_outside(cluster: Handle) -> None:
