@@ -211,7 +211,8 @@ def _first(one: Duty, heard: Heard, now: str, ended: str) -> Step:
     if look is None:
         if given(one.spec.revert):
             return Do(RevertPlan(name=one.spec.policy_name), "look")
-        return Do(Plan(document=one.document, adopt=given(one.spec.mode) != "Plan"), "look")
+        adopt = given(one.spec.mode) != "Plan"
+        return Do(Plan(document=one.document, settled=True, adopt=adopt), "look")
     if isinstance(look, Refused):
         return _told(one, _status(one, Phase.FAILED, now, error=look.error, ended=ended))
     if not look.differ:
@@ -245,7 +246,7 @@ def _drift(one: Duty, heard: Heard, now: str) -> Step:
         return Later()
     look = heard.drift if heard.asked == one.asked else None
     if look is None:
-        return Do(Plan(document=one.document), "drift")
+        return Do(Plan(document=one.document, settled=True), "drift")
     if isinstance(look, Planned) and look.differ and wanted == "Repair":
         wait = min(SOONEST * 2 ** min(one.attempt, 10), LATEST) - _age(one, now)
         if wait > 0:

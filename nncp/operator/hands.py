@@ -84,18 +84,22 @@ class Hands:
                     return await self._attempt(name, attempt, request)
                 case Ask(attempt=attempt, name=name):
                     return await self._outcome(name, attempt, wait=request.wait)
-                case Plan(document=document, adopt=True):
-                    _see_name(document.name)
-                    async with self._turn:  # it may write down that the document is in force
-                        return await self._read(partial(self.node.plan, document, adopt=True))
-                case Plan(document=document):
-                    return await self._read(partial(self.node.plan, document, adopt=False))
+                case Plan():
+                    return await self._plan(request)
                 case RevertPlan(name=name):
                     return await self._read(partial(self.node.revert_plan, name))
                 case _:
                     return await self._read(self.node.show)
         except Error as error:
             return Refused(told(error), error.kind.value)
+
+    async def _plan(self, request: Plan) -> Answered:
+        _see_name(request.document.name)
+        work = partial(self.node.plan, request.document, adopt=request.adopt)
+        if not (request.settled or request.adopt):
+            return await self._read(work)
+        async with self._turn:
+            return await self._read(work)
 
     async def _read(self, work: Callable[[], Answered]) -> Answered:
         async with self._readers:

@@ -73,16 +73,17 @@ class Job:
     def _child(self, memory: int, parent: int) -> int:
         try:
             _leave(memory, parent)
-            answer = self.work()
+            answer = line(self.work())
         except Error as error:
-            answer = Refused(told(error), error.kind.value)
+            answer = line(Refused(told(error), error.kind.value))
         except KeyboardInterrupt:
-            answer = Refused("stopped before anything was written", ErrorKind.INTERRUPTED.value)
+            answer = line(Refused("stopped before anything was written", ErrorKind.INTERRUPTED.value))
         except BaseException as error:  # noqa: BLE001  (whoever asked hears of it, and the log of where)
             traceback.print_exc(file=sys.stderr)
-            answer = Refused(f"a fault of nncp's own: {type(error).__name__}: {error}", ErrorKind.BUG.value)
+            what = f"a fault of nncp's own: {type(error).__name__}: {error}"
+            answer = line(Refused(what, ErrorKind.BUG.value))
         with os.fdopen(memory, "wb", closefd=False) as file:
-            file.write(line(answer))
+            file.write(answer)
         return 0
 
 

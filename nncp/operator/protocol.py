@@ -39,11 +39,13 @@ class Request(Struct, frozen=True, omit_defaults=True, tag_field="ask"):
 class Plan(Request, frozen=True, tag="plan", kw_only=True):
     """What would an apply write.
 
-    With `adopt` a document that asks for what already is so is in force from then on, and comes back after a
+    With `settled` it is looked for while no apply goes on, which might only have come halfway. With `adopt` a
+    document that asks for what already is so is in force from then on, and comes back after a
     start of the node: nothing is written for it.
     """
 
     document: Document
+    settled: bool = False
     adopt: bool = False
 
 

@@ -213,11 +213,13 @@ def test_it_goes_on_when_who_asked_goes_away_and_answers_others_meanwhile(engine
         assert engine.outcome("a.0")["phase"] == "begun"
         assert not engine.ask("plan", document=mtu(1400))["differ"]
         assert engine.ask("show")["is"] == "shown"
-    with engine.connected() as line, engine.connected() as other:
+    with engine.connected() as line, engine.connected() as other, engine.connected() as third:
+        engine.say(third, "plan", document=mtu(1500), settled=True)
         engine.say(line, "apply", attempt="a.0", document=mtu(1400))
         engine.say(other, "outcome", attempt="a.0", name="one", wait=True)
         engine.go()
         assert [engine.answer(one)["phase"] for one in (line, other)] == ["done", "done"]
+        assert engine.answer(third)["lines"][0].split() == ["~", "eth1", "mtu:", "1400", "→", "1500"]
     assert engine.log().count("a.0 of one begins") == 1
 
 
