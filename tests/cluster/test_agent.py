@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +18,6 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from nncp.lab.cluster.handle import Handle
 
@@ -39,6 +41,19 @@ kill -9 $PPID  # whoever waits for it: a program that says no is asked again for
 def veth(mtu: object = 1400) -> dict[str, Any]:
     link = {"name": "v0", "type": "veth", "state": "up", "mtu": mtu, "veth": {"peer": "w0"}}
     return {"interfaces": [link]}
+
+
+def program(pid: int) -> int:
+    """Return the id of the program that a process leads to: others have only led into its machine."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    if (
+        words[0] == sys.executable.encode()
+        and words[1:2] == [b"-m"]
+        and words[2].startswith(b"nncp.operator.")
+    ):
+        return pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return program(int(children[0]))
 
 
 class Operator:
@@ -83,15 +98,15 @@ class Operator:
         return []
 
     def kill(self, machine: str, part: str) -> None:
+        """Kill the program itself, and not only what has led into its machine; return once it has gone."""
         running = self.running[machine, part]
-        running.kill()
+        if running.poll() is None:
+            os.kill(program(running.pid), signal.SIGKILL)
         running.wait()
 
     def end(self) -> None:
-        for running in self.running.values():
-            running.kill()
-        for running in self.running.values():
-            running.wait()
+        for machine, part in self.running:
+            self.kill(machine, part)
 
     def log(self) -> str:
         return "\n".join(f"{each.name}:\n{each.read_text()}" for each in sorted(self.folder.glob("*.log")))
@@ -206,7 +221,9 @@ def test_a_policy_is_applied_everywhere_and_nothing_that_restarts_writes_again(o
     assert [operator.link(node)["mtu"] for node in NODES] == [1400, 1300]
 
 
-def test_an_apply_goes_on_while_the_api_server_and_the_agent_are_away(operator: Operator) -> None:
+def test_an_apply_goes_on_without_the_api_server_and_the_agent_and_is_made_again_without_the_engine(
+    operator: Operator,
+) -> None:
     for node in NODES:
         operator.probe(node, "wait", BLOCKING)
     operator.apply(policy("one", desired=veth(), probes=["exec:wait"], maxUnavailable=2, onDelete="Revert"))
@@ -216,14 +233,17 @@ def test_an_apply_goes_on_while_the_api_server_and_the_agent_are_away(operator: 
         what=operator.log,
     )
     operator.cluster.command("off", "kube-apiserver")
-    operator.kill("node-1", "node")
-    operator.start("node-1", "node")
+    for machine, part in (("node-1", "node"), ("node-2", "engine")):
+        operator.kill(machine, part)
+        operator.start(machine, part)
     for node in NODES:
         (operator.folder / node / "go").touch()
         until(lambda node=node: "ends: done" in (operator.folder / f"{node}.engine.log").read_text())
     operator.cluster.command("on", "kube-apiserver")
     operator.await_all("nncp", one="Available")
-    assert all(each["status"]["ended"] == each["spec"]["go"] for each in operator.items("nnce").values())
+    for each in operator.items("nnce").values():
+        assert each["status"]["ended"] == each["spec"]["go"] == f"{each['spec']['asked']}.0"
+    assert (operator.folder / "node-2.engine.log").read_text().count("begins") == 2
     operator.cluster.kubectl("delete", "nncp", "one")
     until(lambda: operator.items("nnce") == {}, seconds=60, what=operator.what("nnce"))
     assert [operator.link(node) for node in NODES] == [{}, {}]
