@@ -33,7 +33,6 @@ ADDRESSES = {"node-1": "172.16.1.21", "node-2": "172.16.1.22"}
 SOON_S, IN_ALL = 60.0, 600.0
 """Seconds of a quiet machine: since anything changed that is waited for, and in all."""
 LOOK_EVERY = 0.2
-PROBES = "/etc/nncp/probes.d"
 API = "kube-apiserver"
 
 WHAT_IF: dict[str, Any] = {
@@ -49,19 +48,24 @@ WHAT_IF: dict[str, Any] = {
         ]
     },
 }
+DETOUR = {"node-1": f"{ADDRESSES['node-2']}/32", "node-2": "172.16.40.0/24"}
+"""Where each node is to go by a router that is not there: on node-1 that leads away from its neighbour."""
 STORAGE: dict[str, Any] = {
-    "maxUnavailable": 1,
     "onDelete": "Revert",
-    "probes": [f"exec:{PROBES}/storage"],
+    "probes": [f"ping:{ADDRESSES['node-2']}"],
+    "values": {"network": {"nodes": DETOUR}},
     "desiredState": {
-        "interfaces": [
-            {"name": "bond0.40", "type": "vlan", "state": "up", "vlan": {"base-iface": "bond0", "id": 40}}
-        ]
+        "routes": {
+            "config": [
+                {
+                    "destination": "{{ values.network }}",
+                    "next-hop-address": "10.99.0.250",
+                    "next-hop-interface": "enp1s0",
+                }
+            ]
+        }
     },
 }
-# It fails once the VLAN is there: what is probed worked before the change, and does not after it.
-BAD = "#!/bin/sh\ntest ! -e /sys/class/net/bond0.40\n"
-GOOD = "#!/bin/sh\n"
 
 
 class Told(Struct, frozen=True):
@@ -117,9 +121,7 @@ class Demo:
         ready = [
             pod["metadata"]["name"]
             for pod in pods
-            if any(
-                each["type"] == "Ready" and each["status"] == "True" for each in pod["status"]["conditions"]
-            )
+            if any(each["type"] == "Ready" and each["status"] == "True" for each in _conditions(pod))
         ]
         return len(ready) == len(NODES) + 2
 
@@ -175,20 +177,21 @@ class Demo:
         return Told("Drift", [f"{address} taken off br1 of node-2 by hand: back after {seconds:.0f} s"])
 
     def failing_node(self) -> Told:
-        """Let a probe fail on the first node, with room for one and then for two."""
-        self.say("a policy whose probe fails on node-1")
-        for name, script in (("node-1", BAD), ("node-2", GOOD)):
-            command = f"mkdir -p {PROBES} && cat >{PROBES}/storage && chmod 755 {PROBES}/storage"
-            self.cluster.rack[name].run("sh", "-c", command, stdin=script)
+        """Let a probe fail on one node, while one may change and then while two may."""
+        self.say("a policy that cuts node-1 off from node-2, as its probe tells")
         lines = []
         for limit in (1, 2):
             self.apply("storage", {**STORAGE, "maxUnavailable": limit})
             self.until(lambda: self._is_over("storage"), "storage")
-            has = [name for name in NODES if self._has(name, "bond0.40")]
-            if has != list(NODES[1:limit]):
-                raise Error(f"bond0.40 is on {has or 'no node'}", kind=ErrorKind.FAILED)
+            if (has := self._detours()) != list(NODES[1:limit]):
+                raise Error(f"the route is on {has or 'no node'}", kind=ErrorKind.FAILED)
             lines.append(f"maxUnavailable {limit}: {self.message('storage')}")
         return Told("A bad node", lines)
+
+    def _detours(self) -> list[str]:
+        """Return the nodes that go where the policy says."""
+        rack = self.cluster.rack
+        return [name for name in NODES if rack[name].run("ip", "route", "show", DETOUR[name]).strip()]
 
     def _is_over(self, policy: str) -> bool:
         """Whether each node has come to an end with what the policy says now."""
@@ -205,19 +208,18 @@ class Demo:
         ]
         return len(ended) == len(NODES) and all(ended) and self.holds(policy) == "Degraded"
 
-    def _has(self, node: str, link: str) -> bool:
-        return bool(self.cluster.rack[node].read(f"/sys/class/net/{link}/ifindex"))
-
     def revert(self) -> Told:
         """Delete the policy; its nodes go back."""
         self.say("deletes that policy, which says onDelete: Revert")
         self.cluster.kubectl("delete", "nncp", "storage")
-        self.until(lambda: not any(self._has(name, "bond0.40") for name in NODES), "the way back")
+        self.until(lambda: not self._detours(), "the way back")
         self.until(
             lambda: all(each["spec"]["policyName"] != "storage" for each in self.objects("nnce")),
             "the end of it",
         )
-        return Told("Revert", ["the policy is deleted, and bond0.40 with it; what was before is back"])
+        return Told(
+            "Revert", ["the policy is deleted, and its route on node-2 with it: what was before is back"]
+        )
 
     def power_cycle(self) -> Told:
         """Take the power from a node while the API server is away."""
@@ -245,11 +247,20 @@ class Demo:
         """Wait until something holds; raises `Error` with what the policies say when it does not."""
         limit = Limit(SOON_S, in_all=IN_ALL)
         while not self._try(holds):
-            said = self._try(lambda: bool(self.cluster.kubectl("get", "nncp,nnce", "--no-headers")))
+            said = self._situation()
             limit.sees(said)
             if limit.is_over():
-                raise Error(f"{what} did not get there {limit.story}", kind=ErrorKind.FAILED)
+                told = f"{what} did not get there {limit.story}"
+                raise Error(told, kind=ErrorKind.FAILED, hint=said)
             time.sleep(LOOK_EVERY)
+
+    def _situation(self) -> str:
+        """Return what the operator's objects say: as long as that changes, something goes on."""
+        try:
+            pods = self.cluster.kubectl("get", "pods", f"--namespace={NAMESPACE}", "--no-headers")
+            return pods + self.cluster.kubectl("get", "nncp,nnce", "--no-headers")
+        except Error as error:
+            return error.message
 
     @staticmethod
     def _try(holds: Callable[[], bool]) -> bool:
@@ -281,13 +292,18 @@ class Demo:
 
     @staticmethod
     def _true(body: dict[str, Any]) -> str:
-        conditions = body.get("status", {}).get("conditions") or ()
-        return next((each["type"] for each in conditions if each["status"] == "True"), "")
+        return next((each["type"] for each in _conditions(body) if each["status"] == "True"), "")
 
     def message(self, policy: str) -> str:
         """Return what a policy says of itself."""
         path = 'jsonpath={.status.conditions[?(@.status=="True")].message}'
         return self.cluster.kubectl("get", "nncp", policy, "-o", path)
+
+
+def _conditions(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return an object's conditions: none while nobody has looked at it."""
+    found: list[dict[str, Any]] = body.get("status", {}).get("conditions") or []
+    return found
 
 
 def show(group: str, image: Path) -> int:
