@@ -170,8 +170,17 @@ def _quoted(word: str) -> str:
     return f'"{escaped}"'
 
 
-def install_unit(*, state_dir: Path = STATE_DIR, unit_dir: Path = UNIT_DIR) -> Path:
+def install_unit(
+    *, state_dir: Path = STATE_DIR, unit_dir: Path = UNIT_DIR, program: Sequence[str] = ()
+) -> Path:
     """Put the unit where systemd finds it, and have it started with the host; return its path.
+
+    It may be another host's folder that is seen here: nothing in it leads out of it.
+
+    Args:
+        state_dir: where it is known what was applied.
+        unit_dir: the folder of units.
+        program: see `unit`.
 
     Raises:
         Error: it cannot be written.
@@ -183,13 +192,13 @@ def install_unit(*, state_dir: Path = STATE_DIR, unit_dir: Path = UNIT_DIR) -> P
         (unit_dir / WANTED_BY).mkdir(parents=True, exist_ok=True)
         draft = place.with_suffix(".new")
         try:
-            draft.write_text(unit(state_dir), encoding="utf-8")
+            draft.write_text(unit(state_dir, program=program), encoding="utf-8")
             draft.replace(place)
         finally:
             draft.unlink(missing_ok=True)
         link = unit_dir / WANTED_BY / UNIT
         link.unlink(missing_ok=True)
-        link.symlink_to(place)
+        link.symlink_to(Path("..", UNIT))
     return place
 
 

@@ -222,6 +222,26 @@ def _sync(path: Path) -> None:
         os.close(file)
 
 
-def unit(folder: Path, state_dir: Path = STATE_DIR) -> str:
-    """Return the text of the unit that runs the copy in a folder of the host, by the host's names."""
-    return restore.unit(state_dir, program=[f"/usr/bin/{VERSION}", "-I", "-B", str(folder / CURRENT)])
+def install(folder: Path, unit_dir: Path, *, named: Path, state_dir: Path = STATE_DIR) -> None:
+    """Have a copy in a folder of the host, and the unit that runs it at the host's start.
+
+    Args:
+        folder: as it is seen from here.
+        unit_dir: likewise.
+        named: the folder as the host knows it.
+        state_dir: likewise.
+
+    Raises:
+        Error: the host's folders cannot be written.
+
+    """
+    put(folder)
+    place = unit_dir / restore.UNIT
+    program = runs(named)
+    if not place.is_file() or place.read_text(encoding="utf-8") != restore.unit(state_dir, program=program):
+        restore.install_unit(state_dir=state_dir, unit_dir=unit_dir, program=program)
+
+
+def runs(folder: Path) -> list[str]:
+    """Return what runs the copy in a folder, by the host's names."""
+    return [f"/usr/bin/{VERSION}", "-I", "-B", str(folder / CURRENT)]

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nncp import restore
 from nncp.errors import Error
 from nncp.operator import host_copy
 from nncp.operator.host_copy import MODULES, VERSION, Host, Program, misfit, program
@@ -110,13 +111,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         host_copy.put(tmp_path / "file" / "restore")
 
 
-def test_the_unit_runs_the_copy_by_the_hosts_names() -> None:
-    (line,) = (
-        line
-        for line in host_copy.unit(Path("/var/lib/nncp/restore")).splitlines()
-        if line.startswith("ExecStart=")
-    )
-    assert line == f"ExecStart=/usr/bin/{VERSION} -I -B /var/lib/nncp/restore/current restore"
+def test_the_unit_runs_the_copy_by_the_hosts_names_and_is_written_once(tmp_path: Path) -> None:
+    units, folder = tmp_path / "units", tmp_path / "restore"
+    host_copy.install(folder, units, named=Path("/var/lib/nncp/restore"))
+    place, link = units / restore.UNIT, units / restore.WANTED_BY / restore.UNIT
+    lines = place.read_text(encoding="utf-8").splitlines()
+    assert f"ExecStart=/usr/bin/{VERSION} -I -B /var/lib/nncp/restore/current restore" in lines
+    assert link.readlink() == Path("..", restore.UNIT)  # which is the same on the host
+    before = place.stat().st_ino, link.lstat().st_ino
+    host_copy.install(folder, units, named=Path("/var/lib/nncp/restore"))
+    assert (place.stat().st_ino, link.lstat().st_ino) == before
+    host_copy.install(folder, units, named=Path("/srv/nncp"))
+    assert "/srv/nncp/current" in place.read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes links")

@@ -7,6 +7,7 @@ a recipe or a package does: what changes every day lies in a layer above it (nnc
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nncp.errors import Error, ErrorKind
 from nncp.lab import images
 from nncp.lab.cluster import oci
 from nncp.lab.debian import STABLE, Archive, run
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 USER = 65532
 """Who runs what needs no rights of root."""
 SITE = "usr/local/lib/python3.11/dist-packages"
-LIBRARIES = "lib/x86_64-linux-gnu"
+MACHINE = "x86_64"
+LIBRARIES = f"lib/{MACHINE}-linux-gnu"
 PYTHON = "usr/bin/python3.11"
 # What pip takes for a machine of Debian 12, whatever Python it is run by.
 TARGET = (
@@ -47,9 +50,13 @@ def ensure(recipes: Path) -> Path:
     """Return the folder with `tree/`, all files, and `layer.tar.gz`; made now if need be.
 
     Raises:
-        Error: no mirror, no space, no package: in apt's or pip's own words.
+        Error: no mirror, no space, no package: in apt's or pip's own words; or another kind of processor.
 
     """
+    if (here := platform.machine()) != MACHINE:
+        raise Error(
+            f"the image is made of packages for {MACHINE}, and this is {here}", kind=ErrorKind.UNSUPPORTED
+        )
     packages = tuple(lines(recipes / "packages.txt"))
     image = Image("python", STABLE, packages, partial(_recipe, recipes), partial(_build, recipes))
     return images.ensure(image, say=Progress("image", name="image").say)
