@@ -4,6 +4,7 @@
 #   make demo    two nodes, a policy, a guest, a live migration and a report
 #   make test    every test that this machine can run
 #   make cluster a Kubernetes of two nodes, left standing; `.venv/bin/nncp lab cluster down` ends it
+#   make demo-cluster  the operator on that Kubernetes: one policy for two nodes, and what becomes of it
 #   make image   the operator's image, as an archive for containerd: `deploy/` starts it on a cluster
 #   make check   format, lint, types, import rules and the pure tests: under two minutes
 #   make test-peers  our CNI plugin beside the reference's, which it builds
@@ -14,7 +15,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := demo
-.PHONY: demo test cluster check mutants test-peers peers test-lab root setup kernel kube image images packages base venv requirements manifests clean distclean
+.PHONY: demo demo-cluster test cluster check mutants test-peers peers test-lab root setup kernel kube image images packages base venv requirements manifests clean distclean
 
 $(if $(word 2,$(MAKEFILE_LIST)),$(error the checkout may have no space in its path:$(MAKEFILE_LIST)))
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -44,8 +45,9 @@ PACKAGES := \
 demo: IMAGES := tiny qemu
 IMAGES := tiny debian qemu
 KUBE :=
-cluster: IMAGES :=
+cluster demo-cluster: IMAGES :=
 cluster: KUBE := kube
+demo-cluster: KUBE := kube image
 test: KUBE := kube image
 demo: setup
 	@$(RUN) $(FOLLOW) vmnet rack demo $(DEMO)
@@ -55,6 +57,9 @@ test: setup
 
 cluster: setup
 	@$(RUN) bash -ec 'nncp lab cluster up; nncp lab cluster status'
+
+demo-cluster: setup
+	@$(RUN) $(FOLLOW) nncp lab cluster demo
 
 check: venv
 	@$(RUN) bash -ec '
