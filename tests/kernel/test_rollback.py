@@ -19,6 +19,7 @@ import judge
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from outside import Namespace
@@ -211,7 +212,8 @@ def test_killed_anywhere_the_host_is_as_it_was(case: str, ns: Namespace, tmp_pat
 def test_random_documents_on_random_hosts(seed: int, ns: Namespace, tmp_path: Path) -> None:
     chance = random.Random(seed)
     lines = chance.choice([WITH_ROUTES, BONDED, BRIDGED, STACKED])
-    check(ns, lines, {"interfaces": random_interfaces(chance, lines)}, tmp_path)
+    document = {"interfaces": random_interfaces(chance, lines)}
+    check(ns, lines, document, tmp_path, kills=lambda: (chance.random() < 0.3,))
 
 
 def random_interfaces(chance: random.Random, lines: list[str]) -> list[dict[str, Any]]:
@@ -243,12 +245,19 @@ def random_interfaces(chance: random.Random, lines: list[str]) -> list[dict[str,
     return list(found.values())
 
 
-def check(ns: Namespace, lines: list[str], document: dict[str, Any], folder: Path) -> None:
+def check(
+    ns: Namespace,
+    lines: list[str],
+    document: dict[str, Any],
+    folder: Path,
+    kills: Callable[[], tuple[bool, ...]] = lambda: (False, True),
+) -> None:
+    """Kill it after each write; `kills` says whether the supervisor is killed too, for each time."""
     ns.batch(*lines)
     before = ns.settled()
     text = json.dumps(document)
     for writes in range(1, MOST_WRITES):
-        for supervisor_too in (False, True):
+        for supervisor_too in kills():
             state = folder / f"{writes}{supervisor_too}"
             code = deadly.applied(ns, text, state, killed_after=writes, supervisor_too=supervisor_too)
             if code != -signal.SIGKILL:
