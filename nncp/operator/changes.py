@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.guard import Guard
 from nncp.journal import Journal
 from nncp.known import KINDS
-from nncp.operator import observed, reversal
+from nncp.operator import observed, pods, reversal
 from nncp.operator.protocol import Outcome, Phase, Planned, Shown
 from nncp.operator.ways import Step, Way, Ways, digest
 from nncp.probes import Probes
@@ -25,7 +26,7 @@ from nncp.stopping import Stopping
 from nncp.transaction import Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nncp.document.policy import Policy
     from nncp.operator.protocol import Document
@@ -46,11 +47,13 @@ class Node(Struct, frozen=True):
 
     Args:
         state_dir: what was applied here, and what leads back.
+        attachments: where CNI's runtime keeps whose ports are whose.
         told: hears of what somebody who looks into the log wants to know.
 
     """
 
     state_dir: Path
+    attachments: Path
     told: Callable[[str], None]
 
     def plan(self, document: Document, *, adopt: bool) -> Planned:
@@ -61,7 +64,8 @@ class Node(Struct, frozen=True):
 
         """
         found = _policies(document)
-        changes = work.plan(found, state_dir=self.state_dir)
+        with self._naming_pods():
+            changes = work.plan(found, state_dir=self.state_dir)
         if adopt:
             self._ways().begin(document.name)
         if adopt and not changes.differ:
@@ -101,7 +105,8 @@ class Node(Struct, frozen=True):
 
         terms = Terms(proof=self._proof(probes), kept=stopping.for_good(Guard.commit))
         try:
-            changes = work.apply(found, state_dir=self.state_dir, terms=terms, planned=see)
+            with self._naming_pods():
+                changes = work.apply(found, state_dir=self.state_dir, terms=terms, planned=see)
         except (Error, KeyboardInterrupt):
             ways.keep(document.name, before)
             raise
@@ -153,6 +158,14 @@ class Node(Struct, frozen=True):
         """Return the outcome of an attempt that is done, with the document's states as they are in force."""
         meant = next((each for each in self._documents() if each.name == name), None)
         return _with(known, meant)
+
+    @contextlib.contextmanager
+    def _naming_pods(self) -> Iterator[None]:
+        """Have errors say whose ports they name."""
+        try:
+            yield
+        except Error as error:
+            raise pods.named(error, pods.by_port(self.attachments)) from error
 
     def _way_back(self, name: str) -> tuple[Policy, list[str]]:
         ways = self._ways()

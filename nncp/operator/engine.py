@@ -24,6 +24,7 @@ from msgspec import Struct
 from nncp.errors import Error, ErrorKind
 from nncp.journal import STATE_DIR
 from nncp.netlink.channel import Events
+from nncp.operator.changes import Node
 from nncp.operator.hands import Hands
 from nncp.operator.outcomes import FOLDER, Outcomes
 from nncp.operator.protocol import LONGEST, Changed, Refused, Show, Watch, asked, line, told
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from nncp.operator.protocol import Answered
 
 PROBES_DIR = Path("/etc/nncp/probes.d")
+ATTACHMENTS = Path("/var/lib/cni")
+"""Where CNI's runtimes keep what they have attached (libcni, CacheDir)."""
 MOST = 32
 """Connections: beyond them the one that has been silent for longest goes."""
 UNREAD = 30.0
@@ -220,6 +223,7 @@ async def _run(listener: socket.socket, hands: Hands, pace: Pace, grace: float) 
 @click.option("--socket", "path", type=click.Path(path_type=Path), required=True, help="Where it answers.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=STATE_DIR, show_default=True)
 @click.option("--probes-dir", type=click.Path(path_type=Path), default=PROBES_DIR, show_default=True)
+@click.option("--attachments", type=click.Path(path_type=Path), default=ATTACHMENTS, show_default=True)
 @click.option("--group", type=int, default=None, help="A group that may open the socket too, by its number.")
 @click.option("--grace", default=60.0, show_default=True, help="Seconds that an apply has once it is to end.")
 @click.option("--quiet", default=2.0, show_default=True, help="Seconds between two looks at the node.")
@@ -230,6 +234,7 @@ def main(
     path: Path,
     state_dir: Path,
     probes_dir: Path,
+    attachments: Path,
     group: int | None,
     grace: float,
     quiet: float,
@@ -238,7 +243,7 @@ def main(
     """Plan, apply and revert for whoever may open the socket."""
     try:
         with alone(path, state_dir, group) as listener:
-            hands = Hands(state_dir, probes_dir, Outcomes(state_dir), log)
+            hands = Hands(Node(state_dir, attachments, log), probes_dir, Outcomes(state_dir), log)
             asyncio.run(_run(listener, hands, Pace(quiet, slow), grace))
     except Error as error:
         click.echo("\n".join(map(render_error, error)), err=True)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from nncp.errors import Error, ErrorKind
 from nncp.operator.allowed import probes
-from nncp.operator.changes import Node
 from nncp.operator.jobs import ENDED, Job
 from nncp.operator.outcomes import cut
 from nncp.operator.protocol import (
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from nncp.operator.changes import Node
     from nncp.operator.outcomes import Outcomes
     from nncp.operator.protocol import Answered, Asked
 
@@ -43,17 +43,15 @@ class Hands:
     """What carries out requests.
 
     Args:
-        state_dir: the state folder.
+        node: this node.
         probes_dir: the folder of the programs that may be probes.
         outcomes: how attempts have ended.
         log: hears of what begins and ends.
 
     """
 
-    def __init__(
-        self, state_dir: Path, probes_dir: Path, outcomes: Outcomes, log: Callable[[str], None]
-    ) -> None:
-        self.node = Node(state_dir, log)
+    def __init__(self, node: Node, probes_dir: Path, outcomes: Outcomes, log: Callable[[str], None]) -> None:
+        self.node = node
         self.probes_dir = probes_dir
         self.outcomes = outcomes
         self.log = log

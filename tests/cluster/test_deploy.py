@@ -81,6 +81,21 @@ def test_a_policy_is_in_force_on_every_node(deployed: Handle, state: str) -> Non
         assert ("br-deployed" in deployed.on(node, "ip", "-br", "link")) == (state == "up")
 
 
+def test_a_bridge_with_pods_is_not_deleted_and_its_pods_are_named(deployed: Handle) -> None:
+    policy = {
+        "apiVersion": "nmstate.io/v1",
+        "kind": "NodeNetworkConfigurationPolicy",
+        "metadata": {"name": "no-pods"},
+        "spec": {"desiredState": {"interfaces": [{"name": "cni0", "state": "absent"}]}},
+    }
+    names = [each["metadata"]["name"] for each in pods(deployed, "controller")]
+    deployed.kubectl("apply", "-f", "-", stdin=json.dumps(policy))
+    deployed.kubectl("wait", "--for=condition=Degraded", "nncp/no-pods", "--timeout=300s")
+    told = deployed.kubectl("get", "nnce", "-o", "jsonpath={.items[*].status.conditions[*].message}")
+    deployed.kubectl("delete", "nncp/no-pods")
+    assert all(f"(Pod bridgehead/{name})" in told for name in names), told
+
+
 def test_only_the_engine_has_rights_over_the_node_and_only_the_agent_a_token(deployed: Handle) -> None:
     name = pods(deployed, "agent")[0]["metadata"]["name"]
 
