@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+LARGEST = 1_000_000
+"""Bytes of what a node is asked for: etcd takes 1.5 MB for an object, and its status is told beside it."""
+
+
 class Part(Struct, frozen=True):
     """What a policy asks of one node, or what is wrong with it there.
 
@@ -138,9 +142,19 @@ def _part(policy: Policy, text: bytes, node: Node, refused: Mapping[str, str], m
     except Error as error:
         return Part(node, name, errors=tuple(error))
     asked = digest(policy.uid, policy.generation, found.text)
-    if name in refused:
-        return Part(node, name, errors=(Error(f"the API server refuses {name}: {refused[name]}"),))
+    if wrong := _not_stored(name, found.text, refused):
+        return Part(node, name, errors=(wrong,))
     return Part(node, name, found, asked)
+
+
+def _not_stored(name: str, text: bytes, refused: Mapping[str, str]) -> Error | None:
+    """Return why the API server does not take an enactment, or would not."""
+    if name in refused:
+        return Error(f"the API server refuses {name}: {refused[name]}")
+    if len(text) > LARGEST:
+        told = f"{name} would ask for {len(text)} bytes, and the API server stores {LARGEST} of them"
+        return Error(told, path="spec.desiredState", hint="write it into several policies")
+    return None
 
 
 def _without_clashes(found: Mapping[str, Nodes]) -> dict[str, Nodes]:

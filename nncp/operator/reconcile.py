@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from nncp.document.lax import given
 from nncp.errors import together
 from nncp.operator import rollout
-from nncp.operator.aggregate import Answer, planned, summary
+from nncp.operator.aggregate import TOLD, Answer, planned, summary
 from nncp.operator.conditions import POLICY, Said, stamped
 from nncp.operator.objects import EnactmentSpec, PolicyStatus
 from nncp.operator.parts import Memory, parts
@@ -121,12 +121,12 @@ class Order:
         self.found = found
         self._known: dict[str, list[Meant]] = {}
 
-    def waits(self, node: str, name: str) -> bool:
-        """Whether another policy makes on a node what one rests on, and is not done there."""
+    def waits_for(self, node: str, name: str) -> list[str]:
+        """Return the policies that make on a node what one rests on, and are not done there."""
         order = self._of(node)
         at = next((at for at, each in enumerate(order) if each.name == name), 0)
         before = (each.name for each in order[:at] if each.makes & order[at].wants)
-        return any(not self._is_done(node, each) for each in before)
+        return [each for each in before if not self._is_done(node, each)]
 
     def _of(self, node: str) -> list[Meant]:
         if node not in self._known:
@@ -163,6 +163,7 @@ class Round:
         self.own: list[Part] = list(found.parts.get(policy.name, {}).values())
         self.errors = [error for part in self.own for error in part.errors]
         self.current: dict[str, Enactment] = {}
+        self.waits_for: list[str] = []
         self.busy: frozenset[str] = frozenset()
 
     @property
@@ -209,7 +210,7 @@ class Round:
 
         """
         self.busy = busy
-        turns = [] if self.is_wrong else [self._turn(part) for part in self.own]
+        turns = [] if self.is_wrong else list(map(self._turn, self.own))
         away, others = _taken_back(leaving, self.seen)
         if self.policy.spec is not None:
             yield from self._decided([*turns, *others], leaving)
@@ -225,7 +226,9 @@ class Round:
         assert spec is not None
         limit, _ = rollout.most(given(spec.max_unavailable), len(self.own))
         pending = {turn.node.name for turn in turns if turn.phase is Phase.PENDING}
-        blocked = {node for node in pending if self.order.waits(node, self.policy.name)}
+        waits_for = {node: self.order.waits_for(node, self.policy.name) for node in pending}
+        blocked = {node for node, names in waits_for.items() if names}
+        self.waits_for = sorted({name for names in waits_for.values() for name in names})
         paused = bool(given(spec.paused)) or self.policy.is_plan
         decided = rollout.decide(turns, limit, paused=paused, blocked=blocked, busy=self.busy)
         self.busy |= {node for node in decided.go if self.seen.nodes[node].is_control_plane}
@@ -253,14 +256,21 @@ class Round:
             answers = [Answer(node, each.phase, len(each.flaps), each.error) for node, each in there]
             return planned(answers)
         said = summary(turns)
-        return replace(said, message="; ".join([said.message, *self._remarks()]))
+        return replace(said, message="; ".join([said.message, *self._remarks(turns)]))
 
-    def _remarks(self) -> Iterator[str]:
+    def _remarks(self, turns: Sequence[rollout.Enactment]) -> Iterator[str]:
         """Yield what else is to be said of a policy."""
         assert self.policy.spec is not None
         _, warning = rollout.most(given(self.policy.spec.max_unavailable), len(self.own))
         if warning:
             yield warning
+        if given(self.policy.spec.paused):
+            yield "it is paused: no node begins"
+        if self.waits_for:
+            yield f"it waits for {', '.join(self.waits_for)}"
+        silent = [turn.node.name for turn in turns if turn.holds_slot and not turn.node.is_ready]
+        if silent:
+            yield f"{', '.join(silent[:TOLD])} not heard of since the change began there"
         first = next((each for each in self.current.values() if each.error), None)
         if first:
             yield f"{first.node}: {first.error}"
