@@ -8,9 +8,9 @@ nothing for longer than it sends bookmarks is asked anew.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
+import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -162,20 +162,24 @@ class Api:
 
     async def watch(self, resource: Resource, store: Store[Any], listed: Callable[[], None]) -> None:
         """Keep a store as the API server has it, for ever; `listed` is called after each whole list."""
-        pause = FIRST_PAUSE
+        pause, version = FIRST_PAUSE, ""
         while True:
             try:
-                version = await self._list(resource, store)
-                listed()
-                while True:
-                    pause = FIRST_PAUSE
-                    version = await self._follow(resource, store, version)
+                if not version:
+                    version = await self._list(resource, store)
+                    listed()
+                async for seen in self._followed(resource, store, version):
+                    pause, version = FIRST_PAUSE, seen
             except Refusal as error:
+                version = ""  # what it does not know any more (410), or may not be watched, is listed anew
                 if error.status != HTTPStatus.GONE:
                     LOG.warning("%s cannot be watched: %s", resource.path, error)
-            except (*AWAY, msgspec.MsgspecError) as error:
-                LOG.warning("%s cannot be watched: %s", resource.path, error or type(error).__name__)
-            await asyncio.sleep(pause)
+            except msgspec.MsgspecError as error:
+                version = ""
+                LOG.warning("%s cannot be watched: %s", resource.path, error)
+            except AWAY as error:
+                LOG.info("%s cannot be watched: %s", resource.path, error or type(error).__name__)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  not all at the same time
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _list(self, resource: Resource, store: Store[Any]) -> str:
@@ -192,20 +196,17 @@ class Api:
             await asyncio.sleep(0)
         return page.metadata.resource_version
 
-    async def _follow(self, resource: Resource, store: Store[Any], version: str) -> str:
-        """Take what changes after a version; return how far that went."""
+    async def _followed(self, resource: Resource, store: Store[Any], version: str) -> AsyncIterator[str]:
+        """Take what changes after a version; yield after each change how far that went."""
         query = {**resource.query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
-            async for line in self._lines(resource.path, query):
-                event = msgspec.json.decode(line, type=_Event)
-                body = msgspec.json.decode(event.object)
-                if event.type == "ERROR":
-                    raise Refusal(body.get("code", 500), body.get("message", ""))
-                version = body["metadata"]["resourceVersion"]
-                if event.type != "BOOKMARK":
-                    (store.gone if event.type == "DELETED" else store.take)(body)
-        await asyncio.sleep(FIRST_PAUSE)
-        return version
+        async for line in self._lines(resource.path, query):
+            event = msgspec.json.decode(line, type=_Event)
+            body = msgspec.json.decode(event.object)
+            if event.type == "ERROR":
+                raise Refusal(body.get("code", 500), body.get("message", ""))
+            if event.type != "BOOKMARK":
+                (store.gone if event.type == "DELETED" else store.take)(body)
+            yield body["metadata"]["resourceVersion"]
 
     async def _lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         response = await self._answer("GET", path, query=query, limit=SILENCE)
