@@ -101,3 +101,20 @@ def test_a_name_that_can_be_read_in_two_ways_is_refused() -> None:
     cluster.settle()
     assert cluster.told("b.c")[0] == "Available"
     assert "a.b.c is the name of the enactment of b.c on a too (metadata.name)" in cluster.told("c")[1]
+
+
+def test_what_is_only_planned_or_on_its_way_back_is_in_nobodys_way() -> None:
+    cluster = Cluster(nodes=1)
+    for mtu in (1400, 1300):
+        cluster.policy("plan", {**DUMMY, "mtu": mtu}, mode="Plan")
+        cluster.step()
+    cluster.policy("back", {**DUMMY, "name": "d1", "mtu": 1400}, onDelete="Revert")
+    cluster.settle()
+    cluster.fails = lambda *_: True
+    del cluster.policies["back"]
+    cluster.settle()
+    cluster.fails = lambda *_: False
+    cluster.policy("back", {**DUMMY, "name": "d2"}, {"name": "{{ values.x }}"})  # nothing on any node
+    cluster.policy("new", {**DUMMY, "mtu": 1500}, {**DUMMY, "name": "d1", "mtu": 1500})
+    cluster.settle()
+    assert cluster.told("new")[0] == "Available"

@@ -282,6 +282,50 @@ def test_one_control_plane_at_a_time_whatever_the_policies_and_not_while_another
     assert cluster.went == ["n3.p"]
 
 
+def test_a_control_plane_that_changes_for_one_policy_keeps_the_others_from_another() -> None:
+    cluster = Cluster(nodes=2)
+    cluster.nodes = {name: Node(name, labels={CONTROL_PLANE: "", "is": name}) for name in cluster.nodes}
+    for name, node in (("p", "n0"), ("q", "n1")):
+        cluster.policy(name, {**DUMMY, "name": name}, nodeSelector={"is": node})
+    for each in range(20):
+        cluster.step()
+        assert len(cluster.holders()) <= 1
+        for name in sorted(cluster.enactments):
+            if not cluster.enactments[name].holds_slot or each % 3 == 0:
+                cluster.agent(name)
+    assert cluster.told("p")[0] == cluster.told("q")[0] == "Available"
+
+
+def test_a_value_that_changes_while_its_node_changes_lets_nobody_else_go() -> None:
+    cluster = Cluster(nodes=2)
+    cluster.nodes = {name: Node(name, labels={"mtu": "1400"}) for name in cluster.nodes}
+    spec = {"values": {"mtu": {"label": "mtu"}}, "maxUnavailable": 1}
+    cluster.policy("p", {**DUMMY, "mtu": "{{ values.mtu }}"}, **spec)
+    cluster.until_gone("n0.p")
+    cluster.nodes["n0"] = Node("n0", labels={"mtu": "1300"})
+    cluster.step()
+    assert cluster.went == ["n0.p"]
+    cluster.settle()
+    assert cluster.told("p")[0] == "Available"
+
+
+def test_what_was_only_planned_has_no_way_back_and_what_was_aborted_goes_too() -> None:
+    cluster = Cluster(nodes=2)
+    cluster.policy("p", DUMMY, mode="Plan", onDelete="Revert")
+    cluster.settle()
+    cluster.policies.clear()
+    cluster.step()
+    assert cluster.enactments == {}
+    cluster.fails = lambda *_: True
+    cluster.policy("q", DUMMY, maxUnavailable=1, onDelete="Revert")
+    cluster.settle()
+    assert cluster.phases() == {Phase.FAILED, Phase.ABORTED}
+    cluster.policies.clear()
+    cluster.fails = cluster.changes = lambda *_: False
+    cluster.settle()
+    assert cluster.enactments == {}
+
+
 def test_a_stored_limit_that_makes_no_sense_counts_as_half_and_is_told() -> None:
     cluster = Cluster(nodes=4)
     cluster.policy("p", DUMMY, maxUnavailable="asdf")
