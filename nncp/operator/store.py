@@ -28,9 +28,16 @@ class Store(Generic[T]):
         self._changed = changed
         self._versions: dict[str, int] = {}
         """Also of those that have gone, until the next list."""
+        self._listed = 0
+        """What is older than that and was not on the list had gone by then."""
 
     def take(self, body: Object) -> None:
         """Take an object as it was seen, or as a write has left it."""
+        name, version = _named(body)
+        if version >= self._versions.get(name, self._listed):
+            self._keep(body)
+
+    def _keep(self, body: Object) -> None:
         name, version = _named(body)
         if version < self._versions.get(name, 0):
             return
@@ -60,10 +67,11 @@ class Store(Generic[T]):
         listed: set[str] = set()
         for body in pages:
             listed.add(body["metadata"]["name"])
-            self.take(body)
+            self._keep(body)
             yield
         for name in self.known.keys() - listed:
             self.drop(name, version)
+        self._listed = version
         self._versions = {
             name: known for name, known in self._versions.items() if name in self.known or known > version
         }

@@ -145,6 +145,7 @@ def test_a_rollout_in_which_nobody_fails_reaches_every_node(phases: str, limit: 
         ),
         ("dfp", "Degraded", "1/3 nodes failed to configure"),
         ("dG", "Degraded", "1/2 nodes failed to configure"),
+        ("dP+", "Degraded", "1/2 nodes failed to configure"),
     ],
 )
 def test_one_condition_holds_and_says_how_many(phases: str, holds: str, message: str) -> None:

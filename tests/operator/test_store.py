@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from nncp.operator import reading
 from nncp.operator.rollout import Phase
+from nncp.operator.seen import Enactment
 from nncp.operator.store import Store
 
 if TYPE_CHECKING:
@@ -59,6 +61,18 @@ def test_what_a_list_does_not_hold_has_gone_unless_it_came_later() -> None:
     assert seen.store.known == {"a": "1", "c": "9"}
 
 
+def test_what_had_gone_before_a_list_does_not_come_back_by_a_late_word() -> None:
+    seen = Seen()
+    seen.store.gone(body("b", 9))  # told by a watch that is ahead of the list
+    list(seen.store.replace([body("old", 1)], 8))
+    for name, version in (("a", 7), ("b", 8)):
+        seen.store.take(body(name, version))
+    assert seen.store.known == {"old": "1"}
+    seen.store.take(body("old", 2))
+    seen.store.take(body("a", 10))
+    assert seen.store.known == {"old": "2", "a": "10"}
+
+
 EVENTS = st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=8)
 
 
@@ -97,6 +111,14 @@ def test_a_status_that_somebody_else_has_written_counts_as_none() -> None:
     spec = {"nodeName": "n1", "policyName": "p", "policyGeneration": 1, "asked": "x", "go": "x.0"}
     found = reading.enactment({"metadata": METADATA, "spec": spec, "status": {"ended": 3}})
     assert found.phase is Phase.GOING
+
+
+def test_an_attempt_is_one_at_what_is_asked_now() -> None:
+    part = Enactment("n1.p", "n1", "p", asked="y", answers="x", attempt=3, said=Phase.DONE, ended="x.3")
+    assert (part.token, part.phase) == ("y.0", Phase.NEW)
+    assert replace(part, answers="y").token == "y.3"
+    # Somebody says that it goes on, and nobody has let it go.
+    assert replace(part, answers="y", said=Phase.GOING).phase is Phase.NEW
 
 
 def test_the_same_question_is_the_same_text_in_whatever_order_it_was_stored() -> None:
