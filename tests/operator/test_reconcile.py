@@ -302,9 +302,10 @@ def test_a_value_that_changes_while_its_node_changes_lets_nobody_else_go() -> No
     spec = {"values": {"mtu": {"label": "mtu"}}, "maxUnavailable": 1}
     cluster.policy("p", {**DUMMY, "mtu": "{{ values.mtu }}"}, **spec)
     cluster.until_gone("n0.p")
-    cluster.nodes["n0"] = Node("n0", labels={"mtu": "1300"})
-    cluster.step()
+    cluster.nodes["n0"] = Node("n0", labels={"mtu": "1300"}, is_ready=False)
+    cluster.settle()
     assert cluster.went == ["n0.p"]
+    cluster.ready(["n0"], is_ready=True)
     cluster.settle()
     assert cluster.told("p")[0] == "Available"
 
