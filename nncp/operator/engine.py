@@ -24,6 +24,7 @@ from msgspec import Struct
 from nncp.errors import Error, ErrorKind
 from nncp.journal import STATE_DIR
 from nncp.netlink.channel import Events
+from nncp.operator.at_start import AtStart, Keeper
 from nncp.operator.changes import Node
 from nncp.operator.hands import Hands
 from nncp.operator.outcomes import FOLDER, Outcomes
@@ -75,9 +76,11 @@ class Engine:
         server = await asyncio.start_unix_server(self.connected, sock=listener, limit=LONGEST)
         settled = asyncio.create_task(self.hands.settle())
         watching = asyncio.create_task(self.watch())
+        keeping = asyncio.create_task(self.hands.keeper.run(self.stirred.set))
         await stop.wait()
         server.close()
         watching.cancel()
+        keeping.cancel()
         await settled
         await self.hands.stop(grace)
         for writer in (*self.idle, *self.busy):
@@ -230,6 +233,15 @@ async def _run(listener: socket.socket, hands: Hands, pace: Pace, grace: float) 
 @click.option(
     "--slow", default=300.0, show_default=True, help="Seconds after which watchers are told anyhow."
 )
+@click.option(
+    "--host",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Where the node's own files are: /usr, /etc/systemd/system, /etc/kubernetes/manifests.",
+)
+@click.option(
+    "--image", envvar="BRIDGEHEAD_IMAGE", default="", help="What this engine's container runs from."
+)
 def main(
     path: Path,
     state_dir: Path,
@@ -239,11 +251,15 @@ def main(
     grace: float,
     quiet: float,
     slow: float,
+    host: Path | None,
+    image: str,
 ) -> None:
     """Plan, apply and revert for whoever may open the socket."""
     try:
         with alone(path, state_dir, group) as listener:
-            hands = Hands(Node(state_dir, attachments, log), probes_dir, Outcomes(state_dir), log)
+            keeper = Keeper(AtStart(host, state_dir, image) if host else None, log)
+            node = Node(state_dir, attachments, log)
+            hands = Hands(node, probes_dir, Outcomes(state_dir), keeper, log)
             asyncio.run(_run(listener, hands, Pace(quiet, slow), grace))
     except Error as error:
         click.echo("\n".join(map(render_error, error)), err=True)

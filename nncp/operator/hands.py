@@ -8,6 +8,8 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from nncp.errors import Error, ErrorKind
 from nncp.operator.allowed import probes
 from nncp.operator.jobs import ENDED, Job
@@ -21,6 +23,7 @@ from nncp.operator.protocol import (
     Refused,
     Revert,
     RevertPlan,
+    Shown,
     told,
 )
 from nncp.operator.ways import NAME
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from nncp.operator.at_start import Keeper
     from nncp.operator.changes import Node
     from nncp.operator.outcomes import Outcomes
     from nncp.operator.protocol import Answered, Asked
@@ -46,14 +50,23 @@ class Hands:
         node: this node.
         probes_dir: the folder of the programs that may be probes.
         outcomes: how attempts have ended.
+        keeper: sees to what is to happen at the node's start.
         log: hears of what begins and ends.
 
     """
 
-    def __init__(self, node: Node, probes_dir: Path, outcomes: Outcomes, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        probes_dir: Path,
+        outcomes: Outcomes,
+        keeper: Keeper,
+        log: Callable[[str], None],
+    ) -> None:
         self.node = node
         self.probes_dir = probes_dir
         self.outcomes = outcomes
+        self.keeper = keeper
         self.log = log
         self.is_stopping = False
         self.writing = Job(self.node.settle)
@@ -87,7 +100,7 @@ class Hands:
                 case RevertPlan(name=name):
                     return await self._read(partial(self.node.revert_plan, name))
                 case _:
-                    return await self._read(self.node.show)
+                    return await self._show()
         except Error as error:
             return Refused(told(error), error.kind.value)
 
@@ -98,6 +111,10 @@ class Hands:
             return await self._read(work)
         async with self._turn:
             return await self._read(work)
+
+    async def _show(self) -> Answered:
+        answer = await self._read(self.node.show)
+        return replace(answer, restore=await self.keeper.told()) if isinstance(answer, Shown) else answer
 
     async def _read(self, work: Callable[[], Answered]) -> Answered:
         async with self._readers:

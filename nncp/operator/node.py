@@ -21,7 +21,6 @@ import click
 from msgspec import UNSET, Struct, convert, to_builtins
 from msgspec.structs import replace
 
-from nncp.document.lax import given
 from nncp.errors import Error, ErrorKind
 from nncp.operator import api
 from nncp.operator.enact import Do, Duty, Heard, Later, Tell, next_step
@@ -356,14 +355,15 @@ class State:
     async def _tell(self, shown: Shown) -> None:
         """Write the state unless it is written already."""
         before = self.known or await self._had()
-        if (given(before.current_state), given(before.truncated) or "") == (shown.state, shown.truncated):
-            self.known = before
-            return
         fresh = StateStatus(
             current_state=dict(shown.state),
             last_successful_update_time=_now(),
             truncated=shown.truncated or UNSET,
+            restore=shown.restore or UNSET,
         )
+        if fresh == replace(before, last_successful_update_time=fresh.last_successful_update_time):
+            self.known = before
+            return
         self.known = None
         change = {"op": "add", "path": "/status", "value": to_builtins(fresh)}
         await self.agent.server.patch(api.STATE.named(self.agent.node, "status"), "", change)

@@ -141,8 +141,11 @@ class StateStatus(Camel, frozen=True, forbid_unknown_fields=False):
         "current_state": "The state, in nmstate's words.",
         "last_successful_update_time": "When it last changed.",
         "truncated": "What was left out, since the whole is too large for the API; empty when nothing was.",
+        "restore": "What brings the network back at the node's start without an API server: a unit, a static "
+        "Pod, or neither, and why.",
     }
 
     current_state: Any = UNSET
     last_successful_update_time: str | UnsetType = UNSET
     truncated: str | UnsetType = UNSET
+    restore: str | UnsetType = UNSET

@@ -142,10 +142,25 @@ class Outcome(Answer, frozen=True, tag="outcome"):
 
 
 class Shown(Answer, frozen=True, tag="shown"):
-    """The node's network, and what was left out of it for its size."""
+    """The node's network.
+
+    Args:
+        state: in nmstate's words.
+        truncated: what was left out of it for its size.
+        restore: what brings it back at the node's start, or why nothing does; "" where that is not looked at.
+
+    """
 
     state: Mapping[str, Any]
     truncated: str = ""
+    restore: str = ""
+
+
+class Installed(Answer, frozen=True, tag="installed"):
+    """What brings the network back at the node's start from now on, and whether a kubelet does."""
+
+    sentence: str
+    is_pod: bool = False
 
 
 class Changed(Answer, frozen=True, tag="changed"):
@@ -160,7 +175,7 @@ class Refused(Answer, frozen=True, tag="refused"):
 
 
 Asked: TypeAlias = Plan | Apply | RevertPlan | Revert | Ask | Show | Watch
-Answered: TypeAlias = Planned | Outcome | Shown | Changed | Refused
+Answered: TypeAlias = Planned | Outcome | Shown | Installed | Changed | Refused
 
 
 def asked(line: bytes) -> Asked:

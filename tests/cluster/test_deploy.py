@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from nncp import restore
 from nncp.errors import Error
 from nncp.lab.cluster import image, runtime
 from nncp.lab.cluster.addresses import CONTROL, SERVER
 from nncp.lab.cluster.worker import NAMESPACE
-from nncp.operator import host_copy
+from nncp.operator import at_start, host_copy, static_pod
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ NODES = ("node-1", "node-2")
 ALL = ("daemonset/agent", "deployment/controller")
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 HERE = ("--namespace=bridgehead",)
+API = "kube-apiserver"
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +66,24 @@ def test_agents_run_on_every_node_and_of_two_controllers_one_leads(deployed: Han
     assert until(lambda: deployed.kubectl(*HERE, "get", "lease/controller", "-o", holder)) in names
 
 
-@pytest.mark.parametrize("state", ["up", "absent"])
-def test_a_policy_is_in_force_on_every_node(deployed: Handle, state: str) -> None:
-    link = {"name": "br-deployed", "type": "linux-bridge", "state": state}
+def apply(cluster: Handle, name: str, state: str = "up", **spec: Any) -> None:
+    """Have a bridge by a policy of its own, and return when that is in force."""
+    link = {"name": f"br-{name}", "type": "linux-bridge", "state": state}
     policy = {
         "apiVersion": "nmstate.io/v1",
         "kind": "NodeNetworkConfigurationPolicy",
-        "metadata": {"name": "deployed"},
-        "spec": {"maxUnavailable": 2, "desiredState": {"interfaces": [link]}},
+        "metadata": {"name": name},
+        "spec": {"maxUnavailable": 2, "desiredState": {"interfaces": [link]}, **spec},
     }
-    told = json.loads(deployed.kubectl("apply", "-o", "json", "-f", "-", stdin=json.dumps(policy)))
+    told = json.loads(cluster.kubectl("apply", "-o", "json", "-f", "-", stdin=json.dumps(policy)))
     seen = f"--for=jsonpath={{.status.observedGeneration}}={told['metadata']['generation']}"
     for condition in (seen, "--for=condition=Available"):
-        deployed.kubectl("wait", condition, "nncp/deployed", "--timeout=300s")
+        cluster.kubectl("wait", condition, f"nncp/{name}", "--timeout=300s")
+
+
+@pytest.mark.parametrize("state", ["up", "absent"])
+def test_a_policy_is_in_force_on_every_node(deployed: Handle, state: str) -> None:
+    apply(deployed, "deployed", state)
     for node in NODES:
         assert ("br-deployed" in deployed.on(node, "ip", "-br", "link")) == (state == "up")
 
@@ -285,3 +292,76 @@ def test_a_container_that_is_killed_comes_back(deployed: Handle, component: str,
     ctr = str(runtime.folder() / "tree/usr/bin/ctr")
     deployed.on(node, ctr, "-n", NAMESPACE, "task", "kill", "--signal", "SIGKILL", before)
     until(lambda: found()[0] != before and found()[1], seconds=60.0, what=found)
+
+
+def restores(cluster: Handle, node: str) -> str:
+    """What brings a node's network back at its start, as its state says."""
+    return cluster.kubectl("get", "nns", node, "--ignore-not-found", "-o", "jsonpath={.status.restore}")
+
+
+def versions(cluster: Handle) -> dict[str, str]:
+    """Which version each policy, and each node's part in it, is of."""
+    found = json.loads(cluster.kubectl("get", "nncp,nnce", "-o", "json"))["items"]
+    return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in found}
+
+
+def cycle(cluster: Handle, node: str, name: str) -> None:
+    """Power cycle a node while there is no API server, until its bridge is back; then there is one again.
+
+    Nothing that is so already is applied or told again by the agent that comes then.
+    """
+    apply(cluster, name)
+    before = versions(cluster)
+    for words in (("off", API), ("off", node), ("on", node)):
+        cluster.command(*words)
+    until(
+        lambda: f"br-{name}" in cluster.on(node, "ip", "-br", "link"),
+        seconds=120,
+        what=lambda: cluster.on(node, "sh", "-c", "ls /var/log/pods; cat /var/log/pods/*/*/* || :"),
+    )
+    with pytest.raises(Error):
+        cluster.kubectl("get", "nodes")
+    cluster.command("on", API)
+    only = {"nodeSelector": {"kubernetes.io/hostname": node}}
+    apply(cluster, f"{name}-2", **only)  # an agent that has done this has looked at all that there was
+    now = versions(cluster)
+    assert {each: now[each] for each in before} == before
+    (pod,) = (each for each in pods(cluster, "agent") if each["spec"]["nodeName"] == node)
+    said = cluster.kubectl(*HERE, "logs", pod["metadata"]["name"], "-c", "engine")
+    assert f"of {name}-2 begins" in said
+    assert f"of {name} begins" not in said
+    for each in (f"{name}-2", name):
+        apply(cluster, each, "absent", **(only if each != name else {}))
+        cluster.kubectl("delete", "nncp", each)
+
+
+def has(cluster: Handle, node: str, path: Path) -> bool:
+    return "yes" in cluster.on(node, "sh", "-c", f"[ ! -e {path} ] || echo yes")
+
+
+UNIT = Path("/", at_start.UNITS, restore.UNIT)
+USR = "/opt/another/usr"
+POD = Path("/", at_start.MANIFESTS, static_pod.FILE)
+
+
+def test_without_the_api_server_a_unit_brings_back_a_nodes_network(deployed: Handle) -> None:
+    said = until(lambda: restores(deployed, "node-2"), seconds=60)
+    if said != "unit":
+        pytest.skip(f"this machine, whose programs the nodes have: {said}")
+    assert (has(deployed, "node-2", UNIT), has(deployed, "node-2", POD)) == (True, False)
+    cycle(deployed, "node-2", "by-unit")
+
+
+def test_without_the_api_server_a_static_pod_does_where_the_nodes_python_is_another(deployed: Handle) -> None:
+    """The folder that the engine takes for the nodes' /usr is one with systemd and without a Python."""
+    for node in NODES:
+        deployed.on(node, "sh", "-ec", f"mkdir -p {USR}/lib/systemd; touch {USR}/lib/systemd/systemd")
+    usr = {"name": "usr", "hostPath": {"path": USR}}
+    change = {"spec": {"template": {"spec": {"volumes": [usr]}}}}
+    deployed.kubectl(*HERE, "patch", "daemonset", "agent", "--patch", json.dumps(change))
+    deployed.kubectl(*HERE, "rollout", "status", "daemonset/agent", "--timeout=300s")
+    begins = "static Pod, since the modules are compiled for "
+    said = until(lambda: (told := restores(deployed, "node-2")).startswith(begins) and told, seconds=60)
+    until(lambda: at_start.SILENT not in restores(deployed, "node-2"), seconds=60, what=said)
+    assert (has(deployed, "node-2", UNIT), has(deployed, "node-2", POD)) == (False, True)
+    cycle(deployed, "node-2", "by-pod")
