@@ -8,6 +8,7 @@ begins, so also once its image is another one, and takes away what does not appl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from enum import Enum
 from pathlib import Path
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from nncp import restore
 from nncp.errors import Error
+from nncp.journal import namespace_key
 from nncp.operator import host_copy, static_pod
 from nncp.operator.jobs import Job
 from nncp.operator.protocol import Installed, Refused, told
@@ -34,7 +36,9 @@ have, though they run the unit at their start as it would; the program is there 
 SILENT = "no kubelet has run it yet"
 LONGEST = 120.0
 """Seconds that it may take to see to it."""
-FIRST_LOOK, LAST_LOOK = 0.5, 60.0
+AWAITED = restore.IN_ALL + 60.0
+"""Seconds that a kubelet has for it after a start, with the Pod's own."""
+FIRST_LOOK, LAST_LOOK = 0.2, 30.0
 
 
 class Way(Enum):
@@ -177,11 +181,20 @@ class AtStart:
 
     def has_run(self) -> bool:
         """Whether a kubelet has run the static Pod: it may look into another folder, or lack the image."""
-        try:
-            last = static_pod.noted(self.state_dir)
-        except Error:
-            return False
+        last = self._noted()
         return last is not None and last.image == self.image
+
+    def is_awaited(self) -> bool:
+        """Whether a static Pod, which has run here before, has not done its work since the node's start."""
+        last = self._noted()
+        is_there = (self.manifests / static_pod.FILE).is_file()
+        return is_there and last is not None and bool(last.image) and last.key != namespace_key()
+
+    def _noted(self) -> static_pod.Start | None:
+        try:
+            return static_pod.noted(self.state_dir)
+        except Error:
+            return None
 
 
 def _line(error: Error | OSError) -> str:
@@ -202,36 +215,56 @@ class Keeper:
         self.log = log
         self.found = Installed("")
         self.is_known = asyncio.Event()
+        self.is_restored = asyncio.Event()
+        """Set once nothing is awaited any more of what a kubelet runs beside us at the node's start."""
 
     async def run(self, stirred: Callable[[], None]) -> None:
         """See to it, and say when there is something else to be told of it."""
-        if self.at_start is None:
-            return
-        self.found = await self._seen_to(self.at_start)
+        try:
+            if self.at_start is not None:
+                await self._see_to(self.at_start, stirred)
+        finally:
+            self.is_restored.set()
+            self.is_known.set()
+
+    async def _see_to(self, at_start: AtStart, stirred: Callable[[], None]) -> None:
+        # To write another manifest is to end what runs by the one of before.
+        if not await _until(lambda: not at_start.is_awaited(), AWAITED):
+            self.log("no kubelet has brought the network back; it is not waited for any more")
+        self.is_restored.set()
+        self.found = await _seen_to(at_start)
         self.log(f"the network comes back at the node's start by: {self.found.sentence}")
         self.is_known.set()
-        pause = FIRST_LOOK
-        while self.found.is_pod and not self.at_start.has_run():
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_LOOK)
-        stirred()
-
-    @staticmethod
-    async def _seen_to(at_start: AtStart) -> Installed:
-        try:
-            async with asyncio.timeout(LONGEST):
-                answer = await Job(at_start.see_to).run()
-        except TimeoutError:
-            return Installed(f"{Way.NONE.value}, since it took more than {LONGEST:.0f} s to see to it")
-        if isinstance(answer, Installed):
-            return answer
-        why = answer.error if isinstance(answer, Refused) else f"a fault of nncp's own: {type(answer)}"
-        return Installed(f"{Way.NONE.value}, since {why}")
+        if self.found.is_pod:
+            await _until(at_start.has_run, None)
+            stirred()
 
     async def told(self) -> str:
-        """Return what is told of it, once it is known: another word first would have to be written too."""
-        if self.at_start is None:
-            return ""
+        """Return what is told of it, once it is known: another word before would be written too."""
         await self.is_known.wait()
-        is_silent = self.found.is_pod and not self.at_start.has_run()
+        is_silent = self.at_start is not None and self.found.is_pod and not self.at_start.has_run()
         return f"{self.found.sentence}; {SILENT}" if is_silent else self.found.sentence
+
+
+async def _until(holds: Callable[[], bool], seconds: float | None) -> bool:
+    """Wait until something holds, at most for so long; return whether it does."""
+    pause = FIRST_LOOK
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not holds():
+                await asyncio.sleep(pause)
+                pause = min(1.5 * pause, LAST_LOOK)
+            return True
+    return False
+
+
+async def _seen_to(at_start: AtStart) -> Installed:
+    try:
+        async with asyncio.timeout(LONGEST):
+            answer = await Job(at_start.see_to).run()
+    except TimeoutError:
+        return Installed(f"{Way.NONE.value}, since it took more than {LONGEST:.0f} s to see to it")
+    if isinstance(answer, Installed):
+        return answer
+    why = answer.error if isinstance(answer, Refused) else f"a fault of nncp's own: {type(answer)}"
+    return Installed(f"{Way.NONE.value}, since {why}")

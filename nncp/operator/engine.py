@@ -80,7 +80,7 @@ class Engine:
         await stop.wait()
         server.close()
         watching.cancel()
-        keeping.cancel()
+        keeping.cancel()  # nothing waits for it any more then
         await settled
         await self.hands.stop(grace)
         for writer in (*self.idle, *self.busy):

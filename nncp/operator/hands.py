@@ -75,8 +75,13 @@ class Hands:
         self._going: dict[tuple[str, str], asyncio.Task[Answered]] = {}
 
     async def settle(self) -> None:
-        """Undo what was interrupted, while no apply is going on."""
+        """Undo what was interrupted, while no apply is going on.
+
+        After a start of the node this is the first to have its turn: what is being brought back would look
+        as if it had drifted.
+        """
         async with self._turn:
+            await self.keeper.is_restored.wait()
             await self._settle()
 
     async def _settle(self) -> None:

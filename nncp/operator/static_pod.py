@@ -44,7 +44,8 @@ def manifest(image: str, state_dir: Path = STATE_DIR) -> dict[str, Any]:
 
     A Pod that may come to its end is not run again after a start: its end is known to the container runtime,
     whose memory outlives that. So this one never ends, and what is done at a start comes before the rest, as
-    an init container does whenever a sandbox is new. It also keeps the image on the node.
+    an init container does whenever a sandbox is new (pkg/kubelet/kuberuntime, computePodActions). It also
+    keeps the image on the node.
 
     Args:
         image: the engine's own.

@@ -305,23 +305,29 @@ def versions(cluster: Handle) -> dict[str, str]:
     return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in found}
 
 
-def cycle(cluster: Handle, node: str, name: str) -> None:
-    """Power cycle a node while there is no API server, until its bridge is back; then there is one again.
+def cycle(cluster: Handle, node: str, name: str, *, away: bool = True) -> None:
+    """Power cycle a node, until its bridge is back; nothing that is so already is applied or told again.
 
-    Nothing that is so already is applied or told again by the agent that comes then.
+    Args:
+        cluster: whose node it is.
+        node: which.
+        name: of a policy of its own.
+        away: whether there is no API server until the bridge is back.
+
     """
     apply(cluster, name)
     before = versions(cluster)
-    for words in (("off", API), ("off", node), ("on", node)):
+    for words in [("off", API), ("off", node), ("on", node)] if away else [("on", node)]:
         cluster.command(*words)
     until(
         lambda: f"br-{name}" in cluster.on(node, "ip", "-br", "link"),
         seconds=120,
         what=lambda: cluster.on(node, "sh", "-c", "ls /var/log/pods; cat /var/log/pods/*/*/* || :"),
     )
-    with pytest.raises(Error):
-        cluster.kubectl("get", "nodes")
-    cluster.command("on", API)
+    if away:
+        with pytest.raises(Error):
+            cluster.kubectl("get", "nodes")
+        cluster.command("on", API)
     only = {"nodeSelector": {"kubernetes.io/hostname": node}}
     apply(cluster, f"{name}-2", **only)  # an agent that has done this has looked at all that there was
     now = versions(cluster)
@@ -330,8 +336,8 @@ def cycle(cluster: Handle, node: str, name: str) -> None:
     said = cluster.kubectl(*HERE, "logs", pod["metadata"]["name"], "-c", "engine")
     assert f"of {name}-2 begins" in said
     assert f"of {name} begins" not in said
-    for each in (f"{name}-2", name):
-        apply(cluster, each, "absent", **(only if each != name else {}))
+    for each, where in ((f"{name}-2", only), (name, {})):
+        apply(cluster, each, "absent", **where)
         cluster.kubectl("delete", "nncp", each)
 
 
@@ -357,7 +363,8 @@ def test_without_the_api_server_a_static_pod_does_where_the_nodes_python_is_anot
     for node in NODES:
         deployed.on(node, "sh", "-ec", f"mkdir -p {USR}/lib/systemd; touch {USR}/lib/systemd/systemd")
     usr = {"name": "usr", "hostPath": {"path": USR}}
-    change = {"spec": {"template": {"spec": {"volumes": [usr]}}}}
+    at_once = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": len(NODES)}}
+    change = {"spec": {"updateStrategy": at_once, "template": {"spec": {"volumes": [usr]}}}}
     deployed.kubectl(*HERE, "patch", "daemonset", "agent", "--patch", json.dumps(change))
     deployed.kubectl(*HERE, "rollout", "status", "daemonset/agent", "--timeout=300s")
     begins = "static Pod, since the modules are compiled for "
@@ -365,3 +372,5 @@ def test_without_the_api_server_a_static_pod_does_where_the_nodes_python_is_anot
     until(lambda: at_start.SILENT not in restores(deployed, "node-2"), seconds=60, what=said)
     assert (has(deployed, "node-2", UNIT), has(deployed, "node-2", POD)) == (False, True)
     cycle(deployed, "node-2", "by-pod")
+    # The engine may begin while the Pod is at work, or before.
+    cycle(deployed, "node-2", "beside", away=False)

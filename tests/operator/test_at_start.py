@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from nncp import restore
 from nncp.operator import at_start, host_copy, static_pod
-from nncp.operator.at_start import SYSTEMD, AtStart, Node, Way, against, sentence
+from nncp.operator.at_start import SILENT, SYSTEMD, AtStart, Keeper, Node, Way, against, sentence
+from nncp.operator.hands import Hands
 from nncp.operator.host_copy import MODULES, VERSION
+from nncp.operator.outcomes import Outcomes
+from nncp.operator.protocol import Document, Plan, Planned
+from nncp.state_folder import StateFolder
 
 if TYPE_CHECKING:
     from tests.conftest import Netns
@@ -193,3 +200,69 @@ def test_on_a_node_that_runs_already_the_first_one_brings_nothing_back(machine: 
     (machine.state / static_pod.FOLDER / static_pod.NOTE).unlink()
     machine.see_to()  # whether that one has brought anything back nobody knows
     assert static_pod.noted(machine.state) is None
+
+
+def started_again(machine: Machine) -> None:
+    """As it is after a start of the node: what was noted is of another one."""
+    with StateFolder.make(machine.state, static_pod.FOLDER) as folder:
+        folder.write(static_pod.NOTE, msgspec.json.encode(static_pod.Start("another", IMAGE)))
+
+
+def keeper(machine: Machine) -> Keeper:
+    return Keeper(AtStart(machine.host, machine.state, IMAGE), lambda _: None)
+
+
+def test_it_is_told_as_long_as_no_kubelet_has_run_the_static_pod(machine: Machine) -> None:
+    machine.python.unlink()
+
+    async def course() -> None:
+        one, stirred = keeper(machine), asyncio.Event()
+        running = asyncio.create_task(one.run(stirred.set))
+        assert (await one.told()).endswith(SILENT)  # nothing of ours was there: nothing is awaited
+        assert not stirred.is_set()
+        static_pod.note(machine.state, IMAGE)
+        await running
+        assert stirred.is_set()
+        assert (await one.told()).startswith("static Pod, since ")
+        assert not (await one.told()).endswith(SILENT)
+
+    asyncio.run(course())
+
+
+def test_an_engine_plans_and_applies_nothing_until_the_static_pod_has_done_its_work(machine: Machine) -> None:
+    machine.python.unlink()
+    machine.see_to()
+    started_again(machine)
+
+    async def course() -> None:
+        one = keeper(machine)
+        hands = Hands(machine.state, machine.state, Outcomes(machine.state), one, lambda _: None)
+        running = asyncio.create_task(one.run(lambda: None))
+        settled = asyncio.create_task(hands.settle())
+        plan = Plan(document=Document("one", {"interfaces": []}), settled=True)
+        asked = asyncio.create_task(hands.answer(plan))
+        assert isinstance(await hands.answer(replace(plan, settled=False)), Planned)
+        assert [each.done() for each in (settled, asked)] == [False, False]
+        assert not one.is_known.is_set()
+        static_pod.note(machine.state, IMAGE)
+        await asyncio.gather(running, settled)
+        assert isinstance(await asked, Planned)
+
+    asyncio.run(course())
+
+
+def test_an_engine_that_is_to_end_waits_for_nothing(machine: Machine) -> None:
+    machine.python.unlink()
+    machine.see_to()
+    started_again(machine)
+
+    async def course() -> None:
+        one = keeper(machine)
+        running = asyncio.create_task(one.run(lambda: None))
+        told = asyncio.create_task(one.told())
+        await asyncio.sleep(0)
+        running.cancel()
+        assert await told == ""
+        assert one.is_restored.is_set()
+
+    asyncio.run(course())

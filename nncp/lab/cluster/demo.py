@@ -224,6 +224,7 @@ class Demo:
     def power_cycle(self) -> Told:
         """Take the power from a node while the API server is away."""
         self.say("node-2 loses its power while the API server is away")
+        by = self.cluster.kubectl("get", "nns", "node-2", "-o", "jsonpath={.status.restore}")
         self.cluster.turn_off(API)
         self.cluster.turn_on("node-2")
         began = time.monotonic()
@@ -232,7 +233,8 @@ class Demo:
         self.cluster.turn_on(API)
         self.until(lambda: self.holds("vm-bridge") == "Available", "vm-bridge")
         what = "node-2 has bond, bridge and address again"
-        return Told("Power cycle", [f"{what} {seconds:.0f} s after its start, without an API server"])
+        when = f"{what} {seconds:.0f} s after its start, without an API server"
+        return Told("Power cycle", [when, f"by what its NodeNetworkState says: {by}"])
 
     def apply(self, name: str, spec: dict[str, Any]) -> None:
         """Apply a policy."""
