@@ -20,6 +20,7 @@ import msgspec
 from kubernetes.aio import client, config
 from msgspec import Struct
 
+from nncp.operator.adoption import MARKER
 from nncp.operator.objects import ENACTMENTS, GROUP, POLICIES, STATES
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ POLICY = Resource(f"/apis/{GROUP}/v1/{POLICIES}")
 ENACTMENT = Resource(f"/apis/{GROUP}/v1beta1/{ENACTMENTS}")
 STATE = Resource(f"/apis/{GROUP}/v1beta1/{STATES}")
 NODE = Resource("/api/v1/nodes")
+
+
+def markers(namespace: str) -> Resource:
+    """Return the object of a namespace that says which policies are not adopted yet."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    return Resource(path, {"fieldSelector": f"metadata.name={MARKER}"})
 
 
 def leases(namespace: str) -> Resource:

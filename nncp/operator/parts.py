@@ -137,7 +137,9 @@ def _part(policy: Policy, text: bytes, node: Node, refused: Mapping[str, str], m
             raise found
     except Error as error:
         return Part(node, name, errors=tuple(error))
-    asked = digest(policy.uid, policy.generation, found.text)
+    # To be adopted is to be asked anew, with the same generation.
+    wait = ("waits",) if policy.waits else ()
+    asked = digest(policy.uid, policy.generation, found.text, *wait)
     if name in refused:
         return Part(node, name, errors=(Error(f"the API server refuses {name}: {refused[name]}"),))
     return Part(node, name, found, asked)
