@@ -165,7 +165,7 @@ def history(kept: Sequence[Record], tried: Record | None, output: str) -> str:
         (str(one.number), _when(one.at), str(one.changes), told)
         for one, told in zip(kept, names, strict=True)
     ]
-    said = _lined([head, *rows]) if kept else ""
+    said = lined([head, *rows]) if kept else ""
     if tried:
         what = f"Apply {tried.number}{_named(tried.documents)}"
         said += f"{what} is being tried: `nncp commit` keeps it, `nncp rollback` undoes it.\n"
@@ -208,6 +208,11 @@ def forgotten(record: Record | None, output: str) -> str:
     return f"The way back is given up{about}.\n"
 
 
+def in_form(value: Any, output: str) -> str:
+    """Return data as JSON or YAML."""
+    return _json(value) if output == "json" else yaml([value])
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
@@ -222,10 +227,10 @@ def _table(shown: dict[str, Any]) -> str:
         ]
         words = (interface["name"], interface["type"], interface["state"], str(interface["mtu"]))
         rows.append((*words, interface.get("controller", ""), " ".join(found)))
-    return _lined(rows)
+    return lined(rows)
 
 
-def _lined(rows: Sequence[Sequence[str]]) -> str:
+def lined(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as a table."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows)

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from nncp.transaction import Proof
 
 
+CLUSTER = ("adopt", "cluster", "rollout", "status")
+
+
 class Lazy(click.Group):
-    """A group whose `lab` is imported only when it is asked for."""
+    """A group of which `lab`, and what asks a cluster, are imported only when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names, the lazy one included."""
-        return sorted([*super().list_commands(ctx), "lab"])
+        """Return the names, the lazy ones included."""
+        return sorted([*super().list_commands(ctx), "lab", *CLUSTER])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, importing it if need be."""
@@ -35,6 +38,11 @@ class Lazy(click.Group):
             from nncp.lab.cli import lab  # noqa: PLC0415
 
             return lab
+        if cmd_name in CLUSTER:
+            from nncp.operator import cli as asking  # noqa: PLC0415
+
+            found: click.Command = getattr(asking, cmd_name)
+            return found
         return super().get_command(ctx, cmd_name)
 
 
@@ -65,6 +73,14 @@ def show(names: tuple[str, ...], output: str) -> None:
 @PRUNE
 @FORCE
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there is something to do.")
+@click.option("--cluster", is_flag=True, help="Ask the nodes of the cluster that the kubeconfig names.")
+@click.option(
+    "--wait",
+    type=Seconds(1, 300),
+    default=60,
+    show_default=True,
+    help="With --cluster, seconds in which the nodes are to answer.",
+)
 @output("table", "yaml", "json")
 def plan(
     files: tuple[str, ...],
@@ -74,9 +90,22 @@ def plan(
     prune: bool,
     force: bool,
     exit_code: bool,
+    cluster: bool,
+    wait: float,
     output: str,
 ) -> int:
-    """Show what `apply` would do; nothing is changed."""
+    """Show what `apply` would do; nothing is changed.
+
+    With --cluster it is what the nodes of a cluster say that they would do.
+    """
+    if cluster:
+        from nncp.operator import cli as asking  # noqa: PLC0415
+
+        if current is not None or values is not None or prune or force:
+            raise click.UsageError(
+                "the nodes of a cluster know none of --current, --values, --prune, --force."
+            )
+        return asking.plan(_named(files), wait, output, exit_code=exit_code)
     from nncp import answers, work  # noqa: PLC0415
 
     if prune and current is not None:
@@ -362,7 +391,7 @@ def fmt(files: tuple[str, ...], write: bool) -> None:
     from nncp import answers, desired  # noqa: PLC0415
 
     between = ""
-    for name, documents in desired.checked([(shown(file), text) for file, text in _texts(files)]):
+    for name, documents in desired.checked(_named(files)):
         text = answers.yaml(documents)
         if write and name != shown("-"):
             _write(Path(name), text)
@@ -432,6 +461,11 @@ def _texts(files: tuple[str, ...]) -> list[tuple[str, str]]:
             errors.append(error)
     raise_all(errors)
     return texts
+
+
+def _named(files: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return texts, each with what its file is called in errors."""
+    return [(shown(name), text) for name, text in _texts(files)]
 
 
 def _asked(

@@ -20,6 +20,8 @@ import msgspec
 from kubernetes.aio import client, config
 from msgspec import Struct
 
+from nncp.errors import Error, ErrorKind
+from nncp.operator.adoption import MARKER
 from nncp.operator.objects import ENACTMENTS, GROUP, POLICIES, STATES
 
 if TYPE_CHECKING:
@@ -56,6 +58,12 @@ POLICY = Resource(f"/apis/{GROUP}/v1/{POLICIES}")
 ENACTMENT = Resource(f"/apis/{GROUP}/v1beta1/{ENACTMENTS}")
 STATE = Resource(f"/apis/{GROUP}/v1beta1/{STATES}")
 NODE = Resource("/api/v1/nodes")
+
+
+def markers(namespace: str) -> Resource:
+    """Return the object of a namespace that says which policies are not adopted yet."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    return Resource(path, {"fieldSelector": f"metadata.name={MARKER}"})
 
 
 def leases(namespace: str) -> Resource:
@@ -111,13 +119,25 @@ class Api:
 
     @classmethod
     async def connect(cls) -> Self:
-        """Return a connection, as a Pod's own account or else as $KUBECONFIG says."""
+        """Return a connection, as a Pod's own account or else as $KUBECONFIG says.
+
+        Raises:
+            Error: neither says which cluster that is.
+
+        """
         made = client.Configuration()
-        if "KUBERNETES_SERVICE_HOST" in os.environ:
-            config.load_incluster_config(client_configuration=made)  # type: ignore[no-untyped-call]
-        else:
-            await config.load_kube_config(client_configuration=made)  # type: ignore[no-untyped-call]
-        return cls(client.ApiClient(made))
+        try:
+            if "KUBERNETES_SERVICE_HOST" in os.environ:
+                config.load_incluster_config(client_configuration=made)  # type: ignore[no-untyped-call]
+            else:
+                await config.load_kube_config(client_configuration=made)  # type: ignore[no-untyped-call]
+            return cls(client.ApiClient(made))
+        except Exception as error:  # whatever the client stumbles over in somebody's file
+            raise Error(
+                f"nothing says which cluster is meant: {error or type(error).__name__}",
+                kind=ErrorKind.UNSUPPORTED,
+                hint="name a kubeconfig by KUBECONFIG, as for kubectl",
+            ) from error
 
     async def __aenter__(self) -> Self:
         return self

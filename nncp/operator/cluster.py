@@ -16,12 +16,13 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from nncp.operator import api, reading
+from nncp.operator import adoption, api, reading
 from nncp.operator.election import Election
 from nncp.operator.objects import GROUP
 from nncp.operator.parts import Memory
@@ -30,9 +31,10 @@ from nncp.operator.seen import Seen
 from nncp.operator.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from nncp.operator.reconcile import Write
+    from nncp.operator.seen import Policy
     from nncp.operator.selection import Node
 
 LOG = logging.getLogger("nncp.controller")
@@ -73,16 +75,31 @@ class Leases:
         return {name: seconds for name, seconds in left.items() if seconds > 0}
 
 
+class Ages:
+    """For how long policies have been seen, by this process's own clock, by their uids."""
+
+    def __init__(self) -> None:
+        self.since: dict[str, float] = {}
+
+    def of(self, uids: Iterable[str]) -> dict[str, float]:
+        """Return the ages in seconds of those that there are."""
+        now = time.monotonic()
+        self.since = {uid: self.since.get(uid, now) for uid in uids}
+        return {uid: now - since for uid, since in self.since.items()}
+
+
 class Controller:
     """What has been seen, and what is written because of it.
 
     Args:
         server: the API server.
         namespace: in which the agents' Leases are.
+        ready: a file that is there once it is written down which policies wait for adoption: those that come
+            later do not.
 
     """
 
-    def __init__(self, server: api.Api, namespace: str) -> None:
+    def __init__(self, server: api.Api, namespace: str, ready: Path | None = None) -> None:
         self.server = server
         self.changed = asyncio.Event()
         self.policies = Store(reading.policy, self.changed.set)
@@ -93,6 +110,10 @@ class Controller:
         self.refused: dict[str, str] = {}
         self.told: dict[str, float] = {}
         self.agents = api.leases(namespace)
+        self.namespace = namespace
+        self.ready = ready
+        self.markers = Store(adoption.waiting, self._marked)
+        self.ages = Ages()
         self.unlisted = {"everything"}
 
     def watches(self) -> list[asyncio.Task[None]]:
@@ -102,6 +123,7 @@ class Controller:
             ("nodes", api.NODE, self.nodes),
             ("enactments", api.ENACTMENT, self.enactments),
             ("leases", self.agents, self.leases.store),
+            ("adoption", api.markers(self.namespace), self.markers),
         ]
         self.unlisted = {name for name, *_ in found}
         return [
@@ -122,7 +144,24 @@ class Controller:
         if fresh:
             asyncio.get_running_loop().call_later(min(fresh.values()), self.changed.set)
         nodes = {name: _with_agent(node, fresh) for name, node in self.nodes.known.items()}
-        return Seen(dict(self.policies.known), nodes, dict(self.enactments.known), dict(self.refused))
+        policies = dict(self.policies.known)
+        waiting = dict(self.markers.known.get(adoption.MARKER, {}))
+        return Seen(
+            policies,
+            nodes,
+            dict(self.enactments.known),
+            dict(self.refused),
+            waiting,
+            self._outlived(policies.values()),
+        )
+
+    def _outlived(self, policies: Collection[Policy]) -> frozenset[str]:
+        """Return the policies that commands have left behind, and look again when the next one is old."""
+        ages = self.ages.of(each.uid for each in policies if each.plan_of)
+        left = [adoption.OUTLIVED - age for age in ages.values() if age < adoption.OUTLIVED]
+        if left:
+            self._again(min(left))
+        return frozenset(each.name for each in adoption.outlived(policies, ages))
 
     async def run(self) -> None:
         """Decide and write, after every change."""
@@ -132,9 +171,34 @@ class Controller:
             self.changed.clear()
             if self.unlisted:
                 continue  # what is not seen yet must not be taken for gone
+            if not await self._is_marked():
+                continue
             found = await asyncio.to_thread(writes, self.seen(), self.memory, now=_now())
             gate = asyncio.Semaphore(SIDE_BY_SIDE)
             await asyncio.gather(*(self._send(write, gate) for write in found if self._is_due(write)))
+
+    def _marked(self) -> None:
+        """Say so to the kubelet."""
+        self.changed.set()
+        if self.ready:
+            self.ready.touch()
+
+    async def _is_marked(self) -> bool:
+        """Write down what waits for adoption, where no controller has started yet; return whether it is done.
+
+        Until then nothing is asked of any node.
+        """
+        if self.markers.known:
+            return True
+        found = adoption.marker(self.namespace, adoption.found_first(self.seen()))
+        try:
+            self.markers.take(await self.server.create(api.markers(self.namespace), found))
+        except (api.Refusal, *api.AWAY) as error:
+            LOG.warning("what waits for adoption is not written down: %s", error or type(error).__name__)
+            self._again(AGAIN)
+            return False
+        LOG.info("the first start in this cluster: %d policies wait for adoption", len(found["data"]))
+        return True
 
     def _is_due(self, write: Write) -> bool:
         """Whether a write is made now: a policy's status is not written for each node that it counts."""
@@ -191,6 +255,9 @@ class Controller:
                     {"op": "add", "path": f"/spec/{key}", "value": value} for key, value in write.body.items()
                 )
                 self.enactments.take(await server.patch(path, write.version, *changes))
+            case "withdraw":
+                await server.delete(api.POLICY.named(write.name), write.version)
+                self.policies.drop(write.name, int(write.version))
             case "delete":
                 await server.delete(path, write.version)
                 self.enactments.drop(write.name, int(write.version))
@@ -231,11 +298,14 @@ async def main() -> None:
     """Run the controller until it is ended."""
     namespace = os.environ.get("POD_NAMESPACE", NAMESPACE)
     identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
+    ready = Path(os.environ["READY"]) if "READY" in os.environ else None
+    if ready:
+        ready.unlink(missing_ok=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with await api.Api.connect() as server:
-        controller = Controller(server, namespace)
+        controller = Controller(server, namespace, ready)
         leading = asyncio.create_task(
             Election(server, namespace, "controller", identity).lead(controller.run)
         )

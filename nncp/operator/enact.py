@@ -168,7 +168,9 @@ class Duty(Struct, frozen=True):
     @property
     def document(self) -> Document:
         """The document, as the engine takes it."""
-        return Document(self.spec.policy_name, given(self.spec.desired_state), given(self.spec.capture) or {})
+        # What a policy has captured is known by its name.
+        name = given(self.spec.plan_of) or self.spec.policy_name
+        return Document(name, given(self.spec.desired_state), given(self.spec.capture) or {})
 
 
 def next_step(one: Duty, heard: Heard, *, now: str) -> Step:

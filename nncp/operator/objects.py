@@ -58,6 +58,7 @@ class EnactmentSpec(Camel, frozen=True, forbid_unknown_fields=False):
         "node_name": "The node.",
         "policy_name": "The policy.",
         "policy_generation": "The generation of the policy that this is.",
+        "plan_of": "The policy that it is about, where it only asks what that one would do.",
         "desired_state": "The policy's state, with the node's values; captures are taken on the node.",
         "capture": "The policy's captures.",
         "mode": "As the policy has it.",
@@ -74,6 +75,7 @@ class EnactmentSpec(Camel, frozen=True, forbid_unknown_fields=False):
     node_name: str
     policy_name: str
     policy_generation: int
+    plan_of: str | UnsetType = UNSET
     desired_state: Any = UNSET
     capture: Strings | UnsetType = UNSET
     mode: Literal["Apply", "Plan"] | UnsetType = UNSET

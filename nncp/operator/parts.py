@@ -141,7 +141,9 @@ def _part(policy: Policy, text: bytes, node: Node, refused: Mapping[str, str], m
             raise found
     except Error as error:
         return Part(node, name, errors=tuple(error))
-    asked = digest(policy.uid, policy.generation, found.text)
+    # To be adopted is to be asked anew, with the same generation.
+    wait = ("waits",) if policy.waits else ()
+    asked = digest(policy.uid, policy.generation, found.text, *wait)
     if wrong := _not_stored(name, found.text, refused):
         return Part(node, name, errors=(wrong,))
     return Part(node, name, found, asked)

@@ -11,6 +11,7 @@ from msgspec import MsgspecError, convert
 
 from nncp.document.lax import given
 from nncp.document.spec import PolicySpec
+from nncp.operator.adoption import PLAN_OF
 from nncp.operator.conditions import phase_of
 from nncp.operator.objects import EnactmentSpec, EnactmentStatus, PolicyStatus
 from nncp.operator.seen import Enactment, Policy, text_of
@@ -44,6 +45,7 @@ def policy(body: Object) -> Policy:
         spec,
         error,
         _status(body, PolicyStatus),
+        plan_of=(metadata.get("labels") or {}).get(PLAN_OF, ""),
     )
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, json, to_builtins
+from msgspec import UNSET, Struct, json, to_builtins
 from msgspec.structs import replace
 
 from nncp.document.lax import given
 from nncp.errors import together
 from nncp.operator import rollout
+from nncp.operator.adoption import only_planned, until_adopted
 from nncp.operator.aggregate import TOLD, Answer, planned, summary
 from nncp.operator.conditions import POLICY, Said, stamped
 from nncp.operator.objects import EnactmentSpec, PolicyStatus
@@ -39,7 +40,7 @@ class Write(Struct, frozen=True):
 
     Args:
         verb: create, spec (of which the body is the whole), set (of which it is some keys) or delete of an
-            enactment; status of a policy.
+            enactment; status of a policy, or withdraw: its end.
         name: the object's.
         version: the version that was seen.
         body: see verb.
@@ -70,11 +71,13 @@ def writes(seen: Seen, memory: Memory, *, now: str) -> list[Write]:
         now: the time, as the API writes it.
 
     """
+    seen = only_planned(seen)
     found = parts(seen, memory)
     order = Order(seen, found)
     rounds = [Round(policy, seen, found, order) for policy in _oldest_first(seen)]
     leaving = _leaving(seen, found)
     made = [write for each in rounds for write in each.asks()]
+    made += _withdrawn(seen)
     busy = _busy(seen)
     for each in rounds:
         made += each.turns(leaving.pop(each.policy.name, []), busy, now=now)
@@ -87,6 +90,12 @@ def writes(seen: Seen, memory: Memory, *, now: str) -> list[Write]:
 
 def _oldest_first(seen: Seen) -> list[Policy]:
     return sorted(seen.policies.values(), key=lambda policy: (policy.created, policy.name))
+
+
+def _withdrawn(seen: Seen) -> Iterator[Write]:
+    """Yield what removes policies that commands have left behind."""
+    for policy in (seen.policies[name] for name in sorted(seen.outlived & seen.policies.keys())):
+        yield Write("withdraw", policy.name, policy.version)
 
 
 def _leaving(seen: Seen, found: Found) -> dict[str, list[Enactment]]:
@@ -191,6 +200,7 @@ class Round:
             node_name=part.node.name,
             policy_name=self.policy.name,
             policy_generation=self.policy.generation,
+            plan_of=(self.policy.is_plan and self.policy.plan_of) or UNSET,
             capture=spec.capture,
             mode=spec.mode,
             on_delete=spec.on_delete,
@@ -254,7 +264,8 @@ class Round:
         if self.policy.is_plan:
             there = self.current.items()
             answers = [Answer(node, each.phase, len(each.flaps), each.error) for node, each in there]
-            return planned(answers)
+            said = planned(answers)
+            return until_adopted(self.policy.name, said) if self.policy.waits else said
         said = summary(turns)
         return replace(said, message="; ".join([said.message, *self._remarks(turns)]))
 

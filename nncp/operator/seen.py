@@ -29,6 +29,8 @@ class Policy(Struct, frozen=True):
         spec: what it asks for; None where that cannot be read.
         error: why it cannot.
         status: what was said of it last.
+        plan_of: of one that a command has made to ask what another would do, that one's name.
+        waits: whether nobody has adopted it yet.
 
     """
 
@@ -40,6 +42,8 @@ class Policy(Struct, frozen=True):
     spec: PolicySpec | None
     error: str = ""
     status: PolicyStatus = PolicyStatus()
+    plan_of: str = ""
+    waits: bool = False
 
     @property
     def is_plan(self) -> bool:
@@ -127,6 +131,8 @@ class Seen(Struct, frozen=True):
         nodes: by name.
         enactments: by the object's name.
         refused: by an enactment's name, why the API server does not take what was to be written.
+        waiting: the uids of policies that are not adopted yet, by name.
+        outlived: the names of policies that commands have left behind.
 
     """
 
@@ -134,6 +140,8 @@ class Seen(Struct, frozen=True):
     nodes: Mapping[str, Node]
     enactments: Mapping[str, Enactment]
     refused: Mapping[str, str] = {}
+    waiting: Mapping[str, str] = {}
+    outlived: frozenset[str] = frozenset()
 
 
 def text_of(policy: str, desired: Any, capture: Any) -> bytes:

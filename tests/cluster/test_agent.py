@@ -165,6 +165,7 @@ def api(cluster: Handle) -> Handle:
         cluster.kubectl("apply", "-f", str(ROOT / "deploy" / file))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=300s")
     cluster.kubectl("create", "namespace", NAMESPACE)
+    cluster.kubectl("create", "configmap", "adoption", "-n", NAMESPACE)  # as if one had started before
     return cluster
 
 

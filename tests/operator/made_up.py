@@ -72,6 +72,9 @@ class Cluster:
         """Take a write as the API server does: what it does not say goes, what it has not met is refused."""
         self.written[write.verb, write.name] += 1
         self.count += 1
+        if write.verb == "withdraw":
+            del self.policies[write.name]
+            return
         if write.verb == "status":
             policy = self.policies[write.name]
             assert write.version == policy.version

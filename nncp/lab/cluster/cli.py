@@ -172,6 +172,18 @@ def node(place: Place, name: str, command: tuple[str, ...]) -> None:
     _run(place, "node", name, lambda: list(command), (name, "--", *command))
 
 
+@cluster.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def admin(place: Place, command: tuple[str, ...]) -> None:
+    """Run COMMAND, or else a shell, where kubectl and nncp reach the cluster as its administrator."""
+    from nncp.lab.cluster import inside, program  # noqa: PLC0415
+
+    words = command[1:] if command[:1] == ("--",) else command
+    shell = os.environ.get("SHELL", "/bin/sh")
+    _run(place, "admin", CONTROL, lambda: inside.as_admin(program.folder(), *(words or (shell,))), words)
+
+
 def _run(
     place: Place, verb: str, machine: str, argv: Callable[[], list[str]], words: tuple[str, ...]
 ) -> None:

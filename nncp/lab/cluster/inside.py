@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -236,6 +238,12 @@ address add {KUBERNETES}/32 dev lo
 
 # A user's own preferences, cached discoveries of other clusters and proxies do not belong here.
 ENVIRONMENT = ("env", "KUBERC=off", "NO_PROXY=*", "no_proxy=*")
+
+
+def as_admin(programs: Path, *command: str) -> list[str]:
+    """Return a command with what its kubectl and nncp need to be the administrator's."""
+    path = f"{Path(sys.executable).parent}:{programs}:{os.environ['PATH']}"
+    return [*ENVIRONMENT, f"KUBECONFIG={ADMIN}", "KUBECACHEDIR=/run/kubectl", f"PATH={path}", *command]
 
 
 def kubectl(executable: object, *words: str) -> list[str]:
