@@ -10,9 +10,12 @@ import pytest
 from nncp.lab import room
 from nncp.lab.cluster.handle import Handle
 from tests import leftovers
+from tests.cluster.documents import ROOT
+from tests.cluster.programs import NAMESPACE, NODES, Operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 def handle(name: str) -> Handle:
@@ -32,6 +35,33 @@ def cluster() -> Iterator[Handle]:
     with one:
         yield one
     assert leftovers.gone(lambda: left(one)) == []
+
+
+@pytest.fixture(scope="module")
+def api(cluster: Handle) -> Handle:
+    """A cluster that knows the operator's kinds, and what it refuses."""
+    for file in ("crds.yaml", "admission.yaml"):
+        cluster.kubectl("apply", "-f", str(ROOT / "deploy" / file))
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=300s")
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    return cluster
+
+
+@pytest.fixture
+def operator(api: Handle, tmp_path: Path, socket_folder: Path) -> Iterator[Operator]:
+    """The operator, for one test."""
+    running = Operator(api, tmp_path, socket_folder)
+    try:
+        running.await_ready()
+        yield running
+    finally:
+        running.end()
+        for kind in ("nncp", "nnce", "nns"):
+            api.kubectl("delete", kind, "--all")
+        api.kubectl("delete", "leases", "--all", "-n", NAMESPACE)  # a controller that was killed leads on
+        for node in NODES:
+            api.on(node, "sh", "-c", "ip link del v0 2>/dev/null || :")
+    assert "Traceback" not in running.log()
 
 
 @pytest.fixture
