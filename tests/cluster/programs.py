@@ -35,6 +35,18 @@ kill -9 $PPID  # whoever waits for it: a program that says no is asked again for
 """
 
 
+PATHS = {
+    "nnce": "/apis/nmstate.io/v1beta1/nodenetworkconfigurationenactments",
+    "nns": "/apis/nmstate.io/v1beta1/nodenetworkstates",
+}
+
+
+def holding(item: Mapping[str, Any]) -> str:
+    """The conditions of an object that hold."""
+    conditions = item.get("status", {}).get("conditions", ())
+    return " ".join(one["type"] for one in conditions if one["status"] == "True")
+
+
 def program(pid: int) -> int:
     """Return the id of the program that a process leads to: others have only led into its machine."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -169,15 +181,15 @@ class Operator:
     def await_policy(self, name: str, told: str) -> dict[str, Any]:
         """Wait until a policy's condition that holds is this one, of its newest spec; return the condition."""
 
-        def holding() -> Any:
-            found = self.items("nncp")[name]
-            status = found.get("status", {})
-            if status.get("observedGeneration") != found["metadata"]["generation"]:
+        def found() -> Any:
+            item = self.items("nncp")[name]
+            status = item.get("status", {})
+            if status.get("observedGeneration") != item["metadata"]["generation"]:
                 return {}
             return next((one for one in status["conditions"] if one["status"] == "True"), {})
 
-        until(lambda: holding().get("type") == told, seconds=60, what=self.what("nnce"))
-        condition: dict[str, Any] = holding()
+        until(lambda: found().get("type") == told, seconds=60, what=self.what("nnce"))
+        condition: dict[str, Any] = found()
         return condition
 
     def what(self, kind: str) -> Any:
@@ -185,12 +197,7 @@ class Operator:
 
     def told(self, kind: str) -> dict[str, str]:
         """The conditions of each object that hold."""
-        return {
-            name: " ".join(
-                one["type"] for one in each.get("status", {}).get("conditions", ()) if one["status"] == "True"
-            )
-            for name, each in self.items(kind).items()
-        }
+        return {name: holding(each) for name, each in self.items(kind).items()}
 
     def said(self, enactment: str) -> str:
         """The message of the condition that holds."""
@@ -211,6 +218,20 @@ class Operator:
             for kind in ("nncp", "nnce", "nns")
             for name, each in self.items(kind).items()
         }
+
+    def now(self, kind: str) -> str:
+        """The version of all objects of a kind, from which `history` tells."""
+        return str(
+            json.loads(self.cluster.kubectl("get", "--raw", PATHS[kind]))["metadata"]["resourceVersion"]
+        )
+
+    def history(self, kind: str, since: str) -> list[dict[str, Any]]:
+        """Each object that was written since a version, as it was then, in the order of the writes."""
+        query = f"watch=true&resourceVersion={since}&timeoutSeconds=1"
+        lines = self.cluster.kubectl("get", "--raw", f"{PATHS[kind]}?{query}").splitlines()
+        events = [json.loads(line) for line in lines]
+        assert all(event["type"] in {"ADDED", "MODIFIED", "DELETED"} for event in events)
+        return [event["object"] for event in events]
 
     def clear(self) -> None:
         """Take away what was asked of the nodes; each goes back to what it was."""
