@@ -16,7 +16,7 @@ from tests.cluster.documents import ROOT
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from nncp.lab.cluster.handle import Handle
 
@@ -45,6 +45,17 @@ def holding(item: Mapping[str, Any]) -> str:
     """The conditions of an object that hold."""
     conditions = item.get("status", {}).get("conditions", ())
     return " ".join(one["type"] for one in conditions if one["status"] == "True")
+
+
+def slots(history: Iterable[Mapping[str, Any]]) -> int:
+    """How many enactments at most were let go, and had not told how that ended, at the same time."""
+    going: dict[str, bool] = {}
+    most = 0
+    for item in history:
+        go = item["spec"].get("go")
+        going[item["metadata"]["name"]] = bool(go) and go != item.get("status", {}).get("ended")
+        most = max(most, sum(going.values()))
+    return most
 
 
 def program(pid: int) -> int:
@@ -232,6 +243,11 @@ class Operator:
         events = [json.loads(line) for line in lines]
         assert all(event["type"] in {"ADDED", "MODIFIED", "DELETED"} for event in events)
         return [event["object"] for event in events]
+
+    def steps(self, name: str, since: str) -> list[str]:
+        """What held of an enactment since a version, one after the other."""
+        told = [holding(each) for each in self.history("nnce", since) if each["metadata"]["name"] == name]
+        return [now for before, now in zip(["", *told], told, strict=False) if now != before]
 
     def clear(self) -> None:
         """Take away what was asked of the nodes; each goes back to what it was."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.deviates("nothing-is-done-twice")
 def test_a_policy_is_applied_everywhere_and_nothing_that_restarts_writes_again(operator: Operator) -> None:
     values = {"mtu": {"nodes": {"node-1": "1400"}, "default": "1300"}}
     operator.apply(policy("one", desired=veth("{{ values.mtu }}"), values=values, maxUnavailable=1))
