@@ -44,14 +44,19 @@ JSON, PATCH = "application/json", "application/json-patch+json"
 
 
 class Resource(Struct, frozen=True):
-    """Objects of one kind, as a path of the API, and which of them."""
+    """Objects of one kind, as a path of the API, and which of them; only their metadata if `is_bare`."""
 
     path: str
     query: Mapping[str, str] = {}
+    is_bare: bool = False
 
     def named(self, name: str, part: str = "") -> str:
         """Return the path of one object, or of a part of it, like its status."""
         return f"{self.path}/{name}{part and f'/{part}'}"
+
+    def accept(self, shape: str = "") -> str:
+        """Return what is taken for an answer: an event's object, or a "List" (KEP-1567)."""
+        return f"{JSON};as=PartialObjectMetadata{shape};g=meta.k8s.io;v=v1" if self.is_bare else JSON
 
 
 POLICY = Resource(f"/apis/{GROUP}/v1/{POLICIES}")
@@ -207,7 +212,8 @@ class Api:
         found: list[dict[str, Any]] = []
         query = {**resource.query, "limit": str(PAGE)}
         while True:
-            page = msgspec.json.decode(await self._read("GET", resource.path, query=query), type=_Page)
+            answer = await self._read("GET", resource.path, query=query, accept=resource.accept("List"))
+            page = msgspec.json.decode(answer, type=_Page)
             found += page.items or ()
             query["continue"] = page.metadata.continues
             if not page.metadata.continues:
@@ -219,7 +225,7 @@ class Api:
     async def _followed(self, resource: Resource, store: Store[Any], version: str) -> AsyncIterator[str]:
         """Take what changes after a version; yield after each change how far that went."""
         query = {**resource.query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
-        async for line in self._lines(resource.path, query):
+        async for line in self._lines(resource, query):
             event = msgspec.json.decode(line, type=_Event)
             body = msgspec.json.decode(event.object)
             if event.type == "ERROR":
@@ -228,8 +234,9 @@ class Api:
                 (store.gone if event.type == "DELETED" else store.take)(body)
             yield body["metadata"]["resourceVersion"]
 
-    async def _lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
-        response = await self._answer("GET", path, query=query, limit=SILENCE)
+    async def _lines(self, resource: Resource, query: Mapping[str, str]) -> AsyncIterator[bytes]:
+        accept = resource.accept()
+        response = await self._answer("GET", resource.path, query=query, accept=accept, limit=SILENCE)
         async with response:
             await _raise_for(response)
             async for line in response.content:
@@ -249,9 +256,10 @@ class Api:
         query: Mapping[str, str] | None = None,
         body: object = None,
         kind: str = JSON,
+        accept: str = JSON,
         limit: aiohttp.ClientTimeout = ANSWER,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": JSON, "Content-Type": kind}
+        headers = {"Accept": accept, "Content-Type": kind}
         asked = await self._wire.param_serialize(
             method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
             auth_settings=["BearerToken"],

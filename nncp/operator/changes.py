@@ -63,11 +63,11 @@ class Node(Struct, frozen=True):
             Error: with all that is wrong with it, given this node.
 
         """
+        if adopt:  # also of one that is refused here it is known that nothing of it was applied
+            self._ways().begin(document.name)
         found = _policies(document)
         with self._naming_pods():
             changes = work.plan(found, state_dir=self.state_dir)
-        if adopt:
-            self._ways().begin(document.name)
         if adopt and not changes.differ:
             changes = self._adopted(document, found)
         return _planned(changes)

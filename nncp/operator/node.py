@@ -108,7 +108,9 @@ class Agent:
         """Do it for ever."""
         self.ready.unlink(missing_ok=True)
         mine = replace(api.ENACTMENT, query={"fieldSelector": f"spec.nodeName={self.node}"})
+        told = replace(api.STATE, query={"fieldSelector": f"metadata.name={self.node}"}, is_bare=True)
         async with self.tasks as tasks:
+            tasks.create_task(self.server.watch(told, self.state.there, self.state.is_seen))
             tasks.create_task(self.server.watch(mine, self.store, lambda: self.is_ready("enactments")))
             tasks.create_task(self.state.run())
             tasks.create_task(self._look())
@@ -325,6 +327,13 @@ class State:
         self.asked = asyncio.Event()
         """Set after an apply: whoever has asked for it looks at the state next."""
         self.known: StateStatus | None = None
+        self.there: Store[str] = Store(lambda body: str(body["metadata"]["uid"]), self.is_seen)
+
+    def is_seen(self) -> None:
+        """Write it again when the object has gone: deleted by somebody, or with its Node, which came back."""
+        if not self.there.known and self.known is not None:
+            self.known = None
+            self.asked.set()
 
     async def run(self) -> None:
         """Write it whenever it is another one."""

@@ -324,7 +324,7 @@ def _taken_back(leaving: Sequence[Enactment], seen: Seen) -> tuple[list[Write], 
         is_back = each.reverts and each.phase is Phase.DONE
         if each.holds_slot and node:
             turns.append(rollout.Enactment(node, Phase.GOING, holds_slot=True))
-        elif each.on_delete == "Keep" or each.is_plan or is_back or node is None:
+        elif each.on_delete == "Keep" or each.is_plan or each.is_untouched or is_back or node is None:
             made.append(Write("delete", each.name, each.version))
         elif not each.reverts:
             asked = digest("revert", each.asked)

@@ -108,6 +108,11 @@ class Enactment(Struct, frozen=True):
         return f"{self.asked}.{self.attempt if self.answers == self.asked else 0}"
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether its node has never said a word of it, and so has changed nothing for it."""
+        return not (self.answers or self.go or self.ended)
+
+    @property
     def holds_slot(self) -> bool:
         """Whether it was let go and has not told how that ended, whatever it is asked for now."""
         return bool(self.go) and self.ended != self.go

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from nncp.lab import room
 from nncp.lab.cluster.handle import Handle
 from tests import leftovers
+from tests.cluster.documents import ROOT
+from tests.cluster.outside import network
+from tests.cluster.programs import NAMESPACE, NODES, Operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +37,57 @@ def cluster() -> Iterator[Handle]:
     with one:
         yield one
     assert leftovers.gone(lambda: left(one)) == []
+
+
+@pytest.fixture(scope="module")
+def api(cluster: Handle) -> Handle:
+    """A cluster that knows the operator's kinds, and what it refuses."""
+    for file in ("crds.yaml", "admission.yaml"):
+        cluster.kubectl("apply", "-f", str(ROOT / "deploy" / file))
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=300s")
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    cluster.kubectl("create", "configmap", "adoption", "-n", NAMESPACE)  # as if one had started before
+    return cluster
+
+
+@pytest.fixture
+def operator(api: Handle, tmp_path: Path, socket_folder: Path) -> Iterator[Operator]:
+    """The operator, for one test."""
+    running = Operator(api, tmp_path, socket_folder)
+    try:
+        running.await_ready()
+        yield running
+    finally:
+        running.end()
+        for kind in ("nncp", "nnce", "nns"):
+            api.kubectl("delete", kind, "--all")
+        api.kubectl("delete", "leases", "--all", "-n", NAMESPACE)  # a controller that was killed leads on
+        for node in NODES:
+            api.on(node, "sh", "-c", "ip link del v0 2>/dev/null || :")
+    assert "Traceback" not in running.log()
+
+
+@pytest.fixture(scope="module")
+def standing(api: Handle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """The operator, for the tests of a module."""
+    with tempfile.TemporaryDirectory(prefix="s") as sockets:
+        running = Operator(api, tmp_path_factory.mktemp("operator"), Path(sockets))
+        try:
+            running.await_ready()
+            yield running
+        finally:
+            running.end()
+    assert "Traceback" not in running.log()
+
+
+@pytest.fixture
+def scene(standing: Operator) -> Iterator[Operator]:
+    """An operator that stands; after the test each node goes back, and is as it was by ip and bridge."""
+    before = {node: network(standing.cluster, node) for node in NODES}
+    yield standing
+    standing.clear()
+    for node in NODES:
+        assert network(standing.cluster, node) == before[node]
 
 
 @pytest.fixture

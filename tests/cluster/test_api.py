@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nncp.document.source import load
 from nncp.errors import Error
+from tests.cluster.documents import ROOT, policy
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from nncp.lab.cluster.handle import Handle
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 STRICT, LOOSE = "--validate=strict", "--validate=ignore"
 
 
 @pytest.fixture(scope="module")
-def api(cluster: Handle) -> Iterator[Handle]:
+def api(cluster: Handle) -> Handle:
     """A cluster with the kinds and the admission, which takes a moment until it refuses."""
     cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "crds.yaml"))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=300s")
@@ -33,15 +32,6 @@ def api(cluster: Handle) -> Iterator[Handle]:
     cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "admission.yaml"))
     until(lambda: "denied" in said(cluster, policy(nonsense=1)))
     return cluster
-
-
-def policy(name: str = "p", *, desired: Any = None, **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "nmstate.io/v1",
-        "kind": "NodeNetworkConfigurationPolicy",
-        "metadata": {"name": name},
-        "spec": spec | ({} if desired is None else {"desiredState": desired}),
-    }
 
 
 def tried(cluster: Handle, document: dict[str, Any], *, validate: str = LOOSE) -> dict[str, Any]:
@@ -72,6 +62,7 @@ def kubectl(api: Handle) -> str:
     return " ".join(inside.kubectl(program.folder() / "kubectl"))
 
 
+@pytest.mark.deviates("unknown-keys-are-refused")
 @pytest.mark.parametrize("validate", [STRICT, LOOSE])
 def test_unknown_keys_are_refused_by_their_paths_whoever_sends_them(api: Handle, validate: str) -> None:
     desired = {
@@ -147,6 +138,7 @@ def test_the_last_of_very_many_vlans_is_looked_at_too(api: Handle, count: int) -
     )
 
 
+@pytest.mark.deviates("limit-means-something")
 @pytest.mark.parametrize(
     ("limit", "is_good"),
     [

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import to_builtins
 
-from nncp.lab.cluster.control import ADMIN
 from nncp.operator import reading
 from nncp.operator.conditions import ENACTMENT, of_node, stamped
 from nncp.operator.objects import EnactmentStatus
 from nncp.operator.rollout import Phase
-from tests.cluster.test_api import ROOT, policy
+from tests.cluster.documents import ROOT, policy
+from tests.cluster.programs import NODES, kill, started
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-NODES = ("node-1", "node-2")
 DUMMY = {"name": "d0", "type": "dummy", "state": "up", "mtu": "{{ values.mtu }}"}
 VALUES = {"mtu": {"nodes": {"node-1": "1400"}, "default": "1300"}}
 KINDS = ("crds.yaml", "admission.yaml")
@@ -38,23 +35,11 @@ class Running:
     """A controller in the control plane's machine; it ends with this process."""
 
     def __init__(self, cluster: Handle, log: Path) -> None:
-        argv = [
-            "env",
-            f"KUBECONFIG={ADMIN}",
-            f"PYTHONPATH={ROOT}",
-            f"POD_NAMESPACE={NAMESPACE}",
-            "NO_PROXY=*",
-        ]
-        argv += ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "nncp.operator.cluster"]
         self.log = log
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                cluster.argv("control-plane", *argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
+        self.process = started(cluster, "control-plane", "cluster", log, namespace=NAMESPACE, options=[])
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        kill(self.process)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +48,7 @@ def api(cluster: Handle) -> Iterator[Handle]:
         cluster.kubectl("apply", "-f", str(ROOT / "deploy" / file))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=300s")
     cluster.kubectl("create", "namespace", NAMESPACE)
+    cluster.kubectl("create", "configmap", "adoption", "-n", NAMESPACE)  # as if one had started before
     cluster.kubectl("create", "configmap", "adoption", "-n", NAMESPACE)  # as if one had started before
     yield cluster
     cluster.kubectl("delete", "namespace", NAMESPACE)

@@ -15,9 +15,8 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from nncp import restore
-from nncp.operator import at_start, host_copy, static_pod
+from nncp.operator import at_start, changes, host_copy, static_pod
 from nncp.operator.at_start import SILENT, SYSTEMD, AtStart, Keeper, Node, Way, against, sentence
-from nncp.operator.changes import Node
 from nncp.operator.hands import Hands
 from nncp.operator.host_copy import MODULES, VERSION
 from nncp.operator.outcomes import Outcomes
@@ -237,7 +236,7 @@ def test_an_engine_plans_and_applies_nothing_until_the_static_pod_has_done_its_w
 
     async def course() -> None:
         one = keeper(machine)
-        node = Node(machine.state, machine.state, lambda _: None)
+        node = changes.Node(machine.state, machine.state, lambda _: None)
         hands = Hands(node, machine.state, Outcomes(machine.state), one, lambda _: None)
         running = asyncio.create_task(one.run(lambda: None))
         settled = asyncio.create_task(hands.settle())

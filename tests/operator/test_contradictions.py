@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from nncp.operator.rollout import Phase
 from nncp.operator.selection import Node
 from tests.operator.made_up import BOND, DUMMY, VLAN, Cluster
 
 
+@pytest.mark.deviates("order-by-need")
 def test_the_bond_comes_before_the_vlan_above_it_on_each_node_whatever_their_names() -> None:
     cluster = Cluster(nodes=2)
     order: list[tuple[str, str]] = []
