@@ -58,6 +58,10 @@ STATE = Resource(f"/apis/{GROUP}/v1beta1/{STATES}")
 NODE = Resource("/api/v1/nodes")
 
 
+EVENT = Resource("/apis/events.k8s.io/v1/namespaces/default/events")
+"""Those of what has no namespace."""
+
+
 def leases(namespace: str) -> Resource:
     """Return the Leases of a namespace."""
     return Resource(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")
@@ -104,20 +108,27 @@ class _Event(Struct):
 
 
 class Api:
-    """A connection to the API server. Leaving it as a context manager closes it."""
+    """A connection to the API server. Leaving it as a context manager closes it.
 
-    def __init__(self, wire: client.ApiClient) -> None:
+    Args:
+        wire: the client's.
+        written: told of each write, by its method and what was answered: a status of HTTP, or "away".
+
+    """
+
+    def __init__(self, wire: client.ApiClient, written: Callable[[str, str], None] | None = None) -> None:
         self._wire = wire
+        self._written = written
 
     @classmethod
-    async def connect(cls) -> Self:
+    async def connect(cls, written: Callable[[str, str], None] | None = None) -> Self:
         """Return a connection, as a Pod's own account or else as $KUBECONFIG says."""
         made = client.Configuration()
         if "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=made)  # type: ignore[no-untyped-call]
         else:
             await config.load_kube_config(client_configuration=made)  # type: ignore[no-untyped-call]
-        return cls(client.ApiClient(made))
+        return cls(client.ApiClient(made), written)
 
     async def __aenter__(self) -> Self:
         return self
@@ -215,10 +226,16 @@ class Api:
                 yield line
 
     async def _read(self, method: str, path: str, **options: Any) -> bytes:
-        response = await self._answer(method, path, **options)
-        async with response:
-            await _raise_for(response)
-            return await response.read()
+        result = "away"
+        try:
+            response = await self._answer(method, path, **options)
+            async with response:
+                result = str(response.status)
+                await _raise_for(response)
+                return await response.read()
+        finally:
+            if self._written and method != "GET":
+                self._written(method, result)
 
     async def _answer(
         self,
