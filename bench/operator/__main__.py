@@ -17,24 +17,25 @@ from nncp.lab.cluster.handle import Handle
 
 ROOT = Path(__file__).parents[2]
 INTERFACES = 20
+STEADY_S = 20
 PARTS = ("namespace", "crds", "admission", "tokens", "rbac")
 
 
 def deploy(cluster: Handle) -> None:
     """Have all of deploy/ there but what runs."""
-    for part in PARTS:
-        cluster.kubectl("apply", "-f", str(ROOT / "deploy" / f"{part}.yaml"))
+    files = (str(ROOT / "deploy" / f"{part}.yaml") for part in PARTS)
+    cluster.kubectl("apply", *(word for file in files for word in ("-f", file)))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=300s")
 
 
-def measured(cluster: Handle, nodes: int, policies: int, interfaces: int = INTERFACES) -> dict[str, Any]:
-    """Return what was counted."""
+def measured(
+    cluster: Handle, nodes: int, policies: int, *, interfaces: int = INTERFACES, seconds: int = STEADY_S
+) -> dict[str, Any]:
+    """Return what was counted; nothing happens for so many seconds of it."""
     argv = ["env", f"PYTHONPATH={os.environ.get('PYTHONPATH') or ROOT}", "NO_PROXY=*", "setpriv"]
     argv += ["--pdeathsig", "KILL", sys.executable, str(Path(__file__).with_name("inside.py"))]
-    argv = cluster.argv(CONTROL, *argv, str(nodes), str(policies), str(interfaces))
-    ended = subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if ended.returncode:
-        sys.exit(ended.stderr)
+    argv = cluster.argv(CONTROL, *argv, str(nodes), str(policies), str(interfaces), str(seconds))
+    ended = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
 

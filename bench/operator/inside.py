@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -41,8 +42,8 @@ ACCOUNTS = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
 GROUPS = {"nmstate.io": "", "coordination.k8s.io": "", "": "nodes", "events.k8s.io": "events"}
 APPLY_S = 0.2
 """How long an apply takes: else nobody would be told that it goes on."""
-QUIET_S = 3.0
-STEADY_S = 20.0
+QUIET_S = 1.5
+"""Longer than any write is put off, see TOLD_EVERY and AGAIN of the controller."""
 LIMIT_S = 1200.0
 SAMPLE = re.compile(r"^(apiserver_\w+)\{(.*)\} (\S+)$")
 COUNTED = ("apiserver_request_total", "apiserver_watch_events_total", "apiserver_watch_events_sizes_sum")
@@ -330,8 +331,8 @@ class Bench:
         found.subtract(before)
         self.found[name] = {**told(found), "seconds": round(took, 2)}
 
-    async def run(self, policies: int, interfaces: int) -> None:
-        """Measure everything."""
+    async def run(self, policies: int, interfaces: int, seconds: float) -> None:
+        """Measure everything; nothing happens for so many seconds."""
         nodes = len(self.agents.tokens)
         names = [f"p{number}" for number in range(policies)]
         async with self.agents.running():
@@ -341,17 +342,14 @@ class Bench:
             spans = sorted(at - start for at in self.agents.done.values())
             self.found["rollout"] |= {"p50": _share(spans, 0.5), "p99": _share(spans, 0.99)}
             self.found["rollout"]["controller"] = self.controller.memory()
-            await self.counted("steady", asyncio.sleep(STEADY_S))
+            await self.counted("steady", asyncio.sleep(seconds))
             await self.counted("same", self._touch(names))
             await self.controller.end()
             await self.counted("controller", self.controller.start())
             self.found["controller"]["controller"] = self.controller.memory()
-        await self.counted("agents", self._restarted())
-        assert self.agents.applies() == nodes * policies, self.agents.applies()
-
-    async def _restarted(self) -> None:
         async with self.agents.running():
-            await asyncio.sleep(QUIET_S)
+            await self.counted("agents", asyncio.sleep(0))
+        assert self.agents.applies() == nodes * policies, self.agents.applies()
 
     async def _roll_out(self, names: Iterable[str], interfaces: int) -> None:
         start = len(self.agents.done)
@@ -396,7 +394,7 @@ def _let_nodes_be() -> None:
         ended.kill(pid, Limit(10.0))
 
 
-async def run(nodes: int, policies: int, interfaces: int, folder: Path) -> dict[str, Any]:
+async def run(nodes: int, policies: int, interfaces: int, seconds: float, folder: Path) -> dict[str, Any]:
     """Make nodes, and return what rollouts to them have cost."""
     _let_nodes_be()
     made = client.Configuration()
@@ -415,7 +413,7 @@ async def run(nodes: int, policies: int, interfaces: int, folder: Path) -> dict[
         await controller.start()
         bench = Bench(cluster, controller, Agents(cluster, tokens, folder))
         try:
-            await bench.run(policies, interfaces)
+            await bench.run(policies, interfaces, seconds)
         finally:
             await controller.end()
             sys.stderr.write(controller.log.read_text())
@@ -424,9 +422,11 @@ async def run(nodes: int, policies: int, interfaces: int, folder: Path) -> dict[
 
 def main() -> None:
     """Measure and print, as JSON."""
-    nodes, policies, interfaces = (int(word) for word in sys.argv[1:4])
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("nncp.events").setLevel(logging.INFO)
+    nodes, policies, interfaces, seconds = (int(word) for word in sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(asyncio.run(run(nodes, policies, interfaces, Path(folder)))))
+        print(json.dumps(asyncio.run(run(nodes, policies, interfaces, seconds, Path(folder)))))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def body(event: Event, *, node: str, name: str, uid: str, now: str) -> dict[str,
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{name[:50].rstrip('.-')}.", "namespace": "default"},
+        "metadata": {"generateName": f"{name[:50].rstrip('.-')}-", "namespace": "default"},
         "regarding": {**regarding, "name": name, "uid": uid},
         "eventTime": now,
         "reportingController": CONTROLLER,

@@ -65,7 +65,7 @@ def test_drift_is_told_once_as_long_as_it_lasts() -> None:
 def test_an_event_is_what_the_api_takes_whatever_a_condition_says() -> None:
     made = body(Event("R", "A", "é" * 4000), node="n" * 200, name="n" * 49 + "..p", uid="u", now=NOW)
     assert len(made["note"].encode()) == LONGEST
-    assert made["metadata"]["generateName"] == "n" * 49 + "."
+    assert made["metadata"]["generateName"] == "n" * 49 + "-"
     assert len(made["reportingInstance"]) == 128
     assert made["regarding"]["name"] == "n" * 49 + "..p"
 
