@@ -65,6 +65,10 @@ STATE = Resource(f"/apis/{GROUP}/v1beta1/{STATES}")
 NODE = Resource("/api/v1/nodes")
 
 
+EVENT = Resource("/apis/events.k8s.io/v1/namespaces/default/events")
+"""Those of what has no namespace."""
+
+
 def markers(namespace: str) -> Resource:
     """Return the object of a namespace that says which policies are not adopted yet."""
     path = f"/api/v1/namespaces/{namespace}/configmaps"
@@ -117,13 +121,20 @@ class _Event(Struct):
 
 
 class Api:
-    """A connection to the API server. Leaving it as a context manager closes it."""
+    """A connection to the API server. Leaving it as a context manager closes it.
 
-    def __init__(self, wire: client.ApiClient) -> None:
+    Args:
+        wire: the client's.
+        written: told of each write, by its method and what was answered: a status of HTTP, or "away".
+
+    """
+
+    def __init__(self, wire: client.ApiClient, written: Callable[[str, str], None] | None = None) -> None:
         self._wire = wire
+        self._written = written
 
     @classmethod
-    async def connect(cls) -> Self:
+    async def connect(cls, written: Callable[[str, str], None] | None = None) -> Self:
         """Return a connection, as a Pod's own account or else as $KUBECONFIG says.
 
         Raises:
@@ -136,7 +147,7 @@ class Api:
                 config.load_incluster_config(client_configuration=made)  # type: ignore[no-untyped-call]
             else:
                 await config.load_kube_config(client_configuration=made)  # type: ignore[no-untyped-call]
-            return cls(client.ApiClient(made))
+            return cls(client.ApiClient(made), written)
         except Exception as error:  # whatever the client stumbles over in somebody's file
             raise Error(
                 f"nothing says which cluster is meant: {error or type(error).__name__}",
@@ -243,10 +254,16 @@ class Api:
                 yield line
 
     async def _read(self, method: str, path: str, **options: Any) -> bytes:
-        response = await self._answer(method, path, **options)
-        async with response:
-            await _raise_for(response)
-            return await response.read()
+        result = "away"
+        try:
+            response = await self._answer(method, path, **options)
+            async with response:
+                result = str(response.status)
+                await _raise_for(response)
+                return await response.read()
+        finally:
+            if self._written and method != "GET":
+                self._written(method, result)
 
     async def _answer(
         self,

@@ -19,11 +19,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from msgspec import to_builtins
 from msgspec.structs import replace
 
 from nncp.operator import adoption, api, reading
 from nncp.operator.election import Election
+from nncp.operator.metrics import ClusterNumbers, served
 from nncp.operator.objects import GROUP
 from nncp.operator.parts import Memory
 from nncp.operator.reconcile import writes
@@ -94,12 +96,15 @@ class Controller:
     Args:
         server: the API server.
         namespace: in which the agents' Leases are.
+        numbers: what it counts.
         ready: a file that is there once it is written down which policies wait for adoption: those that come
             later do not.
 
     """
 
-    def __init__(self, server: api.Api, namespace: str, ready: Path | None = None) -> None:
+    def __init__(
+        self, server: api.Api, namespace: str, numbers: ClusterNumbers, ready: Path | None = None
+    ) -> None:
         self.server = server
         self.changed = asyncio.Event()
         self.policies = Store(reading.policy, self.changed.set)
@@ -107,6 +112,8 @@ class Controller:
         self.enactments = Store(reading.enactment, self.changed.set)
         self.leases = Leases(self.changed.set)
         self.memory = Memory()
+        self.numbers = numbers
+        numbers.look_at(self.policies.known, self.enactments.known)
         self.refused: dict[str, str] = {}
         self.told: dict[str, float] = {}
         self.agents = api.leases(namespace)
@@ -173,7 +180,8 @@ class Controller:
                 continue  # what is not seen yet must not be taken for gone
             if not await self._is_marked():
                 continue
-            found = await asyncio.to_thread(writes, self.seen(), self.memory, now=_now())
+            with self.numbers.decisions.time():
+                found = await asyncio.to_thread(writes, self.seen(), self.memory, now=_now())
             gate = asyncio.Semaphore(SIDE_BY_SIDE)
             await asyncio.gather(*(self._send(write, gate) for write in found if self._is_due(write)))
 
@@ -294,7 +302,7 @@ def _now() -> str:
     return dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-async def main() -> None:
+async def _run(numbers: ClusterNumbers, address: str, port: int) -> None:
     """Run the controller until it is ended."""
     namespace = os.environ.get("POD_NAMESPACE", NAMESPACE)
     identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
@@ -304,8 +312,8 @@ async def main() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with await api.Api.connect() as server:
-        controller = Controller(server, namespace, ready)
+    async with await api.Api.connect(numbers.written) as server, served(numbers.registry, address, port):
+        controller = Controller(server, namespace, numbers, ready)
         leading = asyncio.create_task(
             Election(server, namespace, "controller", identity).lead(controller.run)
         )
@@ -318,8 +326,16 @@ async def main() -> None:
             task.result()
 
 
-if __name__ == "__main__":
+@click.command()
+@click.option("--metrics-port", default=8089, show_default=True, help="For Prometheus; 0 for none.")
+@click.option("--metrics-address", default="0.0.0.0", show_default=True, help="At which it may ask.")  # noqa: S104  a Pod's own
+def main(metrics_port: int, metrics_address: str) -> None:
+    """Decide what each node is asked for, once per cluster."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("nncp").setLevel(logging.INFO)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
+        asyncio.run(_run(ClusterNumbers(), metrics_address, metrics_port))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -154,11 +155,12 @@ class Hands:
             except Error as error:
                 return self._ended(name, Outcome(attempt, Phase.FAILED, told(error)[:LONGEST]))
             self.log(f"{attempt} of {name} begins")
-            self.writing = Job(work)
+            self.writing, start = Job(work), time.monotonic()
             answer = await self.writing.run()
             if answer == ENDED:
                 await self._settle()
-            return self._ended(name, self._outcome_of(name, attempt, answer))
+            outcome = self._outcome_of(name, attempt, answer)
+            return self._ended(name, replace(outcome, seconds=time.monotonic() - start))
 
     def _work(self, attempt: str, request: Apply | Revert) -> Callable[[], Answered]:
         asked = probes(request.probes, self.probes_dir, os.environ)

@@ -13,6 +13,7 @@ import contextlib
 import datetime as dt
 import logging
 import signal
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,9 @@ from msgspec.structs import replace
 from nncp.errors import Error, ErrorKind
 from nncp.operator import api
 from nncp.operator.enact import Do, Duty, Heard, Later, Tell, next_step
+from nncp.operator.events import Events, happened
 from nncp.operator.line import Line
+from nncp.operator.metrics import NodeNumbers, served
 from nncp.operator.objects import GROUP, EnactmentSpec, EnactmentStatus, StateStatus
 from nncp.operator.protocol import Apply, Refused, Revert, Show, Shown
 from nncp.operator.reading import BAD
@@ -55,6 +58,7 @@ class Seen(Struct, frozen=True):
 
     version: str
     duty: Duty
+    uid: str = ""
 
 
 def own(node: str, version: str) -> Callable[[Object], Seen | None]:
@@ -68,7 +72,8 @@ def own(node: str, version: str) -> Callable[[Object], Seen | None]:
             return None
         if spec.node_name != node or about["name"] != f"{node}.{spec.policy_name}":
             return None
-        return Seen(about["resourceVersion"], Duty(about["name"], spec, _status(body), version))
+        duty = Duty(about["name"], spec, _status(body), version)
+        return Seen(about["resourceVersion"], duty, about.get("uid", ""))
 
     return read
 
@@ -89,10 +94,19 @@ class Agent:
         node: the node's name.
         namespace: of the agents' Leases.
         ready: the file that is there once the agent is ready.
+        numbers: what it counts.
 
     """
 
-    def __init__(self, server: api.Api, engine: Line, node: str, namespace: str, ready: Path) -> None:
+    def __init__(
+        self,
+        server: api.Api,
+        engine: Line,
+        node: str,
+        namespace: str,
+        ready: Path,
+        numbers: NodeNumbers | None = None,
+    ) -> None:
         self.server = server
         self.engine = engine
         self.node = node
@@ -101,6 +115,8 @@ class Agent:
         self.store = Store(own(node, metadata.version("bridgehead")), self._changed)
         self.parts: dict[str, Part] = {}
         self.state = State(self)
+        self.events = Events(server, node)
+        self.numbers = numbers or NodeNumbers(node)
         self.tasks = asyncio.TaskGroup()
         self.unready = {"enactments", "engine", "lease"}
 
@@ -113,6 +129,7 @@ class Agent:
             tasks.create_task(self.server.watch(told, self.state.there, self.state.is_seen))
             tasks.create_task(self.server.watch(mine, self.store, lambda: self.is_ready("enactments")))
             tasks.create_task(self.state.run())
+            tasks.create_task(self.events.run())
             tasks.create_task(self._look())
             tasks.create_task(self._renew())
 
@@ -134,6 +151,7 @@ class Agent:
                 self.tasks.create_task(part.run())
         for part in self.parts.values():
             part.changed.set()
+        self.numbers.sees(seen.duty for seen in self.store.known.values() if seen)
 
     async def _look(self) -> None:
         """Have all looked at anew whenever the node may have changed."""
@@ -185,11 +203,13 @@ class Agent:
             tries: how often it was answered in vain.
 
         """
+        start = time.monotonic()
         try:
             answer = await self.engine.ask(request)
         except (OSError, TimeoutError, Error) as error:
             LOG.info("the engine is away: %s", error or type(error).__name__)
             return None
+        self.numbers.answered(request, answer, time.monotonic() - start)
         return None if _passes(answer, request, tries) else answer
 
 
@@ -286,6 +306,7 @@ class Part:
             try:
                 self.agent.store.take(await self._sent(seen.version, _lean(told) if is_lean else told))
                 self.told = None if self.told is told else self.told
+                self.agent.events.note(happened(seen.duty.status, told), self.name, seen.uid)
             except api.Refusal as error:
                 LOG.info("the status of %s: %s", self.name, error)
                 if error.is_lasting and not is_lean:
@@ -343,6 +364,7 @@ class State:
             self.asked.clear()
             shown = await self.agent.ask(Show())
             if isinstance(shown, Shown):
+                self.agent.numbers.shown(shown.state)
                 await self._until_told(shown)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(APART):
@@ -414,12 +436,12 @@ def _now() -> str:
     return dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-async def _run(agent: Callable[[api.Api], Agent]) -> None:
+async def _run(agent: Callable[[api.Api], Agent], numbers: NodeNumbers, address: str, port: int) -> None:
     """Run an agent until this process is asked to end."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with await api.Api.connect() as server:
+    async with await api.Api.connect(numbers.written) as server, served(numbers.registry, address, port):
         work: Coroutine[Any, Any, None] = agent(server).run()
         tasks = [asyncio.create_task(work), asyncio.create_task(stop.wait())]
         done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -435,11 +457,18 @@ async def _run(agent: Callable[[api.Api], Agent]) -> None:
 @click.option("--ready", type=click.Path(path_type=Path), default=READY, show_default=True)
 @click.option("--node", envvar="NODE_NAME", required=True, help="The node's name.")
 @click.option("--namespace", envvar="POD_NAMESPACE", required=True, help="Of the agents' Leases.")
-def main(path: Path, ready: Path, node: str, namespace: str) -> None:
+@click.option("--metrics-port", default=8090, show_default=True, help="For Prometheus; 0 for none.")
+@click.option("--metrics-address", default="127.0.0.1", show_default=True, help="At which it may ask.")
+def main(path: Path, ready: Path, node: str, namespace: str, metrics_port: int, metrics_address: str) -> None:
     """Do what a node's enactments ask for, and tell how it went."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("nncp").setLevel(logging.INFO)
-    asyncio.run(_run(lambda server: Agent(server, Line(path), node, namespace, ready)))
+    numbers = NodeNumbers(node)
+
+    def agent(server: api.Api) -> Agent:
+        return Agent(server, Line(path), node, namespace, ready, numbers)
+
+    asyncio.run(_run(agent, numbers, metrics_address, metrics_port))
 
 
 if __name__ == "__main__":

@@ -128,6 +128,7 @@ class Outcome(Answer, frozen=True, tag="outcome"):
         phase: how far it is.
         error: why it failed, in one line.
         tries: how often it was begun.
+        seconds: how long it took the last time, a rollback included.
         desired: the state with what its templates refer to.
         taken: what captures took, by their names.
 
@@ -137,6 +138,7 @@ class Outcome(Answer, frozen=True, tag="outcome"):
     phase: Phase
     error: str = ""
     tries: int = 0
+    seconds: float = 0.0
     desired: Any = None
     taken: Mapping[str, Any] = {}
 
