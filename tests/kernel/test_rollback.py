@@ -267,14 +267,14 @@ def check(
                 assert ns.differs(before) == {}, "after a whole apply and its rollback"
                 return
             if supervisor_too:
-                finish(ns, state)
+                finish(ns, state, first=1 if writes % 2 else MOST_WRITES)
             assert ns.differs(before) == {}, f"killed after {writes} writes, supervisor too: {supervisor_too}"
     pytest.fail(f"more than {MOST_WRITES} writes")
 
 
-def finish(ns: Namespace, state: Path) -> None:
-    """Roll back, killed after one write, then after two, and so on, until it gets through."""
-    for writes in range(1, MOST_WRITES):
+def finish(ns: Namespace, state: Path, first: int) -> None:
+    """Roll back, killed after `first` writes, then after one more, and so on, until it gets through."""
+    for writes in range(first, first + MOST_WRITES):
         code = deadly.rolled_back(ns, state, killed_after=writes)
         if code != -signal.SIGKILL:
             assert code == 0, f"rollback ended with {code}"
