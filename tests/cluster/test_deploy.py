@@ -299,10 +299,10 @@ def restores(cluster: Handle, node: str) -> str:
     return cluster.kubectl("get", "nns", node, "--ignore-not-found", "-o", "jsonpath={.status.restore}")
 
 
-def versions(cluster: Handle) -> dict[str, str]:
-    """Which version each policy, and each node's part in it, is of."""
-    found = json.loads(cluster.kubectl("get", "nncp,nnce", "-o", "json"))["items"]
-    return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in found}
+def parts(cluster: Handle, node: str) -> dict[str, dict[str, Any]]:
+    """A node's part in each policy, by its name."""
+    found = json.loads(cluster.kubectl("get", "nnce", "-o", "json"))["items"]
+    return {each["metadata"]["name"]: each for each in found if each["spec"]["nodeName"] == node}
 
 
 def cycle(cluster: Handle, node: str, name: str, *, away: bool = True) -> None:
@@ -316,7 +316,9 @@ def cycle(cluster: Handle, node: str, name: str, *, away: bool = True) -> None:
 
     """
     apply(cluster, name)
-    before = versions(cluster)
+    # A policy may be Available while a node is not ready.
+    cluster.kubectl("wait", "--for=condition=Available", f"nnce/{node}.{name}", "--timeout=300s")
+    before = parts(cluster, node)
     for words in [("off", API), ("off", node), ("on", node)] if away else [("on", node)]:
         cluster.command(*words)
     until(
@@ -330,8 +332,9 @@ def cycle(cluster: Handle, node: str, name: str, *, away: bool = True) -> None:
         cluster.command("on", API)
     only = {"nodeSelector": {"kubernetes.io/hostname": node}}
     apply(cluster, f"{name}-2", **only)  # an agent that has done this has looked at all that there was
-    now = versions(cluster)
-    assert {each: now[each] for each in before} == before
+    cluster.kubectl("wait", "--for=condition=Available", f"nnce/{node}.{name}-2", "--timeout=300s")
+    now = parts(cluster, node)
+    assert {each: now[each] for each in before} == before  # and its resourceVersion
     (pod,) = (each for each in pods(cluster, "agent") if each["spec"]["nodeName"] == node)
     said = cluster.kubectl(*HERE, "logs", pod["metadata"]["name"], "-c", "engine")
     assert f"of {name}-2 begins" in said

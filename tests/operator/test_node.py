@@ -161,10 +161,13 @@ def test_the_nodes_state_is_told_once() -> None:
         await one.state._until_told(Shown({"interfaces": []}))
         await one.state._until_told(Shown({"interfaces": []}))
         await one.state._until_told(Shown({"interfaces": [{"name": "eth1"}]}, "left out: routes"))
+        for _ in range(2):
+            await one.state._until_told(Shown({"interfaces": []}, restore="unit"))
 
     asyncio.run(course())
-    assert [each["currentState"]["interfaces"] for each in server.states] == [[], [{"name": "eth1"}]]
+    assert [each["currentState"]["interfaces"] for each in server.states] == [[], [{"name": "eth1"}], []]
     assert server.states[1]["truncated"] == "left out: routes"
+    assert server.states[2]["restore"] == "unit"
 
 
 def test_only_the_nodes_own_enactments_are_its_business() -> None:
