@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from nncp.operator.protocol import Document
     from nncp.probes import Probe
     from nncp.work import Changes
+
+LOOK_EVERY = 0.2
 
 
 class _Differs(Exception):
@@ -75,6 +78,7 @@ class Node(Struct, frozen=True):
             if changes.differ:
                 raise _Differs(changes)
 
+        self._await_trial()
         try:
             changes = work.apply(found, state_dir=self.state_dir, planned=see)
         except _Differs as differs:
@@ -90,6 +94,7 @@ class Node(Struct, frozen=True):
 
         """
         stopping = Stopping()
+        self._await_trial()
         found, ways = _policies(document), self._ways()
         before = ways.of(document.name) or Way()
         back: list[dict[str, Any]] = []
@@ -127,6 +132,7 @@ class Node(Struct, frozen=True):
 
         """
         stopping = Stopping()
+        self._await_trial()
         policy, _ = self._way_back(name)
         terms = Terms(proof=self._proof(probes), kept=stopping.for_good(Guard.commit))
         work.apply([policy], state_dir=self.state_dir, terms=terms)
@@ -153,6 +159,12 @@ class Node(Struct, frozen=True):
         """Return the outcome of an attempt that is done, with the document's states as they are in force."""
         meant = next((each for each in self._documents() if each.name == name), None)
         return _with(known, meant)
+
+    def _await_trial(self) -> None:
+        """Wait as long as somebody tries a change by hand: he was told how long that holds, and has asked."""
+        journal = Journal(self.state_dir)
+        while journal.is_tried():
+            time.sleep(LOOK_EVERY)
 
     def _way_back(self, name: str) -> tuple[Policy, list[str]]:
         ways = self._ways()

@@ -254,4 +254,4 @@ class Operator:
         for name in self.items("nncp"):
             self.patch(name, onDelete="Revert", paused=False)
         self.cluster.kubectl("delete", "nncp", "--all")
-        until(lambda: not self.items("nnce"), seconds=60, what=self.what("nnce"))
+        until(lambda: self.told("nnce") == {}, seconds=20, what=self.what("nnce"))

@@ -201,6 +201,8 @@ def test_two_policies_share_a_node_until_they_contradict_each_other(scene: Opera
     assert "mtu" in told["message"]
     until(lambda: "policy two contradicts it" in scene.await_policy("one", "Available")["message"])
     assert (scene.link("node-1")["mtu"], bool(scene.link("node-1", "x0"))) == (1400, True)
+    scene.patch("two", desiredState={"interfaces": [other]})
+    scene.await_policy("two", "Available")
 
 
 @pytest.mark.deviates("stray-changes")
