@@ -50,11 +50,13 @@ class Node(Struct, frozen=True):
     Args:
         state_dir: what was applied here, and what leads back.
         told: hears of what somebody who looks into the log wants to know.
+        limit: seconds that each probe has after a change; when None, its kind's, of a quiet machine.
 
     """
 
     state_dir: Path
     told: Callable[[str], None]
+    limit: float | None = None
 
     def plan(self, document: Document, *, adopt: bool) -> Planned:
         """Return what an apply would write; one that writes nothing is in force then, if `adopt`.
@@ -188,7 +190,7 @@ class Node(Struct, frozen=True):
         ways.keep(document.name, way)
 
     def _proof(self, probes: Sequence[Probe]) -> Probes | None:
-        return Probes(probes, told=self.told) if probes else None
+        return Probes(probes, self.limit, self.told) if probes else None
 
     def _ways(self) -> Ways:
         return Ways(self.state_dir, self._in_force())

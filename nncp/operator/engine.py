@@ -221,6 +221,9 @@ async def _run(listener: socket.socket, hands: Hands, pace: Pace, grace: float) 
 @click.option("--state-dir", type=click.Path(path_type=Path), default=STATE_DIR, show_default=True)
 @click.option("--probes-dir", type=click.Path(path_type=Path), default=PROBES_DIR, show_default=True)
 @click.option("--group", type=int, default=None, help="A group that may open the socket too, by its number.")
+@click.option(
+    "--probe-limit", type=float, default=None, help="Seconds of each probe after a change; else its kind's."
+)
 @click.option("--grace", default=60.0, show_default=True, help="Seconds that an apply has once it is to end.")
 @click.option("--quiet", default=2.0, show_default=True, help="Seconds between two looks at the node.")
 @click.option(
@@ -231,6 +234,7 @@ def main(
     state_dir: Path,
     probes_dir: Path,
     group: int | None,
+    probe_limit: float | None,
     grace: float,
     quiet: float,
     slow: float,
@@ -238,7 +242,7 @@ def main(
     """Plan, apply and revert for whoever may open the socket."""
     try:
         with alone(path, state_dir, group) as listener:
-            hands = Hands(state_dir, probes_dir, Outcomes(state_dir), log)
+            hands = Hands(state_dir, probes_dir, Outcomes(state_dir), log, probe_limit)
             asyncio.run(_run(listener, hands, Pace(quiet, slow), grace))
     except Error as error:
         click.echo("\n".join(map(render_error, error)), err=True)

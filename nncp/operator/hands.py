@@ -47,13 +47,19 @@ class Hands:
         probes_dir: the folder of the programs that may be probes.
         outcomes: how attempts have ended.
         log: hears of what begins and ends.
+        limit: seconds that each probe has after a change; when None, its kind's, of a quiet machine.
 
     """
 
     def __init__(
-        self, state_dir: Path, probes_dir: Path, outcomes: Outcomes, log: Callable[[str], None]
+        self,
+        state_dir: Path,
+        probes_dir: Path,
+        outcomes: Outcomes,
+        log: Callable[[str], None],
+        limit: float | None = None,
     ) -> None:
-        self.node = Node(state_dir, log)
+        self.node = Node(state_dir, log, limit)
         self.probes_dir = probes_dir
         self.outcomes = outcomes
         self.log = log

@@ -15,6 +15,7 @@ from tests.cluster.programs import BLOCKING, NODES, kill, slots, started
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from nncp.lab.cluster.handle import Handle
@@ -54,7 +55,18 @@ def begin(operator: Operator, **spec: Any) -> None:
     assert operator.told("nnce") == {"node-1.one": "Progressing", "node-2.one": "Pending"}
 
 
-def test_a_node_that_a_policy_cuts_off_goes_back_alone_and_tells_when_it_can(scene: Operator) -> None:
+@pytest.fixture
+def soon(scene: Operator) -> Iterator[Operator]:
+    """An operator whose node-1 waits for probes no longer than it has to."""
+    scene.kill("node-1", "engine")
+    scene.start("node-1", "engine", "--probe-limit", "3")
+    yield scene
+    scene.kill("node-1", "engine")
+    scene.start("node-1", "engine")
+
+
+def test_a_node_that_a_policy_cuts_off_goes_back_alone_and_tells_when_it_can(soon: Operator) -> None:
+    scene = soon
     before = network(scene.cluster, "node-1")
     since, begun = scene.now("nnce"), [scene.begun(node) for node in NODES]
     elsewhere = {"enabled": True, "address": [{"ip": "198.51.100.7", "prefix-length": 24}]}
