@@ -69,7 +69,7 @@ def own(node: str, version: str) -> Callable[[Object], Seen | None]:
             return None
         if spec.node_name != node or about["name"] != f"{node}.{spec.policy_name}":
             return None
-        return Seen(about["resourceVersion"], Duty(about["name"], spec, _status(body), version))
+        return Seen(about["resourceVersion"], Duty(about["name"], spec, _status(body), version, about["uid"]))
 
     return read
 
@@ -216,6 +216,7 @@ class Part:
     def __init__(self, name: str, agent: Agent) -> None:
         self.name = name
         self.agent = agent
+        self.uid = ""
         self.heard = Heard()
         self.tries = 0
         self.told: EnactmentStatus | None = None
@@ -239,11 +240,17 @@ class Part:
         try:
             while (seen := self.seen) is not None:
                 self.changed.clear()
+                self._see_whose(seen.duty.uid)
                 duty = replace(seen.duty, status=self.told) if self.told else seen.duty
                 await self._take(duty, next_step(duty, self.heard, now=_now()))
         finally:
             writing.cancel()
             self.agent.parts.pop(self.name, None)
+
+    def _see_whose(self, uid: str) -> None:
+        """Forget what was heard, and was to be told, of a former object of the name."""
+        if uid != self.uid:
+            self.uid, self.heard, self.told = uid, Heard(), None
 
     async def _take(self, duty: Duty, step: Tell | Do | Later) -> None:
         match step:

@@ -74,8 +74,8 @@ def test_a_node_that_a_policy_cuts_off_goes_back_alone_and_tells_when_it_can(soo
     scene.apply(policy("one", desired={"interfaces": [uplink]}, maxUnavailable=1))
     scene.await_all("nnce", **{"node-1.one": "Failing", "node-2.one": "Aborted"})
     assert "apiServer" in scene.said("node-1.one")
-    told = scene.await_policy("one", "Degraded")
-    assert told["message"].startswith("1/2 nodes failed to configure, 1 node aborted configuration")
+    words = "1/2 nodes failed to configure, 1 node aborted configuration; node-1: "
+    until(lambda: scene.await_policy("one", "Degraded")["message"].startswith(words), what=scene.log)
     assert scene.steps("node-1.one", since) == ["Pending", "Progressing", "Failing"]
     assert [scene.begun(node) for node in NODES] == [begun[0] + 1, begun[1]]
     assert network(scene.cluster, "node-1") ^ before == set()

@@ -143,6 +143,11 @@ def test_a_node_whose_label_comes_or_goes_gets_or_loses_its_part(
     assert bool(scene.link("node-2")) == stays
     if stays:
         scene.cluster.on("node-2", "ip", "link", "del", "v0")
+    scene.cluster.kubectl("label", "node", "node-2", "wanted=yes")  # the same is asked anew
+    scene.await_policy("one", "Available")
+    assert scene.link("node-2")["mtu"] == 1400
+    scene.clear()
+    scene.cluster.kubectl("label", "node", "node-2", "wanted-")
 
 
 def test_a_policy_of_the_older_version_is_applied_too(scene: Operator) -> None:
