@@ -176,6 +176,21 @@ class Journal:
         data = self._data(*self._numbered(TRYING).values())
         return None if data is None else decoded(data, self.path)
 
+    def is_tried(self) -> bool:
+        """Whether somebody tries a change; what nobody guards any more is undone by who comes next."""
+        if not self._numbered(TRYING):
+            return False
+        with self._folder() as folder:
+            descriptor = folder.open("lock", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)
+
     def write(self, record: Record) -> bytes:
         """Record what an apply starts from; return what is on the disk by then."""
         data = msgspec.json.encode(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from nncp.probes import Probe
     from nncp.work import Changes
 
+LOOK_EVERY = 0.2
+
 
 class _Differs(Exception):
     """An apply that was to write nothing would write something."""
@@ -49,12 +52,14 @@ class Node(Struct, frozen=True):
         state_dir: what was applied here, and what leads back.
         attachments: where CNI's runtime keeps whose ports are whose.
         told: hears of what somebody who looks into the log wants to know.
+        limit: seconds that each probe has after a change; when None, its kind's, of a quiet machine.
 
     """
 
     state_dir: Path
     attachments: Path
     told: Callable[[str], None]
+    limit: float | None = None
 
     def plan(self, document: Document, *, adopt: bool) -> Planned:
         """Return what an apply would write; one that writes nothing is in force then, if `adopt`.
@@ -79,6 +84,7 @@ class Node(Struct, frozen=True):
             if changes.differ:
                 raise _Differs(changes)
 
+        self._await_trial()
         try:
             changes = work.apply(found, state_dir=self.state_dir, planned=see)
         except _Differs as differs:
@@ -94,6 +100,7 @@ class Node(Struct, frozen=True):
 
         """
         stopping = Stopping()
+        self._await_trial()
         found, ways = _policies(document), self._ways()
         before = ways.of(document.name) or Way()
         back: list[dict[str, Any]] = []
@@ -132,6 +139,7 @@ class Node(Struct, frozen=True):
 
         """
         stopping = Stopping()
+        self._await_trial()
         policy, _ = self._way_back(name)
         terms = Terms(proof=self._proof(probes), kept=stopping.for_good(Guard.commit))
         work.apply([policy], state_dir=self.state_dir, terms=terms)
@@ -167,6 +175,12 @@ class Node(Struct, frozen=True):
         except Error as error:
             raise pods.named(error, pods.by_port(self.attachments)) from error
 
+    def _await_trial(self) -> None:
+        """Wait as long as somebody tries a change by hand: he was told how long that holds, and has asked."""
+        journal = Journal(self.state_dir)
+        while journal.is_tried():
+            time.sleep(LOOK_EVERY)
+
     def _way_back(self, name: str) -> tuple[Policy, list[str]]:
         ways = self._ways()
         way = ways.of(name)
@@ -189,7 +203,7 @@ class Node(Struct, frozen=True):
         ways.keep(document.name, way)
 
     def _proof(self, probes: Sequence[Probe]) -> Probes | None:
-        return Probes(probes, told=self.told) if probes else None
+        return Probes(probes, self.limit, self.told) if probes else None
 
     def _ways(self) -> Ways:
         return Ways(self.state_dir, self._in_force())

@@ -117,6 +117,7 @@ class Duty(Struct, frozen=True):
         spec: what is asked.
         status: what was told last, accepted or not yet.
         version: of this program.
+        uid: the object's: another one of its name has another.
 
     """
 
@@ -124,6 +125,7 @@ class Duty(Struct, frozen=True):
     spec: EnactmentSpec
     status: EnactmentStatus = EnactmentStatus()
     version: str = ""
+    uid: str = ""
 
     @property
     def asked(self) -> str:
@@ -154,6 +156,15 @@ class Duty(Struct, frozen=True):
         """The attempt that was let go and whose end is not told yet; "" when there is none."""
         go = given(self.spec.go) or ""
         return "" if go == given(self.status.ended) else go
+
+    @property
+    def attempt_here(self) -> str:
+        """What the engine knows the attempt by that was let go.
+
+        An enactment that was made anew asks for the same, and counts from 0: what was done for the former
+        one may long be undone.
+        """
+        return f"{self.go}.{self.uid[:8]}" if self.uid else self.go
 
     @property
     def may_change(self) -> bool:
@@ -201,10 +212,10 @@ def next_step(one: Duty, heard: Heard, *, now: str) -> Step:
 
 def _former(one: Duty, heard: Heard) -> Step | None:
     """Return what is to be done about an attempt at something else, None once it does not go on."""
-    known = heard.outcome if heard.attempt == one.go else None
+    known = heard.outcome if heard.attempt == one.attempt_here else None
     if isinstance(known, Outcome) and known.phase is not How.BEGUN:
         return None
-    return Do(Ask(attempt=one.go, name=one.spec.policy_name, wait=True), "outcome")
+    return Do(Ask(attempt=one.attempt_here, name=one.spec.policy_name, wait=True), "outcome")
 
 
 def _first(one: Duty, heard: Heard, now: str, ended: str) -> Step:
@@ -224,7 +235,7 @@ def _first(one: Duty, heard: Heard, now: str, ended: str) -> Step:
 
 def _attempt(one: Duty, heard: Heard, now: str) -> Step:
     """Make the attempt that was let go, and tell how it ends."""
-    known = heard.outcome if heard.attempt == one.go else None
+    known = heard.outcome if heard.attempt == one.attempt_here else None
     if isinstance(known, Outcome) and known.phase is How.DONE:
         return _told(one, _done(one, known, now, one.go))
     if isinstance(known, Outcome) and known.phase is How.FAILED:
@@ -236,8 +247,8 @@ def _attempt(one: Duty, heard: Heard, now: str) -> Step:
     # The engine makes an attempt once, and answers how that has ended when it is asked again.
     probes = given(one.spec.probes)
     if given(one.spec.revert):
-        return Do(Revert(attempt=one.go, name=one.spec.policy_name, probes=probes), "outcome")
-    return Do(Apply(attempt=one.go, document=one.document, probes=probes), "outcome")
+        return Do(Revert(attempt=one.attempt_here, name=one.spec.policy_name, probes=probes), "outcome")
+    return Do(Apply(attempt=one.attempt_here, document=one.document, probes=probes), "outcome")
 
 
 def _drift(one: Duty, heard: Heard, now: str) -> Step:

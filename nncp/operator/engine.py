@@ -228,6 +228,9 @@ async def _run(listener: socket.socket, hands: Hands, pace: Pace, grace: float) 
 @click.option("--probes-dir", type=click.Path(path_type=Path), default=PROBES_DIR, show_default=True)
 @click.option("--attachments", type=click.Path(path_type=Path), default=ATTACHMENTS, show_default=True)
 @click.option("--group", type=int, default=None, help="A group that may open the socket too, by its number.")
+@click.option(
+    "--probe-limit", type=float, default=None, help="Seconds of each probe after a change; else its kind's."
+)
 @click.option("--grace", default=60.0, show_default=True, help="Seconds that an apply has once it is to end.")
 @click.option("--quiet", default=2.0, show_default=True, help="Seconds between two looks at the node.")
 @click.option(
@@ -248,6 +251,7 @@ def main(
     probes_dir: Path,
     attachments: Path,
     group: int | None,
+    probe_limit: float | None,
     grace: float,
     quiet: float,
     slow: float,
@@ -258,7 +262,7 @@ def main(
     try:
         with alone(path, state_dir, group) as listener:
             keeper = Keeper(AtStart(host, state_dir, image) if host else None, log)
-            node = Node(state_dir, attachments, log)
+            node = Node(state_dir, attachments, log, probe_limit)
             hands = Hands(node, probes_dir, Outcomes(state_dir), keeper, log)
             asyncio.run(_run(listener, hands, Pace(quiet, slow), grace))
     except Error as error:

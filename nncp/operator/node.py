@@ -58,7 +58,6 @@ class Seen(Struct, frozen=True):
 
     version: str
     duty: Duty
-    uid: str = ""
 
 
 def own(node: str, version: str) -> Callable[[Object], Seen | None]:
@@ -72,8 +71,8 @@ def own(node: str, version: str) -> Callable[[Object], Seen | None]:
             return None
         if spec.node_name != node or about["name"] != f"{node}.{spec.policy_name}":
             return None
-        duty = Duty(about["name"], spec, _status(body), version)
-        return Seen(about["resourceVersion"], duty, about.get("uid", ""))
+        duty = Duty(about["name"], spec, _status(body), version, about.get("uid", ""))
+        return Seen(about["resourceVersion"], duty)
 
     return read
 
@@ -235,6 +234,7 @@ class Part:
     def __init__(self, name: str, agent: Agent) -> None:
         self.name = name
         self.agent = agent
+        self.uid = ""
         self.heard = Heard()
         self.tries = 0
         self.told: EnactmentStatus | None = None
@@ -258,11 +258,17 @@ class Part:
         try:
             while (seen := self.seen) is not None:
                 self.changed.clear()
+                self._see_whose(seen.duty.uid)
                 duty = replace(seen.duty, status=self.told) if self.told else seen.duty
                 await self._take(duty, next_step(duty, self.heard, now=_now()))
         finally:
             writing.cancel()
             self.agent.parts.pop(self.name, None)
+
+    def _see_whose(self, uid: str) -> None:
+        """Forget what was heard, and was to be told, of a former object of the name."""
+        if uid != self.uid:
+            self.uid, self.heard, self.told = uid, Heard(), None
 
     async def _take(self, duty: Duty, step: Tell | Do | Later) -> None:
         match step:
@@ -306,7 +312,7 @@ class Part:
             try:
                 self.agent.store.take(await self._sent(seen.version, _lean(told) if is_lean else told))
                 self.told = None if self.told is told else self.told
-                self.agent.events.note(happened(seen.duty.status, told), self.name, seen.uid)
+                self.agent.events.note(happened(seen.duty.status, told), self.name, seen.duty.uid)
             except api.Refusal as error:
                 LOG.info("the status of %s: %s", self.name, error)
                 if error.is_lasting and not is_lean:

@@ -87,7 +87,7 @@ def scene(standing: Operator) -> Iterator[Operator]:
     yield standing
     standing.clear()
     for node in NODES:
-        assert network(standing.cluster, node) == before[node]
+        assert network(standing.cluster, node) ^ before[node] == set()
 
 
 @pytest.fixture

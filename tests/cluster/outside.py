@@ -22,10 +22,10 @@ MOVING = frozenset(
 )
 
 
-def network(cluster: Handle, machine: str) -> list[Any]:
+def network(cluster: Handle, machine: str) -> set[str]:
     """All of a machine's links, addresses, routes, rules and VLANs."""
     found = cluster.on(machine, "sh", "-ec", "; echo; ".join(QUESTIONS)).splitlines()
-    return [_still(json.loads(line)) for line in found if line.strip()]
+    return {json.dumps(_still(each)) for line in found if line.strip() for each in json.loads(line)}
 
 
 def json_of(cluster: Handle, machine: str, *argv: str) -> Any:

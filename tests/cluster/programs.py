@@ -110,10 +110,10 @@ class Operator:
         for part in ("engine", "node"):
             self.start(node, part)
 
-    def start(self, machine: str, part: str) -> None:
+    def start(self, machine: str, part: str, *more: str) -> None:
         self.running[machine, part] = started(
             self.cluster, machine, part, self.log_of(machine, part),
-            namespace=NAMESPACE, options=self._options(machine, part),
+            namespace=NAMESPACE, options=[*self._options(machine, part), *more],
         )  # fmt: skip
 
     def _options(self, node: str, part: str) -> list[str]:
@@ -254,4 +254,4 @@ class Operator:
         for name in self.items("nncp"):
             self.patch(name, onDelete="Revert", paused=False)
         self.cluster.kubectl("delete", "nncp", "--all")
-        until(lambda: not self.items("nnce"), seconds=60, what=self.what("nnce"))
+        until(lambda: self.told("nnce") == {}, seconds=20, what=self.what("nnce"))

@@ -143,6 +143,11 @@ def test_a_node_whose_label_comes_or_goes_gets_or_loses_its_part(
     assert bool(scene.link("node-2")) == stays
     if stays:
         scene.cluster.on("node-2", "ip", "link", "del", "v0")
+    scene.cluster.kubectl("label", "node", "node-2", "wanted=yes")  # the same is asked anew
+    scene.await_policy("one", "Available")
+    assert scene.link("node-2")["mtu"] == 1400
+    scene.clear()
+    scene.cluster.kubectl("label", "node", "node-2", "wanted-")
 
 
 def test_a_policy_of_the_older_version_is_applied_too(scene: Operator) -> None:
@@ -201,6 +206,8 @@ def test_two_policies_share_a_node_until_they_contradict_each_other(scene: Opera
     assert "mtu" in told["message"]
     until(lambda: "policy two contradicts it" in scene.await_policy("one", "Available")["message"])
     assert (scene.link("node-1")["mtu"], bool(scene.link("node-1", "x0"))) == (1400, True)
+    scene.patch("two", desiredState={"interfaces": [other]})
+    scene.await_policy("two", "Available")
 
 
 @pytest.mark.deviates("stray-changes")

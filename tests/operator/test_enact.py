@@ -82,6 +82,13 @@ def test_nothing_is_asked_before_the_controller_says_what() -> None:
     assert next_step(enactment(asked=UNSET), Heard(), now=NOW) == Later()
 
 
+def test_what_was_done_for_a_former_object_of_the_name_is_not_done_for_this_one() -> None:
+    former, one = replace(going(), uid="00000001-"), replace(going(), uid="00000002-")
+    heard = Heard("a", DIFFERS, None, former.attempt_here, replace(DONE, attempt=former.attempt_here))
+    assert phase(told(former, heard)) is Phase.DONE
+    assert asks(one, heard).attempt == "a.0.00000002"
+
+
 def test_what_already_is_so_is_available_at_once_with_the_state_as_it_was_meant() -> None:
     one = told(enactment(), Heard("a", SAME))
     assert phase(one) is Phase.DONE

@@ -28,7 +28,10 @@ class Server(api.Api):
     def __init__(self, *refusals: Exception) -> None:
         self.refusals = list(refusals)
         spec = {"nodeName": "n", "policyName": "p", "policyGeneration": 1, "asked": "a", "desiredState": {}}
-        self.body: dict[str, Any] = {"metadata": {"name": "n.p", "resourceVersion": "1"}, "spec": spec}
+        self.body: dict[str, Any] = {
+            "metadata": {"name": "n.p", "uid": "u", "resourceVersion": "1"},
+            "spec": spec,
+        }
         self.states: list[Any] = []
         self.tried = 0
 
@@ -172,7 +175,7 @@ def test_the_nodes_state_is_told_once() -> None:
 
 def test_only_the_nodes_own_enactments_are_its_business() -> None:
     read = own("n", "1")
-    about = {"name": "n.p", "resourceVersion": "1"}
+    about = {"name": "n.p", "uid": "u", "resourceVersion": "1"}
     spec = {"nodeName": "n", "policyName": "p", "policyGeneration": 1}
     assert read({"metadata": about, "spec": spec}) is not None
     for other in ({"nodeName": "m"}, {"policyName": "q"}, {"policyGeneration": "x"}):
