@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -185,8 +186,8 @@ class Api:
                 if error.status != HTTPStatus.GONE:
                     LOG.warning("%s cannot be watched: %s", resource.path, error)
             except (*AWAY, msgspec.MsgspecError) as error:
-                LOG.warning("%s cannot be watched: %s", resource.path, error or type(error).__name__)
-            await asyncio.sleep(pause)
+                LOG.warning("%s cannot be watched: %s", resource.path, str(error) or type(error).__name__)
+            await rest(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _list(self, resource: Resource, store: Store[Any]) -> str:
@@ -255,6 +256,11 @@ class Api:
         found = await self._wire.call_api(*asked, _request_timeout=limit)
         answer: aiohttp.ClientResponse = found.response
         return answer
+
+
+async def rest(seconds: float) -> None:
+    """Wait for about so long: what a server has turned away at once is not to come back at once."""
+    await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311  nobody gains by guessing it
 
 
 async def _raise_for(response: aiohttp.ClientResponse) -> None:

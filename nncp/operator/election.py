@@ -80,7 +80,7 @@ class Election:
             async with asyncio.timeout(DEADLINE):
                 return await self._tried()
         except (api.Refusal, *api.AWAY) as error:
-            LOG.info("the lease %s: %s", self.name, error or type(error).__name__)
+            LOG.info("the lease %s: %s", self.name, str(error) or type(error).__name__)
             return False
 
     async def _tried(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from nncp.lab.cluster.control import ADMIN
 from tests.cluster.test_api import ROOT, policy
@@ -147,9 +148,32 @@ class Operator:
             for name, each in self.items(kind).items()
         }
 
+    def numbers(self, machine: str, port: int) -> dict[str, float]:
+        """What Prometheus reads of a program, by names and labels, without the buckets."""
+        ask = (
+            f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
+        )
+        text = self.cluster.on(machine, sys.executable, "-c", ask)
+        return {
+            " ".join([one.name, *one.labels.values()]): one.value
+            for family in text_string_to_metric_families(text)
+            for one in family.samples
+            if not one.name.endswith("_bucket")
+        }
+
     def link(self, node: str, name: str = "v0") -> dict[str, Any]:
         links = json.loads(self.cluster.on(node, "ip", "-d", "-j", "link"))
         return next((each for each in links if each["ifname"] == name), {})
+
+    def events(self) -> dict[str, list[str]]:
+        """What was told of each enactment, in order."""
+        found = json.loads(self.cluster.kubectl("get", "events.events.k8s.io", "-o", "json"))["items"]
+        told: dict[str, list[str]] = {}
+        for each in sorted(found, key=lambda each: str(each["eventTime"])):
+            if each["reportingController"] == "nmstate.io/agent":
+                reason = each["reason"].removeprefix("Configuration").removesuffix("Configured")
+                told.setdefault(each["regarding"]["name"], []).append(reason)
+        return told
 
     def versions(self) -> dict[str, str]:
         return {
@@ -180,6 +204,7 @@ def operator(api: Handle, tmp_path: Path, socket_folder: Path) -> Iterator[Opera
         running.end()
         for kind in ("nncp", "nnce", "nns"):
             api.kubectl("delete", kind, "--all")
+        api.kubectl("delete", "events", "--all")
         api.kubectl("delete", "leases", "--all", "-n", NAMESPACE)  # a controller that was killed leads on
         for node in NODES:
             api.on(node, "sh", "-c", "ip link del v0 2>/dev/null || :")
@@ -196,6 +221,19 @@ def test_a_policy_is_applied_everywhere_and_nothing_that_restarts_writes_again(o
     assert found["node-1.one"]["status"]["desiredState"] == veth("1400")
     until(lambda: "v0" in json.dumps(operator.items("nns")["node-1"]["status"]), what=operator.log)
     assert operator.items("nns")["node-1"]["metadata"]["ownerReferences"][0]["kind"] == "Node"
+
+    counted = operator.numbers("control-plane", 8089)
+    assert counted["kubernetes_nmstate_policies_status Available"] == 1
+    assert counted["kubernetes_nmstate_enactments_status node-1 Available"] == 1
+    assert counted["bridgehead_api_writes_total 201 post"] >= 2
+    assert counted["bridgehead_decision_seconds_count"] > 0
+    counted = operator.numbers("node-1", 8090)
+    assert (
+        counted["bridgehead_apply_seconds_count done"] == counted["bridgehead_slot_wait_seconds_count"] == 1
+    )
+    assert counted["kubernetes_nmstate_network_interfaces node-1 veth"] > 0  # its state is told since above
+    told = {f"{node}.one": ["Progressing", "Successfully"] for node in NODES}
+    until(lambda: operator.events() == told, what=operator.events)
 
     before = operator.versions()
     for node in NODES:
@@ -216,6 +254,9 @@ def test_a_policy_is_applied_everywhere_and_nothing_that_restarts_writes_again(o
         operator.cluster.on(node, "ip", "link", "set", "v0", "mtu", "1200")
     drifted = "Available Drifted"
     operator.await_all("nnce", **{"node-1.one": drifted, "node-2.one": drifted, "node-1.two": "Available"})
+    until(lambda: operator.numbers("node-1", 8090)["bridgehead_drifted_policies"] == 1)
+    until(lambda: operator.numbers("control-plane", 8089).get("bridgehead_drifted_nodes one") == 2)
+    until(lambda: operator.events()["node-1.one"][2:] == ["Drifted"], what=operator.events)
     operator.apply(policy("one", desired=veth("{{ values.mtu }}"), values=values, drift="Repair"))
     operator.await_all("nnce", "Available")
     assert [operator.link(node)["mtu"] for node in NODES] == [1400, 1300]
@@ -265,4 +306,9 @@ def test_a_node_that_fails_goes_back_and_the_other_is_not_tried(operator: Operat
     (failed,) = (name for name, told in operator.told("nnce").items() if told == "Failing")
     conditions = operator.items("nnce")[failed]["status"]["conditions"]
     assert "was ended" in next(one["message"] for one in conditions if one["type"] == "Failing")
+    (aborted,) = operator.told("nnce").keys() - {failed}
+    told = {failed: ["Progressing", "ReconcileFailed"], aborted: ["ReconcileFailed"]}
+    until(lambda: operator.events() == told, what=operator.events)
+    node = failed.removesuffix(".one")
+    assert operator.numbers(node, 8090)["bridgehead_apply_seconds_count failed"] == 1
     assert [operator.link(node) for node in NODES] == [{}, {}]
