@@ -8,7 +8,6 @@ nothing for longer than it sends bookmarks is asked anew.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import random
@@ -39,6 +38,8 @@ PAGE = 500
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 AWAY = (aiohttp.ClientError, TimeoutError, OSError)
 """What is raised when the server cannot be reached."""
+BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+"""What a server answers that has no time."""
 JSON, PATCH = "application/json", "application/json-patch+json"
 
 
@@ -89,8 +90,7 @@ class Refusal(Exception):
     @property
     def is_lasting(self) -> bool:
         """Whether the same request would be refused again."""
-        busy = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-        return 400 <= self.status < 500 and not self.is_overtaken and self.status not in busy
+        return 400 <= self.status < 500 and not self.is_overtaken and self.status not in BUSY
 
 
 class _Metadata(Struct, rename="camel"):
@@ -100,7 +100,7 @@ class _Metadata(Struct, rename="camel"):
 
 class _Page(Struct):
     metadata: _Metadata
-    items: list[dict[str, Any]] | None = None
+    items: list[msgspec.Raw] | None = None
 
 
 class _Event(Struct):
@@ -174,50 +174,52 @@ class Api:
 
     async def watch(self, resource: Resource, store: Store[Any], listed: Callable[[], None]) -> None:
         """Keep a store as the API server has it, for ever; `listed` is called after each whole list."""
-        pause = FIRST_PAUSE
+        pause, version = FIRST_PAUSE, ""
         while True:
             try:
-                version = await self._list(resource, store)
-                listed()
-                while True:
-                    pause = FIRST_PAUSE
-                    version = await self._follow(resource, store, version)
-            except Refusal as error:
-                if error.status != HTTPStatus.GONE:
+                if not version:
+                    version = await self._list(resource, store)
+                    listed()
+                async for known in self._follow(resource, store, version):
+                    pause, version = FIRST_PAUSE, known
+            except (Refusal, msgspec.MsgspecError) as error:
+                # A server that is busy still knows what it told last: another list would be more work for it.
+                version = version if isinstance(error, Refusal) and error.status in BUSY else ""
+                if not (isinstance(error, Refusal) and error.status == HTTPStatus.GONE):
                     LOG.warning("%s cannot be watched: %s", resource.path, error)
-            except (*AWAY, msgspec.MsgspecError) as error:
-                LOG.warning("%s cannot be watched: %s", resource.path, str(error) or type(error).__name__)
+            except AWAY as error:
+                LOG.info("%s cannot be watched: %s", resource.path, str(error) or type(error).__name__)
             await rest(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _list(self, resource: Resource, store: Store[Any]) -> str:
-        """Take a whole list, page by page; return its version."""
-        found: list[dict[str, Any]] = []
+        """Take a whole list, page by page, so that no more than one is held; return its version."""
+        names: set[str] = set()
         query = {**resource.query, "limit": str(PAGE)}
         while True:
             page = msgspec.json.decode(await self._read("GET", resource.path, query=query), type=_Page)
-            found += page.items or ()
+            for item in page.items or ():
+                body = _object(item)
+                store.take(body)
+                names.add(body["metadata"]["name"])
+                await asyncio.sleep(0)  # others go on meanwhile
             query["continue"] = page.metadata.continues
             if not page.metadata.continues:
                 break
-        for _ in store.replace(found, int(page.metadata.resource_version)):
-            await asyncio.sleep(0)
+        store.keep(names, int(page.metadata.resource_version))
         return page.metadata.resource_version
 
-    async def _follow(self, resource: Resource, store: Store[Any], version: str) -> str:
-        """Take what changes after a version; return how far that went."""
+    async def _follow(self, resource: Resource, store: Store[Any], version: str) -> AsyncIterator[str]:
+        """Take what changes after a version; yield how far that is, until the server ends it."""
         query = {**resource.query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
-            async for line in self._lines(resource.path, query):
-                event = msgspec.json.decode(line, type=_Event)
-                body = msgspec.json.decode(event.object)
-                if event.type == "ERROR":
-                    raise Refusal(body.get("code", 500), body.get("message", ""))
-                version = body["metadata"]["resourceVersion"]
-                if event.type != "BOOKMARK":
-                    (store.gone if event.type == "DELETED" else store.take)(body)
-        await asyncio.sleep(FIRST_PAUSE)
-        return version
+        async for line in self._lines(resource.path, query):
+            event = msgspec.json.decode(line, type=_Event)
+            body = _object(event.object)
+            if event.type == "ERROR":
+                raise Refusal(body.get("code", 500), body.get("message", ""))
+            if event.type != "BOOKMARK":
+                (store.gone if event.type == "DELETED" else store.take)(body)
+            yield body["metadata"]["resourceVersion"]
 
     async def _lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         response = await self._answer("GET", path, query=query, limit=SILENCE)
@@ -273,6 +275,6 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
         raise Refusal(response.status, response.reason or str(response.status)) from None
 
 
-def _object(data: bytes) -> Object:
+def _object(data: bytes | msgspec.Raw) -> Object:
     found: Object = msgspec.json.decode(data)
     return found

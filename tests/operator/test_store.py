@@ -55,7 +55,8 @@ def test_what_a_list_does_not_hold_has_gone_unless_it_came_later() -> None:
     seen = Seen()
     for name, version in (("a", 1), ("b", 2), ("c", 9)):
         seen.store.take(body(name, version))
-    list(seen.store.replace([body("a", 1)], 8))
+    seen.store.take(body("a", 1))
+    seen.store.keep({"a"}, 8)
     assert seen.store.known == {"a": "1", "c": "9"}
 
 
