@@ -19,6 +19,7 @@ from nncp.lab.cluster.addresses import CONTROL
 from nncp.lab.cluster.handle import Handle
 
 ROOT = Path(__file__).parents[2]
+ENACTMENTS, POLICIES = "nodenetworkconfigurationenactments", "nodenetworkconfigurationpolicies"
 INTERFACES = 20
 STEADY_S = 20
 ROUNDS = 5
@@ -39,6 +40,34 @@ def measured(
     told = inside(cluster, "inside.py", nodes, policies, interfaces, seconds)
     found: dict[str, Any] = json.loads(told)
     return found
+
+
+def row(size: str, found: dict[str, Any]) -> str:
+    """Return what was counted as a line of the table in bench/README.md."""
+    nodes, policies = (int(number) for number in size.split("x"))
+    parts, rollout, same = nodes * policies, found["rollout"], found["same"]
+
+    def of(what: str, counted: dict[str, Any]) -> int:
+        return sum(
+            number
+            for name, number in counted["writes"].items()
+            if name.startswith(what) and "refused" not in name
+        )
+
+    again = sum(sum(found[what]["writes"].values()) for what in ("steady", "controller", "agents"))
+    cells = [
+        f"{nodes} x {policies}",
+        f"{of(ENACTMENTS, rollout) / parts:.2f}",
+        f"{of('events', rollout) / parts:.2f}",
+        f"{of(POLICIES, rollout) - policies}",  # the bench has made them
+        f"{of(ENACTMENTS, same) / parts:.2f}",
+        f"{again}, {found['steady']['lists']}",
+        f"{sum(rollout['watch events'].values())}",
+        f"{sum(rollout['watch bytes'].values()) / 1e6:.1f}",
+        f"{rollout['p50']:.1f}, {rollout['p99']:.1f}",
+        f"{rollout['controller']['peak']}, {found['controller']['controller']['peak']}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def inside(cluster: Handle, name: str, *words: int) -> str:
@@ -69,7 +98,7 @@ def main() -> None:
                 two_nodes(cluster)
                 continue
             nodes, policies = (int(number) for number in size.split("x"))
-            print(json.dumps({"size": size, **measured(cluster, nodes, policies)}), flush=True)
+            print(row(size, measured(cluster, nodes, policies)), flush=True)
 
 
 if __name__ == "__main__":
