@@ -23,7 +23,7 @@ ENACTMENTS, POLICIES = "nodenetworkconfigurationenactments", "nodenetworkconfigu
 INTERFACES = 20
 STEADY_S = 20
 ROUNDS = 5
-PARTS = ("namespace", "crds", "admission", "tokens", "rbac")
+PARTS = ("namespace", "crds", "admission", "tokens", "rbac", "flow")
 
 
 def deploy(cluster: Handle) -> None:

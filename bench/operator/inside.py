@@ -194,6 +194,7 @@ class Controller:
     def __init__(self, kubeconfig: Path, log: Path) -> None:
         self.kubeconfig = kubeconfig
         self.log = log
+        self.again: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start it, and wait until it leads."""
@@ -202,13 +203,22 @@ class Controller:
         words = ("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "nncp.operator.cluster")
         with self.log.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(*words, env=env, stdout=output, stderr=output)
+        self.again = asyncio.create_task(self._again())
         await holds(lambda: self._led() > led)
+
+    async def _again(self) -> None:
+        """Start it again when it ends, as a kubelet does."""
+        await self.process.wait()
+        sys.stderr.write("the controller has ended, and is started again\n")
+        await self.start()
 
     def _led(self) -> int:
         return self.log.read_text().count(" leads\n") if self.log.exists() else 0
 
     async def end(self) -> None:
         """End it as a kubelet does."""
+        if self.again:
+            self.again.cancel()
         self.process.send_signal(signal.SIGTERM)
         await self.process.wait()
 
