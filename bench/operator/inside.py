@@ -42,6 +42,8 @@ ACCOUNTS = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
 GROUPS = {"nmstate.io": "", "coordination.k8s.io": "", "": "nodes", "events.k8s.io": "events"}
 APPLY_S = 0.2
 """How long an apply takes: else nobody would be told that it goes on."""
+APART_S = 0.02
+"""Between the starts of two agents: nodes do not start theirs in one moment."""
 QUIET_S = 1.5
 """Longer than any write is put off, see TOLD_EVERY and AGAIN of the controller."""
 LIMIT_S = 1200.0
@@ -192,6 +194,7 @@ class Controller:
     def __init__(self, kubeconfig: Path, log: Path) -> None:
         self.kubeconfig = kubeconfig
         self.log = log
+        self.again: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start it, and wait until it leads."""
@@ -200,13 +203,22 @@ class Controller:
         words = ("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "nncp.operator.cluster")
         with self.log.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(*words, env=env, stdout=output, stderr=output)
+        self.again = asyncio.create_task(self._again())
         await holds(lambda: self._led() > led)
+
+    async def _again(self) -> None:
+        """Start it again when it ends, as a kubelet does."""
+        await self.process.wait()
+        sys.stderr.write("the controller has ended, and is started again\n")
+        await self.start()
 
     def _led(self) -> int:
         return self.log.read_text().count(" leads\n") if self.log.exists() else 0
 
     async def end(self) -> None:
         """End it as a kubelet does."""
+        if self.again:
+            self.again.cancel()
         self.process.send_signal(signal.SIGTERM)
         await self.process.wait()
 
@@ -237,8 +249,11 @@ class Agents:
                 one = Timed(server, self.engines[node], node, NAMESPACE, self.folder / node)
                 one.done = self.done
                 agents.append(one)
-            tasks = [asyncio.create_task(one.run()) for one in agents]
+            tasks = []
             try:
+                for one in agents:
+                    tasks.append(asyncio.create_task(one.run()))
+                    await asyncio.sleep(APART_S)
                 await holds(lambda: all(not one.unready for one in agents))
                 yield
             finally:
@@ -330,6 +345,7 @@ class Bench:
         found = self.before.copy()
         found.subtract(before)
         self.found[name] = {**told(found), "seconds": round(took, 2)}
+        sys.stderr.write(f"{name}: {json.dumps(self.found[name])} {self.controller.memory()}\n")
 
     async def run(self, policies: int, interfaces: int, seconds: float) -> None:
         """Measure everything; nothing happens for so many seconds."""

@@ -40,6 +40,8 @@ PAGE = 500
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 AWAY = (aiohttp.ClientError, TimeoutError, OSError)
 """What is raised when the server cannot be reached."""
+BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+"""What a server answers that has no time."""
 JSON, PATCH = "application/json", "application/json-patch+json"
 
 
@@ -101,8 +103,7 @@ class Refusal(Exception):
     @property
     def is_lasting(self) -> bool:
         """Whether the same request would be refused again."""
-        busy = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-        return 400 <= self.status < 500 and not self.is_overtaken and self.status not in busy
+        return 400 <= self.status < 500 and not self.is_overtaken and self.status not in BUSY
 
 
 class _Metadata(Struct, rename="camel"):
@@ -112,7 +113,7 @@ class _Metadata(Struct, rename="camel"):
 
 class _Page(Struct):
     metadata: _Metadata
-    items: list[dict[str, Any]] | None = None
+    items: list[msgspec.Raw] | None = None
 
 
 class _Event(Struct):
@@ -204,41 +205,42 @@ class Api:
                 if not version:
                     version = await self._list(resource, store)
                     listed()
-                async for seen in self._followed(resource, store, version):
-                    pause, version = FIRST_PAUSE, seen
-            except Refusal as error:
-                version = ""  # what it does not know any more (410), or may not be watched, is listed anew
-                if error.status != HTTPStatus.GONE:
+                async for known in self._follow(resource, store, version):
+                    pause, version = FIRST_PAUSE, known
+            except (Refusal, msgspec.MsgspecError) as error:
+                # A server that is busy still knows what it told last: another list would be more work for it.
+                version = version if isinstance(error, Refusal) and error.status in BUSY else ""
+                if not (isinstance(error, Refusal) and error.status == HTTPStatus.GONE):
                     LOG.warning("%s cannot be watched: %s", resource.path, error)
-            except msgspec.MsgspecError as error:
-                version = ""
-                LOG.warning("%s cannot be watched: %s", resource.path, error)
             except AWAY as error:
-                LOG.info("%s cannot be watched: %s", resource.path, error or type(error).__name__)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  not all at the same time
+                LOG.info("%s cannot be watched: %s", resource.path, str(error) or type(error).__name__)
+            await rest(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _list(self, resource: Resource, store: Store[Any]) -> str:
-        """Take a whole list, page by page; return its version."""
-        found: list[dict[str, Any]] = []
+        """Take a whole list, page by page, so that no more than one is held; return its version."""
+        names: set[str] = set()
         query = {**resource.query, "limit": str(PAGE)}
         while True:
             answer = await self._read("GET", resource.path, query=query, accept=resource.accept("List"))
             page = msgspec.json.decode(answer, type=_Page)
-            found += page.items or ()
+            for item in page.items or ():
+                body = _object(item)
+                store.listed(body)
+                names.add(body["metadata"]["name"])
+                await asyncio.sleep(0)  # others go on meanwhile
             query["continue"] = page.metadata.continues
             if not page.metadata.continues:
                 break
-        for _ in store.replace(found, int(page.metadata.resource_version)):
-            await asyncio.sleep(0)
+        store.keep(names, int(page.metadata.resource_version))
         return page.metadata.resource_version
 
-    async def _followed(self, resource: Resource, store: Store[Any], version: str) -> AsyncIterator[str]:
-        """Take what changes after a version; yield after each change how far that went."""
+    async def _follow(self, resource: Resource, store: Store[Any], version: str) -> AsyncIterator[str]:
+        """Take what changes after a version; yield how far that is, until the server ends it."""
         query = {**resource.query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
         async for line in self._lines(resource, query):
             event = msgspec.json.decode(line, type=_Event)
-            body = msgspec.json.decode(event.object)
+            body = _object(event.object)
             if event.type == "ERROR":
                 raise Refusal(body.get("code", 500), body.get("message", ""))
             if event.type != "BOOKMARK":
@@ -286,6 +288,11 @@ class Api:
         return answer
 
 
+async def rest(seconds: float) -> None:
+    """Wait for about so long: what a server has turned away at once is not to come back at once."""
+    await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311  nobody gains by guessing it
+
+
 async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status < HTTPStatus.BAD_REQUEST:
         return
@@ -296,6 +303,6 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
         raise Refusal(response.status, response.reason or str(response.status)) from None
 
 
-def _object(data: bytes) -> Object:
+def _object(data: bytes | msgspec.Raw) -> Object:
     found: Object = msgspec.json.decode(data)
     return found

@@ -228,7 +228,7 @@ class Controller:
             except api.Refusal as error:
                 self._note(write, error)
             except api.AWAY as error:
-                LOG.warning("%s of %s: %s", write.verb, write.name, error or type(error).__name__)
+                LOG.warning("%s of %s: %s", write.verb, write.name, str(error) or type(error).__name__)
                 self._again(AGAIN)
 
     def _note(self, write: Write, error: api.Refusal) -> None:

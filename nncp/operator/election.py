@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 LOG = logging.getLogger("nncp.election")
-DURATION, DEADLINE, RETRY = 15.0, 10.0, 2.0
-"""Seconds: for which a word counts; after which a leader steps down that cannot renew it; between tries."""
+DURATION, DEADLINE, RETRY, ANSWER = 15.0, 10.0, 2.0, 4.0
+"""Seconds: for which a word counts; after which a leader steps down that cannot renew it; between tries; for
+one: a request that a busy server has put off for long is better asked anew."""
 
 
 class Election:
@@ -77,10 +78,10 @@ class Election:
     async def _hold(self) -> bool:
         """Return whether the Lease is this one's now."""
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(ANSWER):
                 return await self._tried()
         except (api.Refusal, *api.AWAY) as error:
-            LOG.info("the lease %s: %s", self.name, error or type(error).__name__)
+            LOG.info("the lease %s: %s", self.name, str(error) or type(error).__name__)
             return False
 
     async def _tried(self) -> bool:

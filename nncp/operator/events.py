@@ -160,4 +160,4 @@ class Events:
             try:
                 await self.server.create(api.EVENT, event)
             except (api.Refusal, *api.AWAY) as error:
-                LOG.info("an event is lost: %s", error or type(error).__name__)
+                LOG.info("an event is lost: %s", str(error) or type(error).__name__)

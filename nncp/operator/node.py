@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from nncp.operator.store import Object
 
 LOG = logging.getLogger("nncp.node")
-RENEW = 10.0
-"""Seconds between two words that this agent is there: four of them are what a controller waits for."""
+RENEW = 13.0
+"""Seconds between two words that this agent is there, at most: a controller waits for three of them."""
 LASTS = 40
 APART = 10.0
 """Seconds between two writes of the node's state that nobody has asked for."""
@@ -180,8 +180,8 @@ class Agent:
             except api.Refusal as error:
                 LOG.warning("the lease is not renewed: %s", error)
             except api.AWAY as error:
-                LOG.info("the lease is not renewed: %s", error or type(error).__name__)
-            await asyncio.sleep(RENEW)
+                LOG.info("the lease is not renewed: %s", str(error) or type(error).__name__)
+            await api.rest(RENEW)
 
     async def _said(self, leases: api.Resource, spec: dict[str, Any]) -> None:
         try:
@@ -206,7 +206,7 @@ class Agent:
         try:
             answer = await self.engine.ask(request)
         except (OSError, TimeoutError, Error) as error:
-            LOG.info("the engine is away: %s", error or type(error).__name__)
+            LOG.info("the engine is away: %s", str(error) or type(error).__name__)
             return None
         self.numbers.answered(request, answer, time.monotonic() - start)
         return None if _passes(answer, request, tries) else answer
@@ -318,10 +318,10 @@ class Part:
                 if error.is_lasting and not is_lean:
                     is_lean = True
                     continue
-                await self._after(error)
+                await self._after(error, pause)
             except api.AWAY as error:
-                LOG.info("the status of %s: %s", self.name, error or type(error).__name__)
-                await asyncio.sleep(pause)
+                LOG.info("the status of %s: %s", self.name, str(error) or type(error).__name__)
+                await api.rest(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _sent(self, version: str, status: EnactmentStatus) -> Object:
@@ -329,10 +329,10 @@ class Part:
         value = to_builtins(status)
         return await self.agent.server.patch(path, version, {"op": "add", "path": "/status", "value": value})
 
-    async def _after(self, error: api.Refusal) -> None:
+    async def _after(self, error: api.Refusal, pause: float) -> None:
         """Wait until a write may be tried again: with what the object is by now, or some time later."""
         if not error.is_overtaken:
-            await asyncio.sleep(LATER if error.is_lasting else FIRST_PAUSE)
+            await api.rest(LATER if error.is_lasting else pause)
             return
         try:
             self.agent.store.take(await self.agent.server.get(api.ENACTMENT.named(self.name)))
@@ -383,10 +383,10 @@ class State:
                 return await self._tell(shown)
             except api.Refusal as error:
                 LOG.warning("the node's state: %s", error)
-                await asyncio.sleep(LATER if error.is_lasting else pause)
+                await api.rest(LATER if error.is_lasting else pause)
             except api.AWAY as error:
-                LOG.info("the node's state: %s", error or type(error).__name__)
-                await asyncio.sleep(pause)
+                LOG.info("the node's state: %s", str(error) or type(error).__name__)
+                await api.rest(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _tell(self, shown: Shown) -> None:

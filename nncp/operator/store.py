@@ -6,7 +6,7 @@ newer one, also when the newer one has gone. A version is a number that grows (K
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
 Object: TypeAlias = Mapping[str, Any]
@@ -35,9 +35,10 @@ class Store(Generic[T]):
         """Take an object as it was seen, or as a write has left it."""
         name, version = _named(body)
         if version >= self._versions.get(name, self._listed):
-            self._keep(body)
+            self.listed(body)
 
-    def _keep(self, body: Object) -> None:
+    def listed(self, body: Object) -> None:
+        """Take an object as a list holds it, however old it is."""
         name, version = _named(body)
         if version < self._versions.get(name, 0):
             return
@@ -59,17 +60,17 @@ class Store(Generic[T]):
         """Forget an object as a watch tells of the last of it."""
         self.drop(*_named(body))
 
-    def replace(self, pages: Iterable[Object], version: int) -> Iterator[None]:
-        """Take a whole list, object by object; what it does not hold has gone, if it is not newer.
+    def keep(self, names: Collection[str], version: int) -> None:
+        """Forget what a whole list did not hold: it has gone, if it is not newer.
 
         Nobody tells of what has gone while nobody watched.
+
+        Args:
+            names: of the objects that the list held, which have been taken.
+            version: of the list.
+
         """
-        listed: set[str] = set()
-        for body in pages:
-            listed.add(body["metadata"]["name"])
-            self._keep(body)
-            yield
-        for name in self.known.keys() - listed:
+        for name in self.known.keys() - set(names):
             self.drop(name, version)
         self._listed = version
         self._versions = {

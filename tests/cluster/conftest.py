@@ -61,6 +61,7 @@ def operator(api: Handle, tmp_path: Path, socket_folder: Path) -> Iterator[Opera
         running.end()
         for kind in ("nncp", "nnce", "nns"):
             api.kubectl("delete", kind, "--all")
+        api.kubectl("delete", "events", "--all")
         api.kubectl("delete", "leases", "--all", "-n", NAMESPACE)  # a controller that was killed leads on
         for node in NODES:
             api.on(node, "sh", "-c", "ip link del v0 2>/dev/null || :")

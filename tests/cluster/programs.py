@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from nncp.lab.cluster.addresses import SERVER
 from nncp.lab.cluster.control import ADMIN
 from tests.cluster.documents import ROOT
@@ -218,6 +220,29 @@ class Operator:
     def begun(self, node: str) -> int:
         """How often a node's engine has begun to make a change."""
         return self.log_of(node, "engine").read_text().count(" begins")
+
+    def numbers(self, machine: str, port: int) -> dict[str, float]:
+        """What Prometheus reads of a program, by names and labels, without the buckets."""
+        ask = (
+            f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
+        )
+        text = self.cluster.on(machine, sys.executable, "-c", ask)
+        return {
+            " ".join([one.name, *one.labels.values()]): one.value
+            for family in text_string_to_metric_families(text)
+            for one in family.samples
+            if not one.name.endswith("_bucket")
+        }
+
+    def events(self) -> dict[str, list[str]]:
+        """What was told of each enactment, in order."""
+        found = json.loads(self.cluster.kubectl("get", "events.events.k8s.io", "-o", "json"))["items"]
+        told: dict[str, list[str]] = {}
+        for each in sorted(found, key=lambda each: str(each["eventTime"])):
+            if each["reportingController"] == "nmstate.io/agent":
+                reason = each["reason"].removeprefix("Configuration").removesuffix("Configured")
+                told.setdefault(each["regarding"]["name"], []).append(reason)
+        return told
 
     def link(self, node: str, name: str = "v0") -> dict[str, Any]:
         links = json.loads(self.cluster.on(node, "ip", "-d", "-j", "link"))

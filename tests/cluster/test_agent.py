@@ -29,6 +29,19 @@ def test_a_policy_is_applied_everywhere_and_nothing_that_restarts_writes_again(o
     until(lambda: "v0" in json.dumps(operator.items("nns")["node-1"]["status"]), what=operator.log)
     assert operator.items("nns")["node-1"]["metadata"]["ownerReferences"][0]["kind"] == "Node"
 
+    counted = operator.numbers("control-plane", 8089)
+    assert counted["kubernetes_nmstate_policies_status Available"] == 1
+    assert counted["kubernetes_nmstate_enactments_status node-1 Available"] == 1
+    assert counted["bridgehead_api_writes_total 201 post"] >= 2
+    assert counted["bridgehead_decision_seconds_count"] > 0
+    counted = operator.numbers("node-1", 8090)
+    assert (
+        counted["bridgehead_apply_seconds_count done"] == counted["bridgehead_slot_wait_seconds_count"] == 1
+    )
+    assert counted["kubernetes_nmstate_network_interfaces node-1 veth"] > 0  # its state is told since above
+    told = {f"{node}.one": ["Progressing", "Successfully"] for node in NODES}
+    until(lambda: operator.events() == told, what=operator.events)
+
     before = operator.versions()
     for node in NODES:
         operator.kill_node(node)
@@ -45,6 +58,9 @@ def test_a_policy_is_applied_everywhere_and_nothing_that_restarts_writes_again(o
         operator.cluster.on(node, "ip", "link", "set", "v0", "mtu", "1200")
     drifted = "Available Drifted"
     operator.await_all("nnce", **{"node-1.one": drifted, "node-2.one": drifted, "node-1.two": "Available"})
+    until(lambda: operator.numbers("node-1", 8090)["bridgehead_drifted_policies"] == 1)
+    until(lambda: operator.numbers("control-plane", 8089).get("bridgehead_drifted_nodes one") == 2)
+    until(lambda: operator.events()["node-1.one"][2:] == ["Drifted"], what=operator.events)
     operator.apply(policy("one", desired=veth("{{ values.mtu }}"), values=values, drift="Repair"))
     operator.await_all("nnce", "Available")
     assert [operator.link(node)["mtu"] for node in NODES] == [1400, 1300]
@@ -88,5 +104,11 @@ def test_a_node_that_fails_goes_back_and_the_other_is_not_tried(operator: Operat
         lambda: sorted(operator.told("nnce").values()) == ["Aborted", "Failing"], what=operator.what("nnce")
     )
     (failed,) = (name for name, told in operator.told("nnce").items() if told == "Failing")
-    assert "was ended" in operator.said(failed)
+    conditions = operator.items("nnce")[failed]["status"]["conditions"]
+    assert "was ended" in next(one["message"] for one in conditions if one["type"] == "Failing")
+    (aborted,) = operator.told("nnce").keys() - {failed}
+    told = {failed: ["Progressing", "ReconcileFailed"], aborted: ["ReconcileFailed"]}
+    until(lambda: operator.events() == told, what=operator.events)
+    node = failed.removesuffix(".one")
+    assert operator.numbers(node, 8090)["bridgehead_apply_seconds_count failed"] == 1
     assert [operator.link(node) for node in NODES] == [{}, {}]

@@ -15,7 +15,7 @@ from nncp.errors import Error
 from nncp.lab.cluster import image, runtime
 from nncp.lab.cluster.addresses import CONTROL, SERVER
 from nncp.lab.cluster.worker import NAMESPACE
-from nncp.operator import at_start, host_copy, static_pod
+from nncp.operator import at_start, events, host_copy, static_pod
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -182,8 +182,15 @@ print(json.dumps(said))
 KINDS = "/apis/nmstate.io/v1beta1"
 ENACTMENTS, STATES = f"{KINDS}/nodenetworkconfigurationenactments", f"{KINDS}/nodenetworkstates"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/bridgehead/leases"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
 STATUS, TOUCHED = {"status": {}}, {"metadata": {"labels": {"a": "b"}}}
 DRY = {"dryRun": ["All"]}  # the options of a deletion that has a body stand there alone
+
+
+def event(node: str) -> dict[str, Any]:
+    """What an agent of a node tells."""
+    made = events.Event("ReconcileFailed", "Rollback", "it did not answer", is_bad=True)
+    return events.body(made, node=node, name=f"{node}.p", uid="u", now="2026-01-01T00:00:00.000000Z")
 
 
 class Token:
@@ -209,6 +216,7 @@ class Token:
                 "a state": ("PATCH", f"{STATES}/{node}", TOUCHED),
                 "a state that goes": ("DELETE", f"{STATES}/{node}", DRY),
                 "a lease": ("PATCH", f"{LEASES}/{node}", TOUCHED),
+                "an event": ("POST", EVENTS, event(node)),
             }
         )
 
@@ -256,6 +264,7 @@ def test_an_agent_makes_what_has_its_nodes_name_only(tokens: dict[str, Token]) -
 
 def test_neither_the_election_nor_what_is_asked_is_an_agents(tokens: dict[str, Token]) -> None:
     own, spec = f"{ENACTMENTS}/tokens-of-node-1", {"spec": {"go": "x.0"}}
+    of_a_pod = event("node-1") | {"regarding": {"kind": "Pod", "name": "node-1.p", "namespace": "default"}}
     told = tokens["node-1"].said(
         {
             "election": ("PATCH", f"{LEASES}/controller", {"spec": {"holderIdentity": "me"}}),
@@ -263,6 +272,8 @@ def test_neither_the_election_nor_what_is_asked_is_an_agents(tokens: dict[str, T
             "end": ("DELETE", own, DRY),
             "policy": ("PATCH", "/apis/nmstate.io/v1/nodenetworkconfigurationpolicies/deployed", spec),
             "node": ("PATCH", "/api/v1/nodes/node-1", TOUCHED),
+            "event of a Pod's": ("POST", EVENTS, of_a_pod),
+            "event by its old name": ("POST", "/api/v1/namespaces/default/events", {}),
             "nothing": ("PATCH", f"{own}/status", {**STATUS, **spec}),
         }
     )

@@ -57,14 +57,16 @@ def test_what_a_list_does_not_hold_has_gone_unless_it_came_later() -> None:
     seen = Seen()
     for name, version in (("a", 1), ("b", 2), ("c", 9)):
         seen.store.take(body(name, version))
-    list(seen.store.replace([body("a", 1)], 8))
+    seen.store.listed(body("a", 1))
+    seen.store.keep({"a"}, 8)
     assert seen.store.known == {"a": "1", "c": "9"}
 
 
 def test_what_had_gone_before_a_list_does_not_come_back_by_a_late_word() -> None:
     seen = Seen()
     seen.store.gone(body("b", 9))  # told by a watch that is ahead of the list
-    list(seen.store.replace([body("old", 1)], 8))
+    seen.store.listed(body("old", 1))
+    seen.store.keep({"old"}, 8)
     for name, version in (("a", 7), ("b", 8)):
         seen.store.take(body(name, version))
     assert seen.store.known == {"old": "1"}
