@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from nncp.operator.store import Object
 
 T = TypeVar("T")
+TRIES, PAUSE = 20, 0.5
+"""How often a busy server is asked, and the seconds between."""
 DEPLOY = "kubectl apply -k deploy/"
 
 
@@ -95,13 +97,25 @@ async def listed(server: api.Api, resource: api.Resource) -> list[dict[str, Any]
 
     """
     try:
-        return list((await server.get(resource.path, resource.query)).get("items") or ())
+        return list((await _patiently(server, resource)).get("items") or ())
     except api.Refusal as error:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
         kind = resource.path.rpartition("/")[2]
         told = f"the API server knows no {kind}"
         raise Error(told, kind=ErrorKind.UNSUPPORTED, hint=f"{DEPLOY} brings them") from None
+
+
+async def _patiently(server: api.Api, resource: api.Resource) -> Object:
+    """Return a list; a server that is busy, as with kinds that are new, is asked again for a while."""
+    for _ in range(TRIES):
+        try:
+            return await server.get(resource.path, resource.query)
+        except api.Refusal as error:
+            if error.status not in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+                raise
+        await asyncio.sleep(PAUSE)
+    return await server.get(resource.path, resource.query)
 
 
 class Sight:

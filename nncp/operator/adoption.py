@@ -71,6 +71,8 @@ def until_adopted(name: str, planned: Said) -> Said:
 
     """
     told = f"found at the first start: planned, not applied, until `nncp adopt {name}`; {planned.message}"
+    if planned.holds == "Progressing":
+        return replace(planned, message=told)
     return Said("Ignored", "AwaitsAdoption", told)
 
 

@@ -46,11 +46,7 @@ def veth(mtu: object = 1400) -> dict[str, Any]:
 def program(pid: int) -> int:
     """Return the id of the program that a process leads to: others have only led into its machine."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    if (
-        words[0] == sys.executable.encode()
-        and words[1:2] == [b"-m"]
-        and words[2].startswith(b"nncp.operator.")
-    ):
+    if words[0] == sys.executable.encode() and any(b"nncp" in word for word in words[1:4]):
         return pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     return program(int(children[0]))
@@ -71,7 +67,8 @@ class Operator:
             self.start(node, "engine")
             self.start(node, "node")
 
-    def start(self, machine: str, part: str) -> None:
+    def start(self, machine: str, part: str, *instead: str) -> None:
+        """Start a part, by `instead` of its module if that is something."""
         argv = [
             "env",
             f"KUBECONFIG={ADMIN}",
@@ -80,7 +77,7 @@ class Operator:
             "NO_PROXY=*",
         ]
         argv += [f"NODE_NAME={machine}", "setpriv", "--pdeathsig", "KILL", sys.executable]
-        argv += ["-m", f"nncp.operator.{part}", *self._options(machine, part)]
+        argv += instead or ["-m", f"nncp.operator.{part}", *self._options(machine, part)]
         with (self.folder / f"{machine}.{part}.log").open("ab") as log:
             self.running[machine, part] = subprocess.Popen(
                 self.cluster.argv(machine, *argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log
