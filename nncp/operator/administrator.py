@@ -65,7 +65,8 @@ async def _asked(work: Callable[[api.Api], Coroutine[Any, Any, T]]) -> T:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as behind nohup
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with await api.Api.connect() as server:
         return await work(server)
 
