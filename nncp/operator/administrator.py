@@ -18,10 +18,11 @@ from nncp.operator.store import Store
 try:
     from nncp.operator import api
 except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] not in {"aiohttp", "kubernetes"}:
+    package = (missing.name or "").partition(".")[0]
+    if package not in {"aiohttp", "kubernetes"}:
         raise
     raise Error(
-        f"a cluster is asked by a client that is not installed: there is no {missing.name}",
+        f"a cluster is asked by a client that is not installed: there is no {package}",
         kind=ErrorKind.UNSUPPORTED,
         hint="pip install 'bridgehead[operator]'",
     ) from None
