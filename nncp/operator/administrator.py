@@ -18,10 +18,11 @@ from nncp.operator.store import Store
 try:
     from nncp.operator import api
 except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] not in {"aiohttp", "kubernetes"}:
+    package = (missing.name or "").partition(".")[0]
+    if package not in {"aiohttp", "kubernetes"}:
         raise
     raise Error(
-        f"a cluster is asked by a client that is not installed: there is no {missing.name}",
+        f"a cluster is asked by a client that is not installed: there is no {package}",
         kind=ErrorKind.UNSUPPORTED,
         hint="pip install 'bridgehead[operator]'",
     ) from None
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from nncp.operator.store import Object
 
 T = TypeVar("T")
+TRIES, PAUSE = 20, 0.5
+"""How often a busy server is asked, and the seconds between."""
 DEPLOY = "kubectl apply -k deploy/"
 
 
@@ -63,7 +66,8 @@ async def _asked(work: Callable[[api.Api], Coroutine[Any, Any, T]]) -> T:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as behind nohup
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with await api.Api.connect() as server:
         return await work(server)
 
@@ -95,13 +99,25 @@ async def listed(server: api.Api, resource: api.Resource) -> list[dict[str, Any]
 
     """
     try:
-        return list((await server.get(resource.path, resource.query)).get("items") or ())
+        return list((await _patiently(server, resource)).get("items") or ())
     except api.Refusal as error:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
         kind = resource.path.rpartition("/")[2]
         told = f"the API server knows no {kind}"
         raise Error(told, kind=ErrorKind.UNSUPPORTED, hint=f"{DEPLOY} brings them") from None
+
+
+async def _patiently(server: api.Api, resource: api.Resource) -> Object:
+    """Return a list; a server that is busy, as with kinds that are new, is asked again for a while."""
+    for _ in range(TRIES):
+        try:
+            return await server.get(resource.path, resource.query)
+        except api.Refusal as error:
+            if error.status not in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+                raise
+        await asyncio.sleep(PAUSE)
+    return await server.get(resource.path, resource.query)
 
 
 class Sight:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MARKER = "adoption"
 """The ConfigMap that is there once a controller has started: policies that wait, each with its uid."""
+WAITS = "AwaitsAdoption"
+"""The reason of what is said of a policy that waits."""
 PLAN_OF = "nmstate.io/plan-of"
 """The label of a policy that a command has made to ask what another one would do: that one's name."""
 OUTLIVED = 300.0
@@ -71,7 +73,9 @@ def until_adopted(name: str, planned: Said) -> Said:
 
     """
     told = f"found at the first start: planned, not applied, until `nncp adopt {name}`; {planned.message}"
-    return Said("Ignored", "AwaitsAdoption", told)
+    if planned.holds == "Progressing":
+        return replace(planned, message=told)
+    return Said("Ignored", WAITS, told)
 
 
 def outlived(policies: Collection[Policy], ages: Mapping[str, float]) -> list[Policy]:

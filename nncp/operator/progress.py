@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from nncp.errors import Error, ErrorKind, raise_all
 from nncp.operator import administrator, api
-from nncp.operator.adoption import MARKER, PLAN_OF, waiting
+from nncp.operator.adoption import MARKER, PLAN_OF, WAITS, waiting
 from nncp.operator.views import PolicyView, view, views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from nncp.operator.store import Object
+
+HEARD = 10.0
+"""Seconds in which a controller that runs has seen that a policy is adopted."""
 
 
 async def status(server: api.Api) -> list[PolicyView]:
@@ -82,7 +87,21 @@ async def adopt(server: api.Api, namespace: str, names: Sequence[str], *, everyt
     if chosen:
         changes = [{"op": "remove", "path": f"/data/{name}"} for name in chosen]
         await server.patch(path, body["metadata"]["resourceVersion"], *changes)
+        await _taken(server, frozenset(chosen))
     return chosen
+
+
+async def _taken(server: api.Api, names: frozenset[str]) -> None:
+    """Wait until nobody says any more that policies wait: who watches them next would take it for their end.
+
+    Where no controller runs, one will say so when it does.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(HEARD), administrator.Sight(server, api.POLICY) as sight:
+            async for (policies,) in sight.changes():
+                words = {each["metadata"]["name"]: view(each, ()).word for each in policies}
+                if not any(name in names and word.reason == WAITS for name, word in words.items()):
+                    return
 
 
 async def _marker(server: api.Api, path: str, namespace: str) -> Object:

@@ -63,22 +63,22 @@ def slots(history: Iterable[Mapping[str, Any]]) -> int:
 def program(pid: int) -> int:
     """Return the id of the program that a process leads to: others have only led into its machine."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    is_python = words[0] == sys.executable.encode() and words[1:2] == [b"-m"]
-    if is_python and words[2].startswith(b"nncp.operator."):
+    if words[0] == sys.executable.encode() and any(b"nncp" in word for word in words[1:4]):
         return pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     return program(int(children[0]))
 
 
 def started(
-    cluster: Handle, machine: str, part: str, log: Path, *, namespace: str, options: list[str]
+    cluster: Handle, machine: str, part: str, log: Path, *, namespace: str, options: list[str], code: str = ""
 ) -> subprocess.Popen[bytes]:
-    """Start a program of the operator's in a machine; it ends with this process."""
+    """Start a program of the operator's in a machine, or some code that is one; it ends with this process."""
     argv = ["env", f"PYTHONPATH={ROOT}", f"POD_NAMESPACE={namespace}", "NO_PROXY=*", f"NODE_NAME={machine}"]
     # The engine has no credentials, and is told where the API server is as a kubelet tells it.
     of_engine = [f"KUBERNETES_SERVICE_HOST={SERVER}", "KUBERNETES_SERVICE_PORT=443"]
     argv += of_engine if part == "engine" else [f"KUBECONFIG={ADMIN}"]
-    argv += ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", f"nncp.operator.{part}", *options]
+    argv += ["setpriv", "--pdeathsig", "KILL", sys.executable]
+    argv += ["-c", code] if code else ["-m", f"nncp.operator.{part}", *options]
     with log.open("ab") as output:
         return subprocess.Popen(
             cluster.argv(machine, *argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output
@@ -112,10 +112,10 @@ class Operator:
         for part in ("engine", "node"):
             self.start(node, part)
 
-    def start(self, machine: str, part: str, *more: str) -> None:
+    def start(self, machine: str, part: str, *more: str, code: str = "") -> None:
         self.running[machine, part] = started(
             self.cluster, machine, part, self.log_of(machine, part),
-            namespace=NAMESPACE, options=[*self._options(machine, part), *more],
+            namespace=NAMESPACE, options=[*self._options(machine, part), *more], code=code,
         )  # fmt: skip
 
     def _options(self, node: str, part: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nncp.lab import switch
+from nncp.lab.cluster import image
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -52,14 +53,49 @@ def test_policies_make_bonds_whose_partner_is_the_switch_also_after_a_power_cycl
     until(lambda: answers(cluster, "172.16.1.22"), seconds=switch.STP_S)
 
 
+def says(cluster: Handle, *argv: str) -> str:
+    """What a command prints that README names."""
+    env = {**os.environ, "BRIDGEHEAD_CLUSTER": cluster.name}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{argv}{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def blocks(chapter: str) -> list[str]:
+    """The commands of a chapter, block by block."""
+    text = (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .partition(f"\n## {chapter}\n")[2]
+        .partition("\n## ")[0]
+    )
+    return [part.partition("```")[0] for part in text.split("```sh\n")[1:]]
+
+
 def test_readmes_commands_do_what_it_says(cluster: Handle) -> None:
-    chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("## A cluster in this machine")[2]
-    lines = chapter.partition("```sh\n")[2].partition("```")[0].splitlines()
+    lines = blocks("A cluster in this machine")[0].splitlines()
     assert lines[0].split("#")[0].strip().endswith(" up")
     assert lines[-1].split("#")[0].strip().endswith(" down")
-    env = {**os.environ, "BRIDGEHEAD_CLUSTER": cluster.name}
     for line in lines[1:-1]:
-        done = subprocess.run(
-            ["sh", "-ec", line], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        says(cluster, "sh", "-ec", line)
+
+
+def test_an_administrator_can_follow_readmes_chapter_word_for_word(cluster: Handle) -> None:
+    gone = "interfaces: [{name: br1, state: absent}, {name: bond0, state: absent}]"
+    for node in NODES:
+        cluster.on(node, *NNCP, "apply", "-", stdin=gone)
+        cluster.on(node, "sh", "-c", f"{' '.join(NNCP)} forget vm-bridge-{node} || :")
+    first, *others = blocks("Policies in a cluster, for administrators")
+    up, load = first.splitlines()
+    assert up == "nncp lab cluster up"  # it stands; and the image was made with the machine's network
+    says(cluster, "sh", "-ec", load.replace("$(make image)", str(image.ensure(ROOT))))
+    told = ""
+    for block in others:
+        is_outside = block.startswith("nncp lab ")
+        told += says(
+            cluster, *(() if is_outside else ("nncp", "lab", "cluster", "admin")), "sh", "-ec", block
         )
-        assert done.returncode == 0, line + done.stdout + done.stderr
+    assert "2 nodes would change" in told
+    assert "it ends with 75: undone" in told
+    assert "it ends with 1: it waits" in told
+    assert told.rstrip().endswith("vm-bridge  Available  2/2 nodes successfully configured")

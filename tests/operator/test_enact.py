@@ -373,3 +373,9 @@ def test_whatever_restarts_an_attempt_holds_once_and_its_end_is_told(
     before = world.status
     world.settle()
     assert world.status == before, "a restart alone has written something"
+
+
+def test_what_only_asks_for_another_policys_plan_captures_under_that_ones_name() -> None:
+    one = enactment(mode="Plan", plan_of="wanted")
+    assert asks(one).document.name == "wanted"
+    assert asks(enactment(mode="Plan")).document.name == one.spec.policy_name
