@@ -130,17 +130,26 @@ class Controller:
         return Seen(dict(self.policies.known), nodes, dict(self.enactments.known), dict(self.refused))
 
     async def run(self) -> None:
-        """Decide and write, after every change."""
+        """Decide and write, after every change; who leads anew begins with all that there is."""
+        self.changed.set()
         while True:
             await self.changed.wait()
             await asyncio.sleep(TOGETHER)
             self.changed.clear()
             if self.unlisted:
                 continue  # what is not seen yet must not be taken for gone
-            with self.numbers.decisions.time():
-                found = await asyncio.to_thread(writes, self.seen(), self.memory, now=_now())
+            found = await self._decided()
             gate = asyncio.Semaphore(SIDE_BY_SIDE)
             await asyncio.gather(*(self._send(write, gate) for write in found if self._is_due(write)))
+
+    async def _decided(self) -> list[Write]:
+        """Return what is to be written; a decision ends before another begins, also when nobody waits."""
+        with self.numbers.decisions.time():
+            deciding = asyncio.create_task(asyncio.to_thread(writes, self.seen(), self.memory, now=_now()))
+            try:
+                return await asyncio.shield(deciding)
+            finally:
+                await asyncio.wait([deciding])
 
     def _is_due(self, write: Write) -> bool:
         """Whether a write is made now: a policy's status is not written for each node that it counts."""
@@ -233,6 +242,12 @@ def _now() -> str:
     return dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+async def _lead(election: Election, controller: Controller) -> None:
+    """Work whenever this one leads: an API server that was away is nothing to begin anew for."""
+    while True:
+        await election.lead(controller.run)
+
+
 async def _run(numbers: ClusterNumbers, address: str, port: int) -> None:
     """Run the controller until it is ended."""
     namespace = os.environ.get("POD_NAMESPACE", NAMESPACE)
@@ -242,9 +257,7 @@ async def _run(numbers: ClusterNumbers, address: str, port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with await api.Api.connect(numbers.written) as server, served(numbers.registry, address, port):
         controller = Controller(server, namespace, numbers)
-        leading = asyncio.create_task(
-            Election(server, namespace, "controller", identity).lead(controller.run)
-        )
+        leading = asyncio.create_task(_lead(Election(server, namespace, "controller", identity), controller))
         tasks = [*controller.watches(), leading, asyncio.create_task(stop.wait())]
         done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in left:
