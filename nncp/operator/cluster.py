@@ -171,7 +171,8 @@ class Controller:
         return frozenset(each.name for each in adoption.outlived(policies, ages))
 
     async def run(self) -> None:
-        """Decide and write, after every change."""
+        """Decide and write, after every change; who leads anew begins with all that there is."""
+        self.changed.set()
         while True:
             await self.changed.wait()
             await asyncio.sleep(TOGETHER)
@@ -180,8 +181,7 @@ class Controller:
                 continue  # what is not seen yet must not be taken for gone
             if not await self._is_marked():
                 continue
-            with self.numbers.decisions.time():
-                found = await asyncio.to_thread(writes, self.seen(), self.memory, now=_now())
+            found = await self._decided()
             gate = asyncio.Semaphore(SIDE_BY_SIDE)
             await asyncio.gather(*(self._send(write, gate) for write in found if self._is_due(write)))
 
@@ -207,6 +207,15 @@ class Controller:
             return False
         LOG.info("the first start in this cluster: %d policies wait for adoption", len(found["data"]))
         return True
+
+    async def _decided(self) -> list[Write]:
+        """Return what is to be written; a decision ends before another begins, also when nobody waits."""
+        with self.numbers.decisions.time():
+            deciding = asyncio.create_task(asyncio.to_thread(writes, self.seen(), self.memory, now=_now()))
+            try:
+                return await asyncio.shield(deciding)
+            finally:
+                await asyncio.wait([deciding])
 
     def _is_due(self, write: Write) -> bool:
         """Whether a write is made now: a policy's status is not written for each node that it counts."""
@@ -302,6 +311,12 @@ def _now() -> str:
     return dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+async def _lead(election: Election, controller: Controller) -> None:
+    """Work whenever this one leads: an API server that was away is nothing to begin anew for."""
+    while True:
+        await election.lead(controller.run)
+
+
 async def _run(numbers: ClusterNumbers, address: str, port: int) -> None:
     """Run the controller until it is ended."""
     namespace = os.environ.get("POD_NAMESPACE", NAMESPACE)
@@ -314,9 +329,7 @@ async def _run(numbers: ClusterNumbers, address: str, port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with await api.Api.connect(numbers.written) as server, served(numbers.registry, address, port):
         controller = Controller(server, namespace, numbers, ready)
-        leading = asyncio.create_task(
-            Election(server, namespace, "controller", identity).lead(controller.run)
-        )
+        leading = asyncio.create_task(_lead(Election(server, namespace, "controller", identity), controller))
         tasks = [*controller.watches(), leading, asyncio.create_task(stop.wait())]
         done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in left:
