@@ -48,7 +48,7 @@ def _entries(newer: State, older: State, section: str) -> list[dict[str, Any]]:
 
 
 def _known(entry: State) -> str:
-    """Return what a route or rule is known by, whether it comes or goes: the main table is everybody's default."""
+    """Return what a route or rule is known by, whether it comes or goes; a route is in the main table."""
     said = {"table-id": MAIN, **entry} if "destination" in entry else entry
     return str(sorted((key, str(value)) for key, value in said.items() if key != "state"))
 
