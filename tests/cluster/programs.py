@@ -250,8 +250,12 @@ class Operator:
         return [now for before, now in zip(["", *told], told, strict=False) if now != before]
 
     def clear(self) -> None:
-        """Take away what was asked of the nodes; each goes back to what it was."""
-        for name in self.items("nncp"):
-            self.patch(name, onDelete="Revert", paused=False)
+        """Take away what was asked of the nodes; each goes back to what it was.
+
+        An edit asks anew for what has failed, so a policy that goes back already is not edited.
+        """
+        for name, item in self.items("nncp").items():
+            if item["spec"].get("onDelete") != "Revert" or item["spec"].get("paused"):
+                self.patch(name, onDelete="Revert", paused=False)
         self.cluster.kubectl("delete", "nncp", "--all")
         until(lambda: self.told("nnce") == {}, seconds=20, what=self.what("nnce"))
