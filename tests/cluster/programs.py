@@ -141,6 +141,12 @@ class Operator:
         for part in ("node", "engine"):
             self.kill(node, part)
 
+    def start_what_has_ended(self) -> None:
+        """Do as a kubelet does: a controller that was away for longer than it may lead ends by itself."""
+        for (machine, part), running in list(self.running.items()):
+            if running.poll() is not None:
+                self.start(machine, part)
+
     def end(self) -> None:
         for running in self.running.values():
             kill(running)
@@ -193,6 +199,7 @@ class Operator:
         """Wait until a policy's condition that holds is this one, of its newest spec; return the condition."""
 
         def found() -> Any:
+            self.start_what_has_ended()
             item = self.items("nncp")[name]
             status = item.get("status", {})
             if status.get("observedGeneration") != item["metadata"]["generation"]:
@@ -208,6 +215,7 @@ class Operator:
 
     def told(self, kind: str) -> dict[str, str]:
         """The conditions of each object that hold."""
+        self.start_what_has_ended()
         return {name: holding(each) for name, each in self.items(kind).items()}
 
     def said(self, enactment: str) -> str:
