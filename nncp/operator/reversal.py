@@ -12,23 +12,33 @@ from nncp.document.entries import route_order
 from nncp.document.tidy import entries, key_of, section_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     State = Mapping[str, Any]
 
 LISTS = ("routes", "route-rules")
+MAIN = 254
+"""The main table (RT_TABLE_MAIN)."""
 ABOUT = frozenset({"name", "type", "state"})
 
 
 def merged(newer: State, older: State) -> dict[str, Any]:
     """Return the state that undoes two changes."""
     made = {key: value for key, value in {**newer, **older}.items() if key not in {"interfaces", *LISTS}}
+    interfaces = _interfaces(newer, older)
+    gone = {one.get("name") for one in interfaces if one.get("state") == "absent"}
     for section in LISTS:
-        if config := _entries(newer, older, section):
+        # What the newer change took from a link that the older one had made goes with that.
+        config = [entry for entry in _entries(newer, older, section) if _can_be(entry, gone)]
+        if config:
             made[section] = {"config": config}
-    if interfaces := _interfaces(newer, older):
+    if interfaces:
         made["interfaces"] = interfaces
     return made
+
+
+def _can_be(entry: State, gone: Collection[Any]) -> bool:
+    return entry.get("state") == "absent" or entry.get("next-hop-interface") not in gone
 
 
 def _entries(newer: State, older: State, section: str) -> list[dict[str, Any]]:
@@ -38,8 +48,9 @@ def _entries(newer: State, older: State, section: str) -> list[dict[str, Any]]:
 
 
 def _known(entry: State) -> str:
-    """Return what a route or rule is known by, whether it comes or goes."""
-    return str(sorted((key, str(value)) for key, value in entry.items() if key != "state"))
+    """Return what a route or rule is known by, whether it comes or goes; a route is in the main table."""
+    said = {"table-id": MAIN, **entry} if "destination" in entry else entry
+    return str(sorted((key, str(value)) for key, value in said.items() if key != "state"))
 
 
 def _interfaces(newer: State, older: State) -> list[dict[str, Any]]:

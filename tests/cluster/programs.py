@@ -143,6 +143,12 @@ class Operator:
         for part in ("node", "engine"):
             self.kill(node, part)
 
+    def start_what_has_ended(self) -> None:
+        """Do as a kubelet does: a controller that was away for longer than it may lead ends by itself."""
+        for (machine, part), running in list(self.running.items()):
+            if running.poll() is not None:
+                self.start(machine, part)
+
     def end(self) -> None:
         for running in self.running.values():
             kill(running)
@@ -195,6 +201,7 @@ class Operator:
         """Wait until a policy's condition that holds is this one, of its newest spec; return the condition."""
 
         def found() -> Any:
+            self.start_what_has_ended()
             item = self.items("nncp")[name]
             status = item.get("status", {})
             if status.get("observedGeneration") != item["metadata"]["generation"]:
@@ -210,6 +217,7 @@ class Operator:
 
     def told(self, kind: str) -> dict[str, str]:
         """The conditions of each object that hold."""
+        self.start_what_has_ended()
         return {name: holding(each) for name, each in self.items(kind).items()}
 
     def said(self, enactment: str) -> str:
@@ -275,8 +283,12 @@ class Operator:
         return [now for before, now in zip(["", *told], told, strict=False) if now != before]
 
     def clear(self) -> None:
-        """Take away what was asked of the nodes; each goes back to what it was."""
-        for name in self.items("nncp"):
-            self.patch(name, onDelete="Revert", paused=False)
+        """Take away what was asked of the nodes; each goes back to what it was.
+
+        An edit asks anew for what has failed, so a policy that goes back already is not edited.
+        """
+        for name, item in self.items("nncp").items():
+            if item["spec"].get("onDelete") != "Revert" or item["spec"].get("paused"):
+                self.patch(name, onDelete="Revert", paused=False)
         self.cluster.kubectl("delete", "nncp", "--all")
         until(lambda: self.told("nnce") == {}, seconds=20, what=self.what("nnce"))

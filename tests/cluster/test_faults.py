@@ -71,7 +71,7 @@ def test_a_node_that_a_policy_cuts_off_goes_back_alone_and_tells_when_it_can(soo
     since, begun = scene.now("nnce"), [scene.begun(node) for node in NODES]
     elsewhere = {"enabled": True, "address": [{"ip": "198.51.100.7", "prefix-length": 24}]}
     uplink = {"name": "enp1s0", "state": "up", "ipv4": elsewhere}
-    scene.apply(policy("one", desired={"interfaces": [uplink]}, maxUnavailable=1))
+    scene.apply(policy("one", desired={"interfaces": [uplink]}, maxUnavailable=1, onDelete="Revert"))
     scene.await_all("nnce", **{"node-1.one": "Failing", "node-2.one": "Aborted"})
     assert "apiServer" in scene.said("node-1.one")
     words = "1/2 nodes failed to configure, 1 node aborted configuration; node-1: "

@@ -190,7 +190,9 @@ def test_a_nodes_state_is_there_again_when_it_was_deleted_and_is_written_only_wh
     )
     scene.cluster.on("node-2", "ip", "link", "del", "d0")
     scene.cluster.on("node-2", "ip", "rule", "del", *rule)
-    states = [each["status"]["currentState"] for each in scene.history("nns", since) if "status" in each]
+    history = [each for each in scene.history("nns", since) if each["metadata"]["name"] == "node-2"]
+    states = [each["status"]["currentState"] for each in history]
+    assert states
     assert all(one != other for one, other in itertools.pairwise(states))
 
 

@@ -51,6 +51,17 @@ def test_a_route_that_came_and_went_is_as_it_was_first() -> None:
     assert back == {"routes": {"config": [{**route, "state": "absent"}]}}
 
 
+def test_a_route_that_came_and_went_is_known_by_what_the_kernel_calls_its_table() -> None:
+    route = {"destination": "10.0.0.0/8", "next-hop-interface": "eth1"}
+    older = {"routes": {"config": [{**route, "state": "absent"}]}}
+    assert merged({"routes": {"config": [{**route, "table-id": 254}]}}, older) == older
+
+
+def test_a_route_through_a_link_that_goes_does_not_come_back() -> None:
+    route = {"destination": "10.0.0.0/8", "next-hop-interface": "eth1.5", "table-id": 100}
+    assert merged({"routes": {"config": [route]}}, state(GONE)) == state(GONE)
+
+
 def test_nothing_is_led_away_from_by_nothing() -> None:
     assert merged({}, {}) == {}
     assert without({}, {"two": state(eth1(mtu=1500))}) == ({}, [])
