@@ -49,7 +49,6 @@ def api(cluster: Handle) -> Iterator[Handle]:
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=300s")
     cluster.kubectl("create", "namespace", NAMESPACE)
     cluster.kubectl("create", "configmap", "adoption", "-n", NAMESPACE)  # as if one had started before
-    cluster.kubectl("create", "configmap", "adoption", "-n", NAMESPACE)  # as if one had started before
     yield cluster
     cluster.kubectl("delete", "namespace", NAMESPACE)
 
