@@ -193,7 +193,7 @@ def test_errors_name_their_place_in_the_policy_and_change_nothing(engine: Runnin
 def test_nothing_leads_back_from_what_was_refused_before_anything_was_applied(engine: Running) -> None:
     bad = {"name": "one", "desired": {"interfaces": [{"name": "eth666", "type": "ethernet", "state": "up"}]}}
     assert engine.ask("plan", document=bad, settled=True, adopt=True)["is"] == "refused"
-    assert engine.ask("revert-plan", name="one") == {"is": "planned", "differ": False}
+    assert engine.ask("revert-plan", name="one") == {"is": "planned", "differ": False, "flaps": []}
 
 
 def test_a_probe_that_fails_leads_back_and_is_not_tried_again(engine: Running) -> None:
