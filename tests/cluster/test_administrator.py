@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +14,7 @@ import pytest
 
 from nncp.lab.cluster.control import ADMIN
 from tests.cluster.documents import ROOT, policy
-from tests.cluster.programs import NAMESPACE, NODES, Operator, program
+from tests.cluster.programs import NAMESPACE, NODES, Operator
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -170,43 +168,6 @@ def test_a_plan_is_each_nodes_own_and_leaves_nothing_behind(admin: Admin, operat
 
 def of_plan(operator: Operator) -> list[str]:
     return [told for name, told in operator.told("nnce").items() if ".plan-" in name]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_plan_that_is_ended_is_withdrawn_by_itself_or_by_the_controller(
-    admin: Admin, operator: Operator, number: signal.Signals
-) -> None:
-    """Node-2's agent is away, so the plan waits."""
-    operator.kill("node-2", "node")
-    text = json.dumps(policy("p", desired={"interfaces": [BRIDGE]}))
-    asking = subprocess.Popen(
-        admin.argv("plan", "--cluster", "-"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert asking.stdin
-    asking.stdin.write(text.encode())
-    asking.stdin.close()
-    try:
-        until(lambda: "Pending" in of_plan(operator), what=operator.log)
-        os.kill(program(asking.pid), number)
-        assert asking.stdout
-        told = asking.stdout.read().decode()
-        code = asking.wait()
-    finally:
-        asking.kill()
-    if number is signal.SIGKILL:
-        assert len(admin.policies()) == 2
-        operator.kill("control-plane", "cluster")
-        operator.cluster.kubectl("delete", "leases", "controller", "-n", NAMESPACE)
-        operator.start("control-plane", "cluster", code=IMPATIENT)
-        until(lambda: admin.policies() == ["old"], what=operator.log)
-    else:
-        assert (code, told) == (130, "nncp: interrupted\n")
-        assert admin.policies() == ["old"]
-    operator.start("node-2", "node")
-    until(lambda: all(name.endswith(".old") for name in operator.items("nnce")), what=operator.what("nnce"))
 
 
 def test_a_rollout_is_told_event_by_event_and_ends_with_what_came_of_it(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nncp.lab import switch
-from nncp.lab.cluster import image
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -78,24 +77,3 @@ def test_readmes_commands_do_what_it_says(cluster: Handle) -> None:
     assert lines[-1].split("#")[0].strip().endswith(" down")
     for line in lines[1:-1]:
         says(cluster, "sh", "-ec", line)
-
-
-def test_an_administrator_can_follow_readmes_chapter_word_for_word(cluster: Handle) -> None:
-    gone = "interfaces: [{name: br1, state: absent}, {name: bond0, state: absent}]"
-    for node in NODES:
-        cluster.on(node, *NNCP, "apply", "-", stdin=gone)
-        cluster.on(node, "sh", "-c", f"{' '.join(NNCP)} forget vm-bridge-{node} || :")
-    first, *others = blocks("Policies in a cluster, for administrators")
-    up, load = first.splitlines()
-    assert up == "nncp lab cluster up"  # it stands; and the image was made with the machine's network
-    says(cluster, "sh", "-ec", load.replace("$(make image)", str(image.ensure(ROOT))))
-    told = ""
-    for block in others:
-        is_outside = block.startswith("nncp lab ")
-        told += says(
-            cluster, *(() if is_outside else ("nncp", "lab", "cluster", "admin")), "sh", "-ec", block
-        )
-    assert "2 nodes would change" in told
-    assert "it ends with 75: undone" in told
-    assert "it ends with 1: it waits" in told
-    assert told.rstrip().endswith("vm-bridge  Available  2/2 nodes successfully configured")
