@@ -234,16 +234,15 @@ venv: base
 	touch '$(VENV)/ready'
 	[ -z "$${BRIDGEHEAD_PROGRESS:-}" ] || tell environment 1 ''
 
-# Pin anew what pyproject.toml asks for.
+# Pin anew what pyproject.toml asks for. make takes the indentation from a recipe's lines, so Python has none.
 PINNED = CUSTOM_COMPILE_COMMAND='make requirements' '$(VENV)/bin/pip-compile' --quiet \
     --upgrade --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-emit-index-url \
     --no-emit-trusted-host --no-emit-find-links --no-emit-options
 requirements: venv
 	@cd '$(ROOT)'
 	'$(VENV)/bin/python' - <<'END' | $(PINNED) --output-file requirements.txt -
-	import tomllib
-	with open("pyproject.toml", "rb") as file:
-	    config = tomllib.load(file)
+	import pathlib, tomllib
+	config = tomllib.loads(pathlib.Path("pyproject.toml").read_text())
 	project = config["project"]
 	extras = project["optional-dependencies"]
 	print(*project["dependencies"], *extras["launcher"], *extras["operator"], sep="\n")
@@ -251,23 +250,20 @@ requirements: venv
 	print("editables", "setuptools", "wheel", sep="\n")
 	END
 	'$(VENV)/bin/python' - <<'END' | $(PINNED) --constraint requirements.txt --output-file requirements-mutants.txt -
-	import tomllib
-	with open("pyproject.toml", "rb") as file:
-	    print(*tomllib.load(file)["dependency-groups"]["mutants"], sep="\n")
+	import pathlib, tomllib
+	print(*tomllib.loads(pathlib.Path("pyproject.toml").read_text())["dependency-groups"]["mutants"], sep="\n")
 	END
 	# What a Pod never imports is not in the image.
 	'$(VENV)/bin/python' - <<'END' | $(PINNED) --constraint requirements.txt \
 	    --output-file deploy/images/requirements.txt -
-	import tomllib
-	with open("pyproject.toml", "rb") as file:
-	    project = tomllib.load(file)["project"]
+	import pathlib, tomllib
+	project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]
 	needed = project["dependencies"] + project["optional-dependencies"]["operator"]
 	print(*(each for each in needed if not each.startswith(("pyroute2", "rich"))), sep="\n")
 	END
 	'$(VENV)/bin/python' - <<'END' | $(PINNED) --output-file '$(GO_PIN)' -
-	import tomllib
-	with open("pyproject.toml", "rb") as file:
-	    print(*tomllib.load(file)["dependency-groups"]["go"], sep="\n")
+	import pathlib, tomllib
+	print(*tomllib.loads(pathlib.Path("pyproject.toml").read_text())["dependency-groups"]["go"], sep="\n")
 	END
 
 # What is made from the Structs for a cluster.

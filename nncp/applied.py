@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from nncp.errors import Error, ErrorKind
-from nncp.state_folder import StateFolder, version_of
+from nncp.state_folder import StateFolder, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -180,14 +179,7 @@ class AppliedFile:
     def _decoded(self, data: bytes, name: str) -> _File:
         place = self.state_dir / FOLDER / self.scope / name
         hint = f"move {place} away: what it holds is not brought back after a start then"
-        try:
-            version = version_of(data)
-            if version != VERSION:
-                message = f"{place} is of version {version}, and this nncp reads version {VERSION}"
-                raise Error(message, kind=ErrorKind.UNSUPPORTED, hint=hint)
-            return msgspec.json.decode(data, type=_File)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise Error(f"{place} cannot be read: {error}", kind=ErrorKind.UNSUPPORTED, hint=hint) from error
+        return decoded(data, _File, VERSION, place, hint)
 
 
 def is_alike(one: Applied, other: Applied) -> bool:

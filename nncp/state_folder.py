@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from nncp.errors import Error, ErrorKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+T = TypeVar("T")
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 TRIES = 100
 FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # whoever opens a FIFO would wait otherwise
@@ -32,6 +33,27 @@ class _Versioned(msgspec.Struct, frozen=True):
 def version_of(data: bytes) -> int:
     """Return the version that a file is of; raises `msgspec.MsgspecError` of what is no file of ours."""
     return msgspec.json.decode(data, type=_Versioned).version
+
+
+def decoded(data: bytes, kind: type[T], version: int, place: Path, hint: str) -> T:
+    """Return what a file holds; raises `Error` of one of another version, or none of ours."""
+    try:
+        found = version_of(data)
+        if found != version:
+            message = f"{place} is of version {found}, and this nncp reads version {version}"
+            raise Error(message, kind=ErrorKind.UNSUPPORTED, hint=hint)
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Error(f"{place} cannot be read: {error}", kind=ErrorKind.UNSUPPORTED, hint=hint) from error
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk when this returns; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class StateFolder:

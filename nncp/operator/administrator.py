@@ -86,7 +86,7 @@ def refused(error: api.Refusal) -> Error:
 
 def away(error: BaseException) -> Error:
     """Return that the API server cannot be reached."""
-    told = f"the API server cannot be reached: {error or type(error).__name__}"
+    told = f"the API server cannot be reached: {api.words(error)}"
     hint = "is it the right kubeconfig? kubectl cluster-info says which server it names"
     return Error(told, kind=ErrorKind.UNSUPPORTED, hint=hint)
 
@@ -99,7 +99,7 @@ async def listed(server: api.Api, resource: api.Resource) -> list[dict[str, Any]
 
     """
     try:
-        return list((await _patiently(server, resource)).get("items") or ())
+        return list((await patiently(server, resource)).get("items") or ())
     except api.Refusal as error:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
@@ -108,13 +108,13 @@ async def listed(server: api.Api, resource: api.Resource) -> list[dict[str, Any]
         raise Error(told, kind=ErrorKind.UNSUPPORTED, hint=f"{DEPLOY} brings them") from None
 
 
-async def _patiently(server: api.Api, resource: api.Resource) -> Object:
+async def patiently(server: api.Api, resource: api.Resource) -> Object:
     """Return a list; a server that is busy, as with kinds that are new, is asked again for a while."""
     for _ in range(TRIES):
         try:
             return await server.get(resource.path, resource.query)
         except api.Refusal as error:
-            if error.status not in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+            if error.status not in api.BUSY:
                 raise
         await asyncio.sleep(PAUSE)
     return await server.get(resource.path, resource.query)

@@ -65,8 +65,6 @@ POLICY = Resource(f"/apis/{GROUP}/v1/{POLICIES}")
 ENACTMENT = Resource(f"/apis/{GROUP}/v1beta1/{ENACTMENTS}")
 STATE = Resource(f"/apis/{GROUP}/v1beta1/{STATES}")
 NODE = Resource("/api/v1/nodes")
-
-
 EVENT = Resource("/apis/events.k8s.io/v1/namespaces/default/events")
 """Those of what has no namespace."""
 
@@ -151,7 +149,7 @@ class Api:
             return cls(client.ApiClient(made), written)
         except Exception as error:  # whatever the client stumbles over in somebody's file
             raise Error(
-                f"nothing says which cluster is meant: {error or type(error).__name__}",
+                f"nothing says which cluster is meant: {words(error)}",
                 kind=ErrorKind.UNSUPPORTED,
                 hint="name a kubeconfig by KUBECONFIG, as for kubectl",
             ) from error
@@ -213,7 +211,7 @@ class Api:
                 if not (isinstance(error, Refusal) and error.status == HTTPStatus.GONE):
                     LOG.warning("%s cannot be watched: %s", resource.path, error)
             except AWAY as error:
-                LOG.info("%s cannot be watched: %s", resource.path, str(error) or type(error).__name__)
+                LOG.info("%s cannot be watched: %s", resource.path, words(error))
             await rest(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -286,6 +284,11 @@ class Api:
         found = await self._wire.call_api(*asked, _request_timeout=limit)
         answer: aiohttp.ClientResponse = found.response
         return answer
+
+
+def words(error: BaseException) -> str:
+    """Return what an error says; some say nothing but what they are."""
+    return str(error) or type(error).__name__
 
 
 async def rest(seconds: float) -> None:

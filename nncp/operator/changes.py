@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from nncp.journal import Journal
 from nncp.known import KINDS
 from nncp.operator import observed, pods, reversal
 from nncp.operator.protocol import Outcome, Phase, Planned, Shown
+from nncp.operator.text import text_of
 from nncp.operator.ways import Step, Way, Ways, digest
 from nncp.probes import Probes
 from nncp.render import flapping, printable, render_plan
@@ -218,13 +218,8 @@ class Node(Struct, frozen=True):
 
 def _policies(document: Document) -> list[Policy]:
     """Return a document as what a file would hold: errors name paths in the policy."""
-    manifest = {
-        "apiVersion": "nmstate.io/v1",
-        "kind": "NodeNetworkConfigurationPolicy",
-        "metadata": {"name": document.name},
-        "spec": {"desiredState": document.desired or {}, "capture": dict(document.capture)},
-    }
-    return work.documents([(f"policy {document.name}", json.dumps(manifest))])
+    text = text_of(document.name, document.desired or {}, dict(document.capture)).decode()
+    return work.documents([(f"policy {document.name}", text)])
 
 
 def _planned(changes: Changes) -> Planned:

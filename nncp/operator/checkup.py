@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, to_builtins
 
 from nncp.answers import in_form
-from nncp.operator import api
+from nncp.operator import administrator, api
 from nncp.operator.adoption import MARKER, waiting
 from nncp.operator.objects import GROUP, POLICIES
 from nncp.render import printable
@@ -90,7 +90,7 @@ async def _seen(
 ) -> list[dict[str, Any]]:
     """Return the objects of a kind: none where this cluster does not have it."""
     try:
-        return list((await server.get(resource.path, resource.query)).get("items") or ())
+        return list((await administrator.patiently(server, resource)).get("items") or ())
     except api.Refusal as error:
         if error.status == HTTPStatus.FORBIDDEN:
             unseen.append(f"{kind}: {error}")

@@ -9,11 +9,8 @@ Nothing is kept here that would be missed: whoever takes over sees the same and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import datetime as dt
 import logging
 import os
-import signal
 import socket
 import time
 from pathlib import Path
@@ -23,17 +20,17 @@ import click
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from nncp.operator import adoption, api, reading
+from nncp.operator import adoption, api, program, reading
 from nncp.operator.election import Election
 from nncp.operator.metrics import ClusterNumbers, served
-from nncp.operator.objects import GROUP
+from nncp.operator.objects import GROUP, node_as_owner
 from nncp.operator.parts import Memory
 from nncp.operator.reconcile import writes
 from nncp.operator.seen import Seen
 from nncp.operator.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 
     from nncp.operator.reconcile import Write
     from nncp.operator.seen import Policy
@@ -107,6 +104,7 @@ class Controller:
     ) -> None:
         self.server = server
         self.changed = asyncio.Event()
+        self.alarm = program.Alarm(self.changed)
         self.policies = Store(reading.policy, self.changed.set)
         self.nodes = Store(reading.node, self.changed.set)
         self.enactments = Store(reading.enactment, self.changed.set)
@@ -123,8 +121,8 @@ class Controller:
         self.ages = Ages()
         self.unlisted = {"everything"}
 
-    def watches(self) -> list[asyncio.Task[None]]:
-        """Begin to watch."""
+    def watches(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what watches, for ever."""
         found: list[tuple[str, api.Resource, Store[Any]]] = [
             ("policies", api.POLICY, self.policies),
             ("nodes", api.NODE, self.nodes),
@@ -133,10 +131,7 @@ class Controller:
             ("adoption", api.markers(self.namespace), self.markers),
         ]
         self.unlisted = {name for name, *_ in found}
-        return [
-            asyncio.create_task(self.server.watch(resource, store, self._listed(name)))
-            for name, resource, store in found
-        ]
+        return [self.server.watch(resource, store, self._listed(name)) for name, resource, store in found]
 
     def _listed(self, name: str) -> Callable[[], None]:
         def listed() -> None:
@@ -149,7 +144,7 @@ class Controller:
         """Return all that it sees, as it is now: it goes on while somebody decides."""
         fresh = self.leases.are_fresh()
         if fresh:
-            asyncio.get_running_loop().call_later(min(fresh.values()), self.changed.set)
+            self.alarm.within(min(fresh.values()))
         nodes = {name: _with_agent(node, fresh) for name, node in self.nodes.known.items()}
         policies = dict(self.policies.known)
         waiting = dict(self.markers.known.get(adoption.MARKER, {}))
@@ -167,7 +162,7 @@ class Controller:
         ages = self.ages.of(each.uid for each in policies if each.plan_of)
         left = [adoption.OUTLIVED - age for age in ages.values() if age < adoption.OUTLIVED]
         if left:
-            self._again(min(left))
+            self.alarm.within(min(left))
         return frozenset(each.name for each in adoption.outlived(policies, ages))
 
     async def run(self) -> None:
@@ -202,8 +197,8 @@ class Controller:
         try:
             self.markers.take(await self.server.create(api.markers(self.namespace), found))
         except (api.Refusal, *api.AWAY) as error:
-            LOG.warning("what waits for adoption is not written down: %s", error or type(error).__name__)
-            self._again(AGAIN)
+            LOG.warning("what waits for adoption is not written down: %s", api.words(error))
+            self.alarm.within(AGAIN)
             return False
         LOG.info("the first start in this cluster: %d policies wait for adoption", len(found["data"]))
         return True
@@ -211,7 +206,9 @@ class Controller:
     async def _decided(self) -> list[Write]:
         """Return what is to be written; a decision ends before another begins, also when nobody waits."""
         with self.numbers.decisions.time():
-            deciding = asyncio.create_task(asyncio.to_thread(writes, self.seen(), self.memory, now=_now()))
+            deciding = asyncio.create_task(
+                asyncio.to_thread(writes, self.seen(), self.memory, now=program.now())
+            )
             try:
                 return await asyncio.shield(deciding)
             finally:
@@ -224,7 +221,7 @@ class Controller:
         policy, now = self.policies.known.get(write.name), time.monotonic()
         wait = self.told.get(write.name, 0.0) + TOLD_EVERY - now
         if policy and wait > 0 and _holds(write.body) == _holds(to_builtins(policy.status)):
-            self._again(wait)
+            self.alarm.within(wait)
             return False
         self.told[write.name] = now
         return True
@@ -237,15 +234,15 @@ class Controller:
             except api.Refusal as error:
                 self._note(write, error)
             except api.AWAY as error:
-                LOG.warning("%s of %s: %s", write.verb, write.name, str(error) or type(error).__name__)
-                self._again(AGAIN)
+                LOG.warning("%s of %s: %s", write.verb, write.name, api.words(error))
+                self.alarm.within(AGAIN)
 
     def _note(self, write: Write, error: api.Refusal) -> None:
         LOG.info("%s of %s: %s", write.verb, write.name, error)
         if error.is_overtaken or not error.is_lasting:
-            self._again(AGAIN)
+            self.alarm.within(AGAIN)
         elif write.verb == "status":
-            self._again(LATER)
+            self.alarm.within(LATER)
         else:
             self.refused[write.name] = str(error)
             asyncio.get_running_loop().call_later(LATER, self._forget, write.name)
@@ -255,9 +252,6 @@ class Controller:
         """Try again what was refused: quotas and admission policies change."""
         self.refused.pop(name, None)
         self.changed.set()
-
-    def _again(self, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self.changed.set)
 
     async def _write(self, write: Write) -> None:
         path, server = api.ENACTMENT.named(write.name), self.server
@@ -297,18 +291,17 @@ def _holds(status: Mapping[str, Any]) -> tuple[object, ...]:
 def _enactment(write: Write) -> dict[str, Any]:
     """Return an enactment, which goes with its node."""
     node = write.node
-    owner = {"apiVersion": "v1", "kind": "Node", "name": node.name, "uid": node.uid}
     labels = {"nmstate.io/policy": write.body["policyName"], "nmstate.io/node": node.name}
     return {
         "apiVersion": f"{GROUP}/v1beta1",
         "kind": "NodeNetworkConfigurationEnactment",
-        "metadata": {"name": write.name, "labels": labels, "ownerReferences": [owner]},
+        "metadata": {
+            "name": write.name,
+            "labels": labels,
+            "ownerReferences": [node_as_owner(node.name, node.uid)],
+        },
         "spec": write.whole(),
     }
-
-
-def _now() -> str:
-    return dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def _lead(election: Election, controller: Controller) -> None:
@@ -324,19 +317,10 @@ async def _run(numbers: ClusterNumbers, address: str, port: int) -> None:
     ready = Path(os.environ["READY"]) if "READY" in os.environ else None
     if ready:
         ready.unlink(missing_ok=True)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with await api.Api.connect(numbers.written) as server, served(numbers.registry, address, port):
         controller = Controller(server, namespace, numbers, ready)
-        leading = asyncio.create_task(_lead(Election(server, namespace, "controller", identity), controller))
-        tasks = [*controller.watches(), leading, asyncio.create_task(stop.wait())]
-        done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        for task in done:
-            task.result()
+        leading = _lead(Election(server, namespace, "controller", identity), controller)
+        await program.until_asked_to_end([*controller.watches(), leading])
 
 
 @click.command()
@@ -344,10 +328,7 @@ async def _run(numbers: ClusterNumbers, address: str, port: int) -> None:
 @click.option("--metrics-address", default="0.0.0.0", show_default=True, help="At which it may ask.")  # noqa: S104  a Pod's own
 def main(metrics_port: int, metrics_address: str) -> None:
     """Decide what each node is asked for, once per cluster."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("nncp").setLevel(logging.INFO)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_run(ClusterNumbers(), metrics_address, metrics_port))
+    program.run(_run(ClusterNumbers(), metrics_address, metrics_port))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ENACTMENT = ("Available", "Failing", "Progressing", "Pending", "Aborted")
 POLICY = ("Available", "Degraded", "Ignored", "Progressing")
+DRIFTED = "Drifted"
+"""Ours, beside those of an enactment: whether its node is no longer as it said."""
 LONGEST = 1024
 """Characters of a message: kubectl prints it on one line, and each watcher gets it."""
 
@@ -67,6 +69,12 @@ def phase_of(conditions: Iterable[Condition]) -> Phase:
     holding = [by_type[each.type] for each in conditions if each.status == "True" and each.type in by_type]
     # kubernetes-nmstate lets Failing and Progressing hold together while it tries again.
     return Phase.GOING if Phase.GOING in holding else next(iter(holding), Phase.NEW)
+
+
+def message_of(conditions: Iterable[Condition], name: str) -> str:
+    """Return what a condition says that holds; its name where it says nothing, "" where it does not hold."""
+    holding = (each for each in conditions if (each.type, each.status) == (name, "True"))
+    return next((given(each.message) or name for each in holding), "")
 
 
 def stamped(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import logging
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from nncp.operator import api
+from nncp.operator.program import exactly_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -81,7 +81,7 @@ class Election:
             async with asyncio.timeout(ANSWER):
                 return await self._tried()
         except (api.Refusal, *api.AWAY) as error:
-            LOG.info("the lease %s: %s", self.name, str(error) or type(error).__name__)
+            LOG.info("the lease %s: %s", self.name, api.words(error))
             return False
 
     async def _tried(self) -> bool:
@@ -104,7 +104,7 @@ class Election:
         return True
 
     def _spec(self, before: dict[str, Any]) -> dict[str, Any]:
-        now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = exactly_now()
         is_new = before.get("holderIdentity") != self.identity
         return {
             "holderIdentity": self.identity,

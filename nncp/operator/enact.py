@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct, json
 from msgspec.structs import replace
 
 from nncp.document.lax import given
-from nncp.operator.conditions import ENACTMENT, Said, of_node, phase_of, stamped
+from nncp.operator.conditions import DRIFTED, ENACTMENT, Said, of_node, phase_of, stamped
 from nncp.operator.objects import CapturedState, Condition, EnactmentSpec, EnactmentStatus, MetaInfo
 from nncp.operator.protocol import (
     Apply,
@@ -42,7 +42,6 @@ LARGEST_DIFF = 16 << 10
 """Bytes of a diff: each watcher gets it."""
 LARGEST_STATE = 256 << 10
 """Bytes of a state that is told: an object has 1.5 MB at most, and this one holds what is asked too."""
-DRIFTED = "Drifted"
 SOONEST, LATEST = 10.0, 600.0
 """Seconds from the end of an attempt to the repair of what has drifted since; twice as long each time."""
 

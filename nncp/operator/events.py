@@ -7,7 +7,6 @@ conditions do not say; one that is lost is missed by nobody, so none is ever tri
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,9 @@ from msgspec import Struct
 
 from nncp.document.lax import given
 from nncp.operator import api
-from nncp.operator.conditions import phase_of
+from nncp.operator.conditions import DRIFTED, message_of, phase_of
 from nncp.operator.objects import GROUP
+from nncp.operator.program import exactly_now
 from nncp.operator.rollout import Phase
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def happened(before: EnactmentStatus, after: EnactmentStatus) -> Event | None:
             return Event("ReconcileFailed", "Plan", _said(after, "Failing"), is_bad=True)
         case Phase.ABORTED if was is not now:
             return Event("ReconcileFailed", "Abort", _said(after, "Aborted"), is_bad=True)
-    drifted = _said(after, "Drifted")
-    if drifted and not _said(before, "Drifted"):
+    drifted = _said(after, DRIFTED)
+    if drifted and not _said(before, DRIFTED):
         return Event("ConfigurationDrifted", "Compare", drifted, is_bad=True)
     return None
 
@@ -77,9 +77,7 @@ def _phase(status: EnactmentStatus) -> Phase:
 
 def _said(status: EnactmentStatus, name: str) -> str:
     """Return what a condition says that holds."""
-    conditions = given(status.conditions) or []
-    holding = (each for each in conditions if (each.type, each.status) == (name, "True"))
-    return next((given(each.message) or name for each in holding), "")
+    return message_of(given(status.conditions) or [], name)
 
 
 def body(event: Event, *, node: str, name: str, uid: str, now: str) -> dict[str, Any]:
@@ -150,8 +148,8 @@ class Events:
         """Tell an event of an enactment in a while, if there is one and not too many were told."""
         if event is None or self._waiting.full() or not self._allowance.take(time.monotonic()):
             return
-        now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        self._waiting.put_nowait(body(event, node=self.node, name=name, uid=uid, now=now))
+        told = body(event, node=self.node, name=name, uid=uid, now=exactly_now())
+        self._waiting.put_nowait(told)
 
     async def run(self) -> None:
         """Tell them, for ever."""
@@ -160,4 +158,4 @@ class Events:
             try:
                 await self.server.create(api.EVENT, event)
             except (api.Refusal, *api.AWAY) as error:
-                LOG.info("an event is lost: %s", str(error) or type(error).__name__)
+                LOG.info("an event is lost: %s", api.words(error))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import compileall
 import hashlib
 import importlib.util
-import os
 import re
 import shutil
 import struct
@@ -30,6 +29,7 @@ from msgspec import Struct
 from nncp import restore
 from nncp.errors import Error, ErrorKind
 from nncp.journal import STATE_DIR
+from nncp.state_folder import sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,16 +191,16 @@ def _replace(folder: Path, made: str, files: Mapping[str, Path]) -> None:
     # The unit's Python writes none: what is here stays as it was made.
     compileall.compile_dir(draft, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
     for path in draft.rglob("*"):
-        _sync(path)
+        sync(path)
     if (folder / made).exists():  # of one that was interrupted before its link, and cannot be told from whole
         shutil.rmtree(folder / made)
     draft.rename(folder / made)
     link = folder / "new-link"
     link.unlink(missing_ok=True)
     link.symlink_to(made)
-    _sync(folder)
+    sync(folder)
     link.replace(folder / CURRENT)
-    _sync(folder)
+    sync(folder)
 
 
 def _clear(folder: Path, made: str) -> None:
@@ -212,14 +212,6 @@ def _clear(folder: Path, made: str) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def install(folder: Path, unit_dir: Path, *, named: Path, state_dir: Path = STATE_DIR) -> None:

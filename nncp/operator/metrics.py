@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from nncp.document.lax import given
+from nncp.operator.conditions import DRIFTED, message_of
 from nncp.operator.protocol import Apply, Outcome, Plan, Refused, Revert, RevertPlan
 from nncp.operator.protocol import Phase as How
 from nncp.operator.rollout import Phase
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("nncp.metrics")
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
 """From a plan of a few links to a rollout that somebody has paused."""
-DRIFTED = "Drifted"
 
 
 @contextlib.asynccontextmanager
@@ -131,7 +131,9 @@ class NodeNumbers(Numbers):
         for name in self._pending.keys() & gone:
             self._waits.observe(now - self._pending[name])
         self._pending = {name: self._pending.get(name, now) for name in pending}
-        self._drifted.set(sum(_is_drifted(each) for each in duties))
+        self._drifted.set(
+            sum(bool(message_of(given(each.status.conditions) or [], DRIFTED)) for each in duties)
+        )
 
     def shown(self, state: Mapping[str, Any]) -> None:
         """Take what the node's network is now."""
@@ -145,11 +147,6 @@ class NodeNumbers(Numbers):
         told = Count((_stack(each), _route(each) in fixed) for each in routes.get("running") or ())
         for (stack, is_static), number in told.items():
             self._routes.labels(self.node, stack, "static" if is_static else "dynamic").set(number)
-
-
-def _is_drifted(duty: Duty) -> bool:
-    conditions = given(duty.status.conditions) or []
-    return any((each.type, each.status) == (DRIFTED, "True") for each in conditions)
 
 
 def _route(route: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import logging
-import signal
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +19,20 @@ import click
 from msgspec import UNSET, Struct, convert, to_builtins
 from msgspec.structs import replace
 
+from nncp import __version__
 from nncp.errors import Error, ErrorKind
-from nncp.operator import api
+from nncp.operator import api, program
 from nncp.operator.enact import Do, Duty, Heard, Later, Tell, next_step
 from nncp.operator.events import Events, happened
 from nncp.operator.line import Line
 from nncp.operator.metrics import NodeNumbers, served
-from nncp.operator.objects import GROUP, EnactmentSpec, EnactmentStatus, StateStatus
+from nncp.operator.objects import GROUP, EnactmentSpec, EnactmentStatus, StateStatus, node_as_owner
 from nncp.operator.protocol import Apply, Refused, Revert, Show, Shown
 from nncp.operator.reading import BAD
 from nncp.operator.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from nncp.operator.protocol import Answered, Asked
     from nncp.operator.store import Object
@@ -111,7 +109,7 @@ class Agent:
         self.node = node
         self.namespace = namespace
         self.ready = ready
-        self.store = Store(own(node, metadata.version("bridgehead")), self._changed)
+        self.store = Store(own(node, __version__), self._changed)
         self.parts: dict[str, Part] = {}
         self.state = State(self)
         self.events = Events(server, node)
@@ -164,7 +162,7 @@ class Agent:
                     for part in self.parts.values():
                         part.node_has_changed()
             except (OSError, TimeoutError, Error) as error:
-                LOG.info("the engine is away: %s", error)
+                LOG.info("the engine is away: %s", api.words(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -172,7 +170,7 @@ class Agent:
         """Say now and then that this agent is there."""
         leases = api.leases(self.namespace)
         while True:
-            now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            now = program.exactly_now()
             spec = {"holderIdentity": self.node, "leaseDurationSeconds": LASTS, "renewTime": now}
             try:
                 await self._said(leases, spec)
@@ -180,7 +178,7 @@ class Agent:
             except api.Refusal as error:
                 LOG.warning("the lease is not renewed: %s", error)
             except api.AWAY as error:
-                LOG.info("the lease is not renewed: %s", str(error) or type(error).__name__)
+                LOG.info("the lease is not renewed: %s", api.words(error))
             await api.rest(RENEW)
 
     async def _said(self, leases: api.Resource, spec: dict[str, Any]) -> None:
@@ -206,7 +204,7 @@ class Agent:
         try:
             answer = await self.engine.ask(request)
         except (OSError, TimeoutError, Error) as error:
-            LOG.info("the engine is away: %s", str(error) or type(error).__name__)
+            LOG.info("the engine is away: %s", api.words(error))
             return None
         self.numbers.answered(request, answer, time.monotonic() - start)
         return None if _passes(answer, request, tries) else answer
@@ -260,7 +258,7 @@ class Part:
                 self.changed.clear()
                 self._see_whose(seen.duty.uid)
                 duty = replace(seen.duty, status=self.told) if self.told else seen.duty
-                await self._take(duty, next_step(duty, self.heard, now=_now()))
+                await self._take(duty, next_step(duty, self.heard, now=program.now()))
         finally:
             writing.cancel()
             self.agent.parts.pop(self.name, None)
@@ -320,7 +318,7 @@ class Part:
                     continue
                 await self._after(error, pause)
             except api.AWAY as error:
-                LOG.info("the status of %s: %s", self.name, str(error) or type(error).__name__)
+                LOG.info("the status of %s: %s", self.name, api.words(error))
                 await api.rest(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -385,7 +383,7 @@ class State:
                 LOG.warning("the node's state: %s", error)
                 await api.rest(LATER if error.is_lasting else pause)
             except api.AWAY as error:
-                LOG.info("the node's state: %s", str(error) or type(error).__name__)
+                LOG.info("the node's state: %s", api.words(error))
                 await api.rest(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -394,7 +392,7 @@ class State:
         before = self.known or await self._had()
         fresh = StateStatus(
             current_state=dict(shown.state),
-            last_successful_update_time=_now(),
+            last_successful_update_time=program.now(),
             truncated=shown.truncated or UNSET,
             restore=shown.restore or UNSET,
         )
@@ -424,8 +422,7 @@ class State:
 
 def _state(node: str, uid: str) -> dict[str, Any]:
     """Return a NodeNetworkState, which goes with its node."""
-    owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}
-    about = {"name": node, "ownerReferences": [owner]}
+    about = {"name": node, "ownerReferences": [node_as_owner(node, uid)]}
     return {"apiVersion": f"{GROUP}/v1beta1", "kind": "NodeNetworkState", "metadata": about}
 
 
@@ -438,24 +435,10 @@ async def _first_of(*events: asyncio.Event) -> None:
             task.cancel()
 
 
-def _now() -> str:
-    return dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 async def _run(agent: Callable[[api.Api], Agent], numbers: NodeNumbers, address: str, port: int) -> None:
     """Run an agent until this process is asked to end."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with await api.Api.connect(numbers.written) as server, served(numbers.registry, address, port):
-        work: Coroutine[Any, Any, None] = agent(server).run()
-        tasks = [asyncio.create_task(work), asyncio.create_task(stop.wait())]
-        done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        for task in done:
-            task.result()
+        await program.until_asked_to_end([agent(server).run()])
 
 
 @click.command()
@@ -467,14 +450,12 @@ async def _run(agent: Callable[[api.Api], Agent], numbers: NodeNumbers, address:
 @click.option("--metrics-address", default="127.0.0.1", show_default=True, help="At which it may ask.")
 def main(path: Path, ready: Path, node: str, namespace: str, metrics_port: int, metrics_address: str) -> None:
     """Do what a node's enactments ask for, and tell how it went."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("nncp").setLevel(logging.INFO)
     numbers = NodeNumbers(node)
 
     def agent(server: api.Api) -> Agent:
         return Agent(server, Line(path), node, namespace, ready, numbers)
 
-    asyncio.run(_run(agent, numbers, metrics_address, metrics_port))
+    program.run(_run(agent, numbers, metrics_address, metrics_port))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,11 @@ STATES = "nodenetworkstates"
 Status = Literal["True", "False", "Unknown"]
 
 
+def node_as_owner(name: str, uid: str) -> dict[str, str]:
+    """Return the reference by which an object goes with its node (meta/v1, OwnerReference)."""
+    return {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
+
+
 class Condition(Camel, frozen=True, forbid_unknown_fields=False):
     """One condition of an object."""
 

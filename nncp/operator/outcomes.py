@@ -9,9 +9,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nncp.errors import Error, ErrorKind
 from nncp.operator.protocol import Outcome, Phase
-from nncp.state_folder import StateFolder, version_of
+from nncp.state_folder import StateFolder, decoded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,14 +77,7 @@ class Outcomes:
         if data is None:
             return Ledger()
         hint = f"move {place} away: attempts that were let go are looked at anew then"
-        try:
-            if (version := version_of(data)) != VERSION:
-                message = f"{place} is of version {version}, and this engine reads version {VERSION}"
-                raise Error(message, kind=ErrorKind.UNSUPPORTED, hint=hint)
-            return msgspec.json.decode(data, type=Ledger)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            message = f"{place} cannot be read: {error}"
-            raise Error(message, kind=ErrorKind.UNSUPPORTED, hint=hint) from error
+        return decoded(data, Ledger, VERSION, place, hint)
 
     def keep(self, ledger: Ledger) -> None:
         """Take what is known by now, on the disk when this returns."""

@@ -14,12 +14,14 @@ from msgspec import Struct
 from nncp.document.lax import given
 from nncp.errors import Error
 from nncp.operator import selection
-from nncp.operator.seen import Policy, Seen, digest, text_of
 from nncp.operator.selection import Node
+from nncp.operator.text import digest, text_of
 from nncp.operator.together import Meant, contradictions, meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from nncp.operator.seen import Policy, Seen
 
 
 LARGEST = 1_000_000

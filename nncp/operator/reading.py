@@ -12,15 +12,14 @@ from msgspec import MsgspecError, convert
 from nncp.document.lax import given
 from nncp.document.spec import PolicySpec
 from nncp.operator.adoption import PLAN_OF
-from nncp.operator.conditions import phase_of
+from nncp.operator.conditions import DRIFTED, message_of, phase_of
 from nncp.operator.objects import EnactmentSpec, EnactmentStatus, PolicyStatus
-from nncp.operator.seen import Enactment, Policy, text_of
+from nncp.operator.seen import Enactment, Policy
 from nncp.operator.selection import Node
+from nncp.operator.text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from nncp.operator.objects import Condition
+    from collections.abc import Mapping
 
     Object = Mapping[str, Any]
 
@@ -88,17 +87,10 @@ def enactment(body: Object) -> Enactment:
         attempt=given(status.attempt) or 0,
         ended=given(status.ended) or "",
         said=phase_of(conditions),
-        error=_message(conditions, "Failing"),
+        error=message_of(conditions, "Failing"),
         changes=len(given(status.diff) or ()),
         flaps=tuple(given(status.flaps) or ()),
-        is_drifted=bool(_message(conditions, "Drifted")),
-    )
-
-
-def _message(conditions: Iterable[Condition], name: str) -> str:
-    """Return what a condition says that holds."""
-    return next(
-        (given(each.message) or name for each in conditions if (each.type, each.status) == (name, "True")), ""
+        is_drifted=bool(message_of(conditions, DRIFTED)),
     )
 
 

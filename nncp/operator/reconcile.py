@@ -22,8 +22,9 @@ from nncp.operator.conditions import POLICY, Said, stamped
 from nncp.operator.objects import EnactmentSpec, PolicyStatus
 from nncp.operator.parts import Memory, parts
 from nncp.operator.rollout import Phase
-from nncp.operator.seen import Enactment, Seen, digest
+from nncp.operator.seen import Enactment, Seen
 from nncp.operator.selection import Node
+from nncp.operator.text import digest
 from nncp.operator.together import in_order
 
 if TYPE_CHECKING:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from typing import Any
 
-from msgspec import Struct, json
+from msgspec import Struct
 
 from nncp.document.spec import PolicySpec
 from nncp.operator.objects import PolicyStatus
 from nncp.operator.rollout import Phase
 from nncp.operator.selection import Node
-
-VERSION = "nmstate.io/v1"
-KIND = "NodeNetworkConfigurationPolicy"
 
 
 class Policy(Struct, frozen=True):
@@ -59,7 +54,7 @@ class Enactment(Struct, frozen=True):
         node: whose part it is; empty where its spec is not ours.
         policy: the policy's name.
         version: of the object.
-        text: what the node is asked for, see `text_of`.
+        text: what the node is asked for, see `nncp.operator.text.text_of`.
         asked: a digest of it.
         go: the attempt that the node may make.
         aborted: whether it will not make any.
@@ -147,18 +142,3 @@ class Seen(Struct, frozen=True):
     refused: Mapping[str, str] = {}
     waiting: Mapping[str, str] = {}
     outlived: frozenset[str] = frozenset()
-
-
-def text_of(policy: str, desired: Any, capture: Any) -> bytes:
-    """Return what a policy asks of a node as a document, always in the same words.
-
-    The API server tells a mapping in its own order, hence not in the order in which it was written.
-    """
-    spec = {"desiredState": desired} | ({"capture": capture} if capture else {})
-    manifest = {"apiVersion": VERSION, "kind": KIND, "metadata": {"name": policy}, "spec": spec}
-    return json.encode(manifest, order="sorted")
-
-
-def digest(*parts: object) -> str:
-    """Return a short name of what is asked: it is not a secret, and two must not meet by chance."""
-    return hashlib.sha256(json.encode(parts, order="sorted")).hexdigest()[:20]

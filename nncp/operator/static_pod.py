@@ -26,7 +26,7 @@ from nncp.errors import Error, ErrorKind
 from nncp.journal import STATE_DIR, namespace_key
 from nncp.render import render_error
 from nncp.restore import restore
-from nncp.state_folder import StateFolder
+from nncp.state_folder import StateFolder, sync
 
 NAME = "bridgehead-restore"
 FILE = f"{NAME}.yaml"
@@ -131,7 +131,7 @@ def put(folder: Path, image: str, state_dir: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(place)
-        _sync(folder)
+        sync(folder)
     except OSError as error:
         raise _told(place, error) from error
 
@@ -143,15 +143,6 @@ def remove(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise _told(folder / FILE, error) from error
-
-
-def _sync(folder: Path) -> None:
-    """Have the folder on the disk: the power may go next."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _told(place: Path, error: OSError) -> Error:

@@ -23,7 +23,7 @@ from nncp.errors import Error, raise_all
 from nncp.host import Host
 from nncp.known import KINDS
 from nncp.needs import needs
-from nncp.operator.seen import text_of
+from nncp.operator.text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from nncp.operator.conditions import DRIFTED
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -112,7 +114,7 @@ def _node(enactment: Object, generation: int) -> NodeView:
         _word(status) if is_told else Word(),
         diff,
         flaps,
-        is_told and _holds(status, "Drifted") is not None,
+        is_told and _holds(status, DRIFTED) is not None,
         spec.get("policyGeneration") == generation,
     )
 
@@ -128,7 +130,7 @@ def _holds(status: Object, name: str = "") -> Object | None:
         (
             each
             for each in status.get("conditions") or ()
-            if each["status"] == "True" and (each["type"] == name if name else each["type"] != "Drifted")
+            if each["status"] == "True" and (each["type"] == name if name else each["type"] != DRIFTED)
         ),
         None,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nncp.errors import Error, ErrorKind
+from nncp.operator import text
 from nncp.operator.reversal import merged
-from nncp.state_folder import StateFolder, version_of
+from nncp.state_folder import StateFolder, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,8 +68,7 @@ class Way(Struct, frozen=True):
 
 def digest(document: Document) -> str:
     """Return what a document is known by."""
-    said = msgspec.json.encode([document.desired, dict(document.capture)], order="sorted")
-    return hashlib.sha256(said).hexdigest()[:16]
+    return text.digest(document.desired, dict(document.capture))
 
 
 class Ways:
@@ -98,14 +97,7 @@ class Ways:
         if data is None:
             return None
         hint = f"move {place} away: the policy cannot be reverted on this node then"
-        try:
-            if (version := version_of(data)) != VERSION:
-                message = f"{place} is of version {version}, and this engine reads version {VERSION}"
-                raise Error(message, kind=ErrorKind.UNSUPPORTED, hint=hint)
-            return msgspec.json.decode(data, type=Way).settled(self.in_force.get(name))
-        except (msgspec.MsgspecError, RecursionError) as error:
-            message = f"{place} cannot be read: {error}"
-            raise Error(message, kind=ErrorKind.UNSUPPORTED, hint=hint) from error
+        return decoded(data, Way, VERSION, place, hint).settled(self.in_force.get(name))
 
     def begin(self, name: str) -> None:
         """Know that nothing was applied yet of a policy that is seen for the first time."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nncp.errors import Error
-from nncp.operator.seen import text_of
+from nncp.operator.text import text_of
 from nncp.operator.together import Meant, contradictions, in_order, meant
 
 
